@@ -1,0 +1,87 @@
+"""Promptable segmentation with names: SAM masks, named by CLIP among labels that you just typed.
+
+>>> import segzs
+>>> segmenter = segzs.load(labels=["cat", "dog", "coffee mug"])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segzs.clip.vocabulary import Vocabulary
+    from segzs.errors import (
+        ImageError,
+        ModelError,
+        ModelMismatchError,
+        OutputError,
+        PromptError,
+        SegzsError,
+        VocabularyError,
+        WeightsError,
+    )
+    from segzs.image import Image, read_image
+    from segzs.outputs import save
+    from segzs.prompts import Prompt
+    from segzs.sam.encode import EncodedImage
+    from segzs.segmenter import Segmenter, UnfamiliarWarning, load
+    from segzs.segments import Name, Segment, Segments
+
+_HOMES = {
+    "EncodedImage": "sam.encode",
+    "Image": "image",
+    "ImageError": "errors",
+    "ModelError": "errors",
+    "ModelMismatchError": "errors",
+    "Name": "segments",
+    "OutputError": "errors",
+    "Prompt": "prompts",
+    "PromptError": "errors",
+    "Segment": "segments",
+    "Segmenter": "segmenter",
+    "Segments": "segments",
+    "SegzsError": "errors",
+    "UnfamiliarWarning": "segmenter",
+    "Vocabulary": "clip.vocabulary",
+    "VocabularyError": "errors",
+    "WeightsError": "errors",
+    "load": "segmenter",
+    "read_image": "image",
+    "save": "outputs",
+}
+
+__all__ = [
+    "EncodedImage",
+    "Image",
+    "ImageError",
+    "ModelError",
+    "ModelMismatchError",
+    "Name",
+    "OutputError",
+    "Prompt",
+    "PromptError",
+    "Segment",
+    "Segmenter",
+    "Segments",
+    "SegzsError",
+    "UnfamiliarWarning",
+    "Vocabulary",
+    "VocabularyError",
+    "WeightsError",
+    "load",
+    "read_image",
+    "save",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch takes seconds, and `segzs --help` does not need it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'segzs' has no attribute {name!r}")
+    value = getattr(import_module(f"segzs.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,157 @@
+"""The command line as data: parsers and the prompts that options spell."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from segzs import __version__
+from segzs.errors import PromptError
+from segzs.prompts import Prompt
+
+EXAMPLES = """examples:
+  segzs label desk.jpg                                      every object, named from the general vocabulary
+  segzs label desk.jpg --labels laptop,cup,"apple tree"     ... among these
+  segzs label desk.jpg --labels labels.txt --out out/       ... among a file's lines; files into out/
+  segzs label desk.jpg --point 420,310                      the object at a pixel
+  segzs label desk.jpg --point 420,310 --point 80,90,-      ... without what is at another
+  segzs label desk.jpg --box 10,10,90,90 --object --point 420,310     two objects
+  segzs label photo.jpg --model vit_b --json                better models (fetch them first), JSON on stdout
+
+exit status: 0 all done, 1 something failed (said on stderr; the other pictures are done), 2 wrong use
+"""
+
+
+class AddToObject(argparse.Action):
+    """Collect --point and --box into the object that --object opened last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        objects = namespace.objects = [list(group) for group in namespace.objects]
+        if self.dest == "object":
+            objects.append([])
+            return
+        if not objects:
+            objects.append([])
+        objects[-1].append((self.dest, values))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``segzs``."""
+    parser = argparse.ArgumentParser(
+        prog="segzs", description="Promptable segmentation with names: SAM masks, named by CLIP among your labels."
+    )
+    parser.add_argument("--version", action="version", version=f"segzs {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_label(commands)
+    commands.add_parser("models", help="list the models, and which of them are here")
+    fetch = commands.add_parser("fetch", help="download a model: a preset, a SAM, or a CLIP")
+    fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
+    fetch.add_argument("--to", metavar="DIR", help="folder to put it in (default: the user cache, SEGZS_CACHE)")
+    commands.add_parser("doctor", help="check versions, devices, and the checkpoints that are here")
+    return parser
+
+
+def _add_label(commands: Any) -> None:
+    label = commands.add_parser(
+        "label",
+        help="find objects in pictures and name them",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Find objects in pictures and name them: those that are asked for, or without prompts all.",
+    )
+    label.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    prompts = label.add_argument_group("prompts, in pixels from the upper left corner")
+    prompts.set_defaults(objects=[])
+    prompts.add_argument(
+        "--point", action=AddToObject, type=_point, metavar="X,Y[,-]", help="on the object; ,- is off it"
+    )
+    prompts.add_argument("--box", action=AddToObject, type=_box, metavar="X1,Y1,X2,Y2", help="around the object")
+    prompts.add_argument(
+        "--object", action=AddToObject, nargs=0, help="the points and the box that follow are another object"
+    )
+    prompts.add_argument("--everything", action="store_true", help="every object (what happens without prompts)")
+    names = label.add_argument_group("names")
+    names.add_argument("--labels", metavar="A,B,C|FILE", help="labels, or a file with one a line")
+    names.add_argument("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
+    names.add_argument(
+        "--unknown",
+        type=_unknown,
+        default="auto",
+        metavar="COSINE|never",
+        help="similarity under which an object is unknown",
+    )
+    names.add_argument(
+        "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
+    )
+    models = label.add_argument_group("models")
+    models.add_argument("--model", help="tiny (default, or SEGZS_MODEL), mobile, vit_b, vit_l, vit_h")
+    models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
+    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, a file")
+    models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
+    grid = label.add_argument_group("everything mode")
+    grid.add_argument("--points-per-side", type=int, metavar="N", help="points on a side of the grid")
+    grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of")
+    grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain")
+    grid.add_argument("--min-area", type=int, default=100, metavar="PIXELS", help="drop smaller masks (default 100)")
+    grid.add_argument("--max-masks", type=int, metavar="N", help="keep the best N")
+    output = label.add_argument_group("output")
+    output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.json and NAME.coco.json there")
+    output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
+    output.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
+    """The prompts that --point, --box and --object spell.
+
+    Raises:
+        PromptError: an object has two boxes, nothing, or only negative points.
+    """
+    prompts = []
+    for parts in objects:
+        points = [value for kind, value in parts if kind == "point"]
+        boxes = [value for kind, value in parts if kind == "box"]
+        if not parts:
+            raise PromptError("--object has neither a --point nor a --box after it")
+        if len(boxes) > 1:
+            raise PromptError("one object has two boxes; put --object between them to ask for two objects")
+        positive = [sign for _, _, sign in points]
+        prompts.append(Prompt([(x, y) for x, y, _ in points], positive, boxes[0] if boxes else None))
+    return prompts
+
+
+def _point(text: str) -> tuple[float, float, bool]:
+    parts = text.split(",")
+    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2].strip() not in ("+", "-")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y or X,Y,-")
+    x, y = _floats(parts[:2], text)
+    return x, y, len(parts) == 2 or parts[2].strip() == "+"
+
+
+def _box(text: str) -> tuple[float, ...]:
+    parts = text.split(",")
+    if len(parts) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X1,Y1,X2,Y2")
+    return _floats(parts, text)
+
+
+def _floats(parts: Sequence[str], text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} has something that is no number") from None
+
+
+def _unknown(text: str) -> float | str | None:
+    if text in ("auto", "never"):
+        return "auto" if text == "auto" else None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'never'") from None

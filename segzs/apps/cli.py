@@ -1,0 +1,206 @@
+"""``segzs``: label, models, fetch, doctor. Results on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segzs.apps.arguments import build_parser, prompts_of
+from segzs.errors import PromptError, SegzsError, WeightsError
+
+if TYPE_CHECKING:
+    from segzs.prompts import Prompt
+    from segzs.segmenter import Segmenter
+    from segzs.segments import Segments
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``segzs`` and return its exit status."""
+    parsed = build_parser().parse_args(arguments)
+    warnings.showwarning = _one_line
+    command: Callable[[argparse.Namespace], int] = globals()[f"_{parsed.command}"]
+    try:
+        return command(parsed)
+    except PromptError as error:
+        _say(f"error: {error}")
+        return 2
+    except SegzsError as error:
+        _say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _label(parsed: argparse.Namespace) -> int:
+    prompts = prompts_of(parsed.objects)
+    if prompts and parsed.everything:
+        raise PromptError("--everything asks for every object; leave out --point and --box, or --everything")
+    import segzs
+
+    say = (lambda text: None) if parsed.quiet else _say
+    say("loading models")
+    segmenter = segzs.load(
+        parsed.model,
+        sam=parsed.sam,
+        clip=parsed.clip,
+        labels=parsed.labels,
+        templates=parsed.templates,
+        unknown=parsed.unknown,
+        background=parsed.background,
+        device=parsed.device,
+    )
+    failed = 0
+    seen: Counter[str] = Counter()
+    for image in parsed.images:
+        say(f"{image}: looking")
+        try:
+            segments = _segment(segmenter, image, prompts, parsed)
+            written = _write(segments, image, parsed.out, seen) if parsed.out else []
+        except SegzsError as error:
+            _say(f"error: {image}: {error}" if image not in str(error) else f"error: {error}")
+            failed += 1
+            continue
+        _print(segments, image, parsed.json, len(parsed.images) > 1)
+        for path in written:
+            say(f"{image}: wrote {path}")
+    if failed and len(parsed.images) > 1:
+        _say(f"{failed} of {len(parsed.images)} pictures failed")
+    return 1 if failed else 0
+
+
+def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace) -> Segments:
+    photo = segmenter.encode(image)
+    if prompts:
+        return segmenter.segment(photo, prompts)
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", desc=image, leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
+        return segmenter.everything(
+            photo,
+            points_per_side=parsed.points_per_side,
+            predicted_iou=parsed.predicted_iou,
+            stability=parsed.stability,
+            min_area=parsed.min_area,
+            max_masks=parsed.max_masks,
+            progress=lambda share: bar.update(round(share * 100) - bar.n),
+        )
+
+
+def _write(segments: Segments, image: str, folder: str, seen: Counter[str]) -> list[Path]:
+    """Write the overlay and both JSON files; pictures of the same stem get numbers instead of each other's files."""
+    from segzs.outputs import save
+
+    stem = Path(image).stem
+    seen[stem] += 1
+    base = stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
+    endings = ("overlay.png", "json", "coco.json")
+    return [save(segments, Path(folder) / f"{base}.{ending}", image_name=Path(image).name) for ending in endings]
+
+
+def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> None:
+    if as_json:
+        print(json.dumps({"file": image, **segments.to_dict()}, ensure_ascii=False), flush=True)
+        return
+    title = f"{image}\n" if with_title else ""
+    print(title + (segments.table() if len(segments) else "no objects found"), flush=True)
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    from segzs.models.registry import CLIPS, PRESETS, SAMS
+    from segzs.models.store import find_file, is_clip_here
+
+    rows = [("preset", "SAM", "CLIP", "for")]
+    rows += [(p.name, p.sam, p.clip, p.note) for p in PRESETS.values()]
+    _table(rows)
+    sams = [("SAM", "file", "MB", "licence", "here")]
+    for sam in SAMS.values():
+        place = find_file(sam.file)
+        sams.append((sam.name, sam.file, f"{sam.bytes / 1e6:,.0f}", sam.licence, str(place or "-")))
+    _table(sams)
+    clips = [("CLIP", "from", "licence", "here")]
+    for clip in CLIPS.values():
+        clips.append((clip.name, clip.hub or "embedded", clip.licence, "yes" if is_clip_here(clip.name) else "-"))
+    _table(clips)
+    print("fetch one: segzs fetch NAME    any other open_clip model: --clip ARCHITECTURE:TAG, after segzs fetch of it")
+    return 0
+
+
+def _fetch(parsed: argparse.Namespace) -> int:
+    from segzs.models.store import fetch
+
+    for path in fetch(parsed.name, Path(parsed.to) if parsed.to else None):
+        print(path)
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from segzs.models.environment import devices, require_fitting_torchvision, versions
+    from segzs.models.registry import CLIPS, SAMS
+    from segzs.models.settings import cache_folder, is_offline
+    from segzs.models.store import find_file, is_clip_here, locate_clip, verify_sam
+
+    _table([("package", "version"), *versions().items()])
+    faults = [f"{package} is missing" for package, found in versions().items() if found == "missing"]
+    rows = [("check", "result")]
+    try:
+        require_fitting_torchvision()
+        rows += [("torch and torchvision", "fit"), ("devices", ", ".join(devices()))]
+    except SegzsError as error:
+        faults.append(str(error))
+    rows.append(("cache", f"{cache_folder()}{' (offline)' if is_offline() else ''}"))
+    for sam in SAMS.values():
+        if place := find_file(sam.file):
+            rows.append((f"SAM {sam.name}", _checked(faults, partial(verify_sam, sam, place), place)))
+    for clip in CLIPS.values():
+        if is_clip_here(clip.name):
+            rows.append((f"CLIP {clip.name}", _checked(faults, partial(locate_clip, clip.name), "here")))
+    _table(rows)
+    for fault in faults:
+        print(f"PROBLEM: {fault}")
+    print("all well" if not faults else f"{len(faults)} problem(s)")
+    return 1 if faults else 0
+
+
+def _checked(faults: list[str], check: Callable[[], object], place: object) -> str:
+    try:
+        check()
+    except WeightsError as error:
+        faults.append(str(error))
+        return "DAMAGED"
+    return f"intact, {place}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows[1:]:
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    console.print()
+
+
+def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if category.__name__ == "UnfamiliarWarning":
+        _say(f"note: {message}")
+
+
+def _say(text: str) -> None:
+    print(f"segzs: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

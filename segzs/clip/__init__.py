@@ -1,0 +1,1 @@
+"""CLIP: build and load, vocabularies, crops of masks, names."""

@@ -1,0 +1,124 @@
+"""Load any CLIP that open_clip builds, with that model's own preprocessing and tokenizer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from torch import Tensor, nn
+
+from segzs.errors import ModelError, WeightsError
+from segzs.models.registry import ClipCheckpoint
+from segzs.models.store import ClipFiles, file_sha256
+from segzs.sam.build import load_strictly, read_weights
+
+TABLE = "text.token_embedding.weight"
+ROWS, VALUES = "text.token_embedding.rows", "text.token_embedding.values"
+
+
+@dataclass(frozen=True, eq=False)
+class ClipModel:
+    """A loaded CLIP: its row, the SHA-256 of its weights, the module, and its own preprocessing and tokenizer.
+
+    ``known_tokens`` is the set of tokens that the text tower was trained on, or None when it knows all of them.
+    """
+
+    row: ClipCheckpoint
+    digest: str
+    module: Any
+    preprocess: Callable[[Any], Tensor]
+    tokenizer: Callable[[Sequence[str]], Tensor]
+    known_tokens: frozenset[int] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.logit_scale.device
+
+    @cached_property
+    def logit_scale(self) -> float:
+        return float(self.module.logit_scale.exp())
+
+    @cached_property
+    def logit_bias(self) -> float:
+        """SigLIP's bias; 0 for models without one."""
+        bias = getattr(self.module, "logit_bias", None)
+        return 0.0 if bias is None else float(bias)
+
+
+def load_clip(files: ClipFiles, device: torch.device | str = "cpu") -> ClipModel:
+    """Build the model that a configuration describes and load its weights strictly, in float32.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or not this model's.
+    """
+    module = build_module(files)
+    known = _load(module, files)
+    preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
+    preprocessing["size"] = module.visual.image_size
+    return ClipModel(
+        row=files.row,
+        digest=file_sha256(files.weights),
+        module=module.to(device).eval().requires_grad_(False),
+        preprocess=image_transform_v2(PreprocessCfg(**preprocessing), is_train=False),
+        tokenizer=_tokenizer(files),
+        known_tokens=known,
+    )
+
+
+def build_module(files: ClipFiles) -> Any:
+    """The untrained model of a configuration.
+
+    Raises:
+        WeightsError: open_clip cannot build it.
+    """
+    config = copy.deepcopy(files.config["model_cfg"])
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    custom = config.pop("custom_text", False) or "hf_model_name" in text
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    if "hf_model_name" in text:
+        text["hf_model_pretrained"] = False
+    try:
+        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    except Exception as error:  # open_clip and timm raise errors of many kinds on odd configurations
+        raise WeightsError(f"open_clip cannot build {files.row.name} from its configuration: {error}") from error
+
+
+def _load(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
+    """Load the weights and say which tokens they know; a token table stored by its used rows is spread out."""
+    weights = read_weights(files.weights)
+    if ROWS in weights:
+        rows, values = weights.pop(ROWS).long(), weights.pop(VALUES)
+        weights[TABLE] = torch.zeros(module.state_dict()[TABLE].shape)
+        weights[TABLE][rows] = values.float()
+        load_strictly(module, {key: value.float() for key, value in weights.items()}, f"{files.weights}")
+        return frozenset(rows.tolist())
+    try:
+        open_clip.load_checkpoint(module, str(files.weights), strict=True, weights_only=True)
+    except Exception as error:  # whatever open_clip's conversions meet in a foreign file
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{files.weights} as {files.row.name}: the weights do not fit: {reason}") from error
+    return None
+
+
+def _tokenizer(files: ClipFiles) -> Callable[[Sequence[str]], Tensor]:
+    text = files.config["model_cfg"].get("text_cfg", {})
+    length = text.get("context_length", 77)
+    options = text.get("tokenizer_kwargs") or {}
+    if "hf_tokenizer_name" not in text:
+        return open_clip.tokenizer.SimpleTokenizer(context_length=length, **options)
+    local = (files.folder / "tokenizer_config.json").is_file()
+    name = str(files.folder) if local else text["hf_tokenizer_name"]
+    mode = text.get("tokenizer_mode")
+    try:
+        return open_clip.tokenizer.HFTokenizer(name, context_length=length, tokenizer_mode=mode, **options)
+    except ImportError as error:
+        raise ModelError(f"{files.row.name} has a tokenizer of transformers; run: pip install transformers") from error
+    except OSError as error:
+        raise ModelError(f"the tokenizer of {files.row.name} is not here; run: segzs fetch {files.row.name}") from error

@@ -1,0 +1,58 @@
+"""Crops of masks: square pictures of one object each, its surroundings blurred away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from segzs.errors import SegzsError
+from segzs.masks import RLE
+
+BACKGROUNDS = ("blur", "grey", "keep")
+GREY = 128
+
+
+def crop(pixels: np.ndarray, mask: RLE, *, margin: float = 0.1, background: str = "blur") -> np.ndarray:
+    """Cut one mask out as a square picture.
+
+    Args:
+        pixels: uint8 RGB (height, width, 3).
+        mask: a mask of that size.
+        margin: context on each side, as a share of the box's longer side.
+        background: what becomes of the pixels outside the mask: "blur", "grey", or "keep".
+
+    Returns:
+        uint8 RGB (side, side, 3); where the square leaves the image it is grey.
+
+    Raises:
+        SegzsError: ``background`` is none of the three.
+    """
+    if background not in BACKGROUNDS:
+        raise SegzsError(f"the background {background!r} is unknown; one of {', '.join(BACKGROUNDS)} is expected")
+    x1, y1, x2, y2 = mask.box
+    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
+    left, top = (x1 + x2 - side) // 2, (y1 + y2 - side) // 2
+    window = _window(pixels, left, top, side, GREY)
+    if background == "keep":
+        return window
+    inside = _window(mask.decode().astype(np.uint8)[..., None], left, top, side, 0) > 0
+    around = cv2.GaussianBlur(window, (0, 0), max(side / 16, 1.0)) if background == "blur" else np.uint8(GREY)
+    return np.where(inside, window, around)
+
+
+def crops(
+    pixels: np.ndarray, masks: Sequence[RLE], *, margin: float = 0.1, background: str = "blur"
+) -> list[np.ndarray]:
+    """`crop` for many masks of one image."""
+    return [crop(pixels, mask, margin=margin, background=background) for mask in masks]
+
+
+def _window(array: np.ndarray, left: int, top: int, side: int, fill: int) -> np.ndarray:
+    """A square part of (height, width, C), filled up where it leaves the array."""
+    height, width = array.shape[:2]
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    window = np.full((side, side, array.shape[2]), fill, array.dtype)
+    window[y1 - top : y2 - top, x1 - left : x2 - left] = array[y1:y2, x1:x2]
+    return window

@@ -1,0 +1,49 @@
+"""Pictures -> names: similarity with a vocabulary, as probabilities, with "unknown" among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from segzs.clip.build import ClipModel
+from segzs.clip.vocabulary import UNKNOWN
+from segzs.segments import Name
+
+BATCH = 32
+RANKED = 10
+
+
+@torch.inference_mode()
+def encode_pictures(clip: ClipModel, pictures: Sequence[np.ndarray]) -> Tensor:
+    """Normalised image features of uint8 RGB pictures, each through the model's own preprocessing: (N, width)."""
+    features = []
+    for start in range(0, len(pictures), BATCH):
+        batch = [clip.preprocess(PIL.Image.fromarray(picture)) for picture in pictures[start : start + BATCH]]
+        features.append(clip.module.encode_image(torch.stack(batch).to(clip.device), normalize=True))
+    return torch.cat(features) if features else torch.zeros(0, 0)
+
+
+def probabilities(clip: ClipModel, pictures: Tensor, labels: Tensor, unknown: float | None = None) -> Tensor:
+    """Probability of each label for each picture: float32 (N, labels), or (N, labels + 1) with "unknown" last.
+
+    Without ``unknown`` this is open_clip's zero-shot classifier: a softmax over scaled cosine similarities. With it,
+    "unknown" stands beside the labels as if it had that similarity, so that even a single label can be refused.
+    """
+    similarity = pictures @ labels.T
+    if unknown is not None:
+        similarity = torch.cat([similarity, similarity.new_full((len(similarity), 1), unknown)], dim=1)
+    return (clip.logit_scale * similarity).softmax(dim=-1)
+
+
+def rank(shares: Tensor, labels: Sequence[str]) -> list[tuple[Name, ...]]:
+    """The ten most probable names of each picture, best first, from probabilities (N, labels [+ "unknown"])."""
+    names = [*labels, UNKNOWN][: shares.shape[1]]
+    values, order = shares.cpu().topk(min(RANKED, len(names)), dim=1)
+    return [
+        tuple(Name(names[i], float(value)) for value, i in zip(row, indices, strict=True))
+        for row, indices in zip(values.tolist(), order.tolist(), strict=True)
+    ]

@@ -1,0 +1,177 @@
+"""A Vocabulary: the labels that objects may get, and the sentences that they are asked in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from segzs.clip.build import ClipModel
+from segzs.errors import VocabularyError
+from segzs.models.settings import PACKAGE, embedded_folder
+
+NAMED_TEMPLATES = ("simple", "imagenet", "plain")
+PLAIN = ("a photo of a {}",)
+TINY_TEMPLATES = ("{}", "a photo of a {}.", "an icon of a {}", "a drawing of a {}")
+TEXT_BATCH = 256
+GENERAL_LABELS, GENERAL_FEATURES = "tiny_labels.txt", "tiny_labels.safetensors"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Labels, and templates with ``{}`` where the label goes.
+
+    Raises:
+        VocabularyError: no labels, an empty or repeated one, the reserved "unknown", or a template without ``{}``.
+
+    >>> Vocabulary.of("cat, dog, coffee mug").labels
+    ('cat', 'dog', 'coffee mug')
+    """
+
+    labels: tuple[str, ...]
+    templates: tuple[str, ...] = PLAIN
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise VocabularyError("a vocabulary needs at least one label")
+        for label in self.labels:
+            if not isinstance(label, str) or not label.strip():
+                raise VocabularyError(f"{label!r} is not a label; words are expected")
+            if label == UNKNOWN:
+                raise VocabularyError(f"{UNKNOWN!r} is the answer where no label fits; it cannot be a label itself")
+        if repeated := sorted({label for label in self.labels if self.labels.count(label) > 1}):
+            raise VocabularyError(f"{', '.join(map(repr, repeated[:5]))} stand twice among the labels; name each once")
+        if not self.templates:
+            raise VocabularyError("a vocabulary needs at least one template, such as 'a photo of a {}'")
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise VocabularyError(f"the template {template!r} must have {{}} once, where the label goes")
+
+    @classmethod
+    def of(
+        cls, labels: Vocabulary | str | os.PathLike[str] | Iterable[str], templates: str | Sequence[str] = PLAIN
+    ) -> Vocabulary:
+        """A vocabulary from a list, from comma-separated text, or from a file.
+
+        A file (``.txt``, ``.json``, ``.yaml``, ``.csv`` or any path that exists) has a label a line, or a JSON list;
+        lines that are empty or start with ``#`` are skipped. ``templates`` are sentences, or open_clip's "simple" (7)
+        or "imagenet" (80), or "plain" (1). Labels are stripped; repeated ones count once.
+
+        Raises:
+            VocabularyError: nothing is left to name with, or the file cannot be read.
+        """
+        if isinstance(labels, Vocabulary):
+            return labels
+        if isinstance(labels, os.PathLike) or (isinstance(labels, str) and _is_file(labels)):
+            found: Iterable[str] = _read_labels(Path(labels))
+        elif isinstance(labels, str):
+            found = labels.split(",")
+        else:
+            found = list(labels)
+        if strange := [label for label in found if not isinstance(label, str)]:
+            raise VocabularyError(f"{strange[0]!r} is not a label; words are expected")
+        stripped = (" ".join(label.split()) for label in found)
+        return cls(tuple(dict.fromkeys(label for label in stripped if label)), named_templates(templates))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of labels and templates."""
+        return hashlib.sha256(json.dumps([self.labels, self.templates]).encode()).hexdigest()
+
+
+def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
+    """Sentences by the name of a set, or the user's own."""
+    if not isinstance(templates, str):
+        return tuple(templates)
+    if templates == "plain":
+        return PLAIN
+    if templates in ("simple", "imagenet"):
+        import open_clip
+
+        sets = {"simple": open_clip.SIMPLE_IMAGENET_TEMPLATES, "imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES}
+        return tuple(template("{}") for template in sets[templates])
+    if "{}" in templates:
+        return (templates,)
+    raise VocabularyError(
+        f"{templates!r} is no set of templates: {', '.join(NAMED_TEMPLATES)} are, or give a sentence with {{}}"
+    )
+
+
+@lru_cache
+def general_vocabulary(clip: ClipModel) -> Vocabulary:
+    """What to name with when the user gives no labels: what the tiny CLIP was trained on, or everyday things."""
+    if clip.row.name == "tiny":
+        return Vocabulary.of(embedded_folder() / GENERAL_LABELS, TINY_TEMPLATES)
+    return Vocabulary.of(PACKAGE / "clip" / "everyday.txt", "simple")
+
+
+@lru_cache
+def general_features(clip: ClipModel) -> Tensor:
+    """`encode_labels` of the general vocabulary; the embedded CLIP brings them along, as they take seconds."""
+    vocabulary = general_vocabulary(clip)
+    stored = embedded_folder() / GENERAL_FEATURES
+    if clip.row.name == "tiny" and stored.is_file():
+        with safe_open(stored, "pt") as file:
+            if file.metadata() == {"weights": clip.digest, "vocabulary": vocabulary.digest}:
+                return file.get_tensor("features").float().to(clip.device)
+    return encode_labels(clip, vocabulary)
+
+
+@torch.inference_mode()
+def encode_labels(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
+    """A text feature for each label, normalised mean over the normalised templates: float32 (labels, width).
+
+    The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1.4).
+    """
+    texts = [template.replace("{}", label) for label in vocabulary.labels for template in vocabulary.templates]
+    batches = (texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH))
+    features = torch.cat(
+        [clip.module.encode_text(clip.tokenizer(batch).to(clip.device), normalize=True) for batch in batches]
+    )
+    means = features.unflatten(0, (len(vocabulary.labels), len(vocabulary.templates))).mean(1)
+    return torch.nn.functional.normalize(means, dim=-1)
+
+
+def unknown_words(clip: ClipModel, vocabulary: Vocabulary) -> list[str]:
+    """Labels with words that the model's text tower never saw; empty for models trained on all words."""
+    if clip.known_tokens is None:
+        return []
+    rows = clip.tokenizer(list(vocabulary.labels)).tolist()
+    pairs = zip(vocabulary.labels, rows, strict=True)
+    return [label for label, tokens in pairs if not clip.known_tokens.issuperset(token for token in tokens if token)]
+
+
+def _is_file(text: str) -> bool:
+    if Path(text).suffix.lower() in (".txt", ".json", ".csv", ".yaml", ".yml"):
+        return True
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VocabularyError(f"the labels cannot be read from {path}: {error}") from error
+    if path.suffix.lower() == ".json":
+        try:
+            labels = json.loads(text)
+        except ValueError as error:
+            raise VocabularyError(f"{path} is not JSON: {error}") from error
+        if not isinstance(labels, list):
+            raise VocabularyError(f"{path} holds {type(labels).__name__}; a JSON list of labels is expected")
+        return labels
+    lines = (line.strip() for line in text.splitlines())
+    kept = [line.removeprefix("- ") for line in lines if line and not line.startswith("#")]
+    return [label for line in kept for label in (line.split(",") if path.suffix.lower() == ".csv" else [line])]

@@ -1,0 +1,43 @@
+"""Everything segzs raises on purpose.
+
+SegzsError
+ ├─ ImageError            a picture that cannot be read, or is not a picture
+ ├─ PromptError           a point, box or mask that asks for nothing, or lies outside the image
+ ├─ VocabularyError       labels or templates that cannot name anything
+ ├─ ModelError            an unknown model, or one that is not on this machine
+ │   ├─ WeightsError      a file that is not the checkpoint it should be
+ │   └─ ModelMismatchError  an image encoded by one model, decoded by another
+ └─ OutputError           a result that cannot be written where it should go
+"""
+
+
+class SegzsError(Exception):
+    """Base of all errors that segzs raises on purpose; the message says what to do."""
+
+
+class ImageError(SegzsError, ValueError):
+    """A picture cannot be read."""
+
+
+class PromptError(SegzsError, ValueError):
+    """A prompt asks for nothing, or lies outside the image."""
+
+
+class VocabularyError(SegzsError, ValueError):
+    """Labels or templates cannot name anything."""
+
+
+class ModelError(SegzsError):
+    """A model is unknown or not on this machine."""
+
+
+class WeightsError(ModelError):
+    """A file is not the checkpoint it should be: wrong hash, wrong keys, or no checkpoint at all."""
+
+
+class ModelMismatchError(ModelError):
+    """An image was encoded by another model than the one asked to decode it."""
+
+
+class OutputError(SegzsError):
+    """A result cannot be written where it should go."""

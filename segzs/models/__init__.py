@@ -1,0 +1,1 @@
+"""Models as data: names, presets, checkpoints; found, verified and fetched here."""

@@ -1,0 +1,58 @@
+"""Download one file: progress, resume after a break, hash check; the file appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from segzs.errors import ModelError, WeightsError
+
+CHUNK = 1 << 20
+
+
+def download(url: str, target: Path, size: int, sha256: str) -> Path:
+    """Fetch ``url`` into ``target``; a part left by an earlier, broken try is continued.
+
+    Raises:
+        ModelError: the connection failed; run it again to resume.
+        WeightsError: what arrived has another hash; it is deleted.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    try:
+        _continue(url, part, size)
+    except requests.RequestException as error:
+        raise ModelError(
+            f"{url} could not be downloaded: {error}. What arrived is kept in {part}; run the same command to go on"
+        ) from error
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        part.unlink()
+        raise WeightsError(
+            f"{url} delivered a file with SHA-256 {digest[:16]}... instead of {sha256[:16]}...; it was deleted. "
+            "Try again, or fetch the file by another way"
+        )
+    os.replace(part, target)
+    return target
+
+
+def _continue(url: str, part: Path, size: int) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    if have == size:
+        return
+    headers = {"Range": f"bytes={have}-"} if 0 < have < size else {}
+    with requests.get(url, headers=headers, stream=True, timeout=30) as reply:
+        reply.raise_for_status()
+        resumed = reply.status_code == requests.codes.partial_content
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(total=size, initial=have if resumed else 0, unit="B", unit_scale=True, desc=part.stem) as bar,
+        ):
+            for chunk in reply.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))

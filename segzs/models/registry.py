@@ -1,0 +1,142 @@
+"""The models that segzs knows, as data: where they come from, what they weigh, how they like to be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segzs.errors import ModelError
+
+META = "https://dl.fbaipublicfiles.com/segment_anything/"
+MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/"
+
+
+@dataclass(frozen=True)
+class SamCheckpoint:
+    """One SAM: a file with its hash, the architecture that it fits, and everything mode's thresholds for it."""
+
+    name: str
+    architecture: str
+    file: str
+    bytes: int
+    sha256: str
+    licence: str
+    url: str = ""
+    input_size: int = 1024
+    points_per_side: int = 32
+    predicted_iou: float = 0.88
+    stability: float = 0.95
+
+
+@dataclass(frozen=True)
+class ClipCheckpoint:
+    """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
+
+    ``unknown`` is the similarity (cosine) from which on a label beats "unknown". Pictures whose objects come less
+    close than ``familiar`` to everything that the model knows are of a kind it was not made for.
+    """
+
+    name: str
+    hub: str = ""
+    licence: str = ""
+    background: str = "blur"
+    unknown: float = 0.2
+    familiar: float | None = None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A SAM and a CLIP that go together."""
+
+    name: str
+    sam: str
+    clip: str
+    note: str
+
+
+SAMS = {
+    row.name: row
+    for row in (
+        SamCheckpoint(
+            name="tiny",
+            architecture="tiny",
+            file="tiny_sam.safetensors",
+            bytes=0,
+            sha256="",
+            licence="Apache-2.0",
+            input_size=512,
+            points_per_side=24,
+            predicted_iou=0.7,
+            stability=0.7,
+        ),
+        SamCheckpoint(
+            name="mobile",
+            architecture="vit_t",
+            file="mobile_sam.pt",
+            bytes=40_728_226,
+            sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            licence="Apache-2.0",
+            url=MOBILE + "mobile_sam.pt",
+        ),
+        SamCheckpoint(
+            name="vit_b",
+            architecture="vit_b",
+            file="sam_vit_b_01ec64.pth",
+            bytes=375_042_383,
+            sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            licence="Apache-2.0",
+            url=META + "sam_vit_b_01ec64.pth",
+        ),
+        SamCheckpoint(
+            name="vit_l",
+            architecture="vit_l",
+            file="sam_vit_l_0b3195.pth",
+            bytes=1_249_524_607,
+            sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            licence="Apache-2.0",
+            url=META + "sam_vit_l_0b3195.pth",
+        ),
+        SamCheckpoint(
+            name="vit_h",
+            architecture="vit_h",
+            file="sam_vit_h_4b8939.pth",
+            bytes=2_564_550_879,
+            sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            licence="Apache-2.0",
+            url=META + "sam_vit_h_4b8939.pth",
+        ),
+    )
+}
+
+CLIPS = {
+    row.name: row
+    for row in (
+        ClipCheckpoint("tiny", licence="Apache-2.0", background="grey", unknown=0.3, familiar=0.4),
+        ClipCheckpoint("ViT-B-32:datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "MIT"),
+        ClipCheckpoint("ViT-B-16:datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", "MIT"),
+        ClipCheckpoint("ViT-L-14:datacomp_xl_s13b_b90k", "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT"),
+    )
+}
+
+PRESETS = {
+    row.name: row
+    for row in (
+        Preset("tiny", "tiny", "tiny", "embedded; drawings, emoji, clip art: no download, not for photographs"),
+        Preset("mobile", "mobile", "ViT-B-32:datacomp_xl_s13b_b90k", "photographs on a CPU"),
+        Preset("vit_b", "vit_b", "ViT-B-16:datacomp_xl_s13b_b90k", "photographs, good masks and names"),
+        Preset("vit_l", "vit_l", "ViT-L-14:datacomp_xl_s13b_b90k", "photographs, better, slower"),
+        Preset("vit_h", "vit_h", "ViT-L-14:datacomp_xl_s13b_b90k", "photographs, best masks, slowest"),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if name not in PRESETS:
+        raise ModelError(
+            f"there is no preset {name!r}; there are {', '.join(PRESETS)}. For another pairing give a SAM and a CLIP"
+        )
+    return PRESETS[name]

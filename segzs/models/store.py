@@ -1,0 +1,270 @@
+"""Checkpoints on this machine: find them, verify them, download them when asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from segzs.errors import ModelError, WeightsError
+from segzs.models.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
+from segzs.models.settings import cache_folder, embedded_folder, is_offline, search_folders
+
+CLIP_CONFIG = "open_clip_config.json"
+CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+CLIP_FILES = (CLIP_CONFIG, "open_clip_*model*", "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
+EMBEDDED_CLIP = ("tiny_clip.json", "tiny_clip.safetensors")
+
+
+@dataclass(frozen=True)
+class SamFile:
+    """A SAM's row, where its file is, and the SHA-256 that the file has."""
+
+    row: SamCheckpoint
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """A CLIP's row, its open_clip configuration and where its weights are."""
+
+    row: ClipCheckpoint
+    config: dict[str, Any]
+    weights: Path
+    folder: Path
+
+
+def locate_sam(spec: str) -> SamFile:
+    """Find a SAM by its name, or by ``ARCHITECTURE:FILE`` for weights of your own.
+
+    Raises:
+        ModelError: the name is unknown, or its file is not here; says what to run.
+        WeightsError: the file is not the one that the name stands for.
+    """
+    if ":" in spec:
+        architecture, _, file = spec.partition(":")
+        known = sorted({row.architecture for row in SAMS.values()})
+        if architecture not in known:
+            raise ModelError(f"{spec!r} names no architecture; ARCHITECTURE:FILE with one of {', '.join(known)}")
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file")
+        like = next(row for row in SAMS.values() if row.architecture == architecture)
+        return SamFile(like, path, file_sha256(path))
+    if spec not in SAMS:
+        raise ModelError(f"there is no SAM {spec!r}; there are {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
+    row = SAMS[spec]
+    found = find_file(row.file)
+    if found is None:
+        raise ModelError(missing(f"SAM {row.name} ({row.file}, {row.bytes / 1e6:,.0f} MB)", row.name))
+    return SamFile(row, found, verify_sam(row, found))
+
+
+def verify_sam(row: SamCheckpoint, path: Path) -> str:
+    """The SHA-256 of a checkpoint's file.
+
+    Raises:
+        WeightsError: it is not the one that the row states.
+    """
+    digest = file_sha256(path)
+    if row.sha256 and digest != row.sha256:
+        raise WeightsError(
+            f"{path} has SHA-256 {digest[:16]}..., but {row.name} has {row.sha256[:16]}...: the file is damaged or "
+            f"another one; delete it and run: segzs fetch {row.name}"
+        )
+    return digest
+
+
+def locate_clip(spec: str) -> ClipFiles:
+    """Find a CLIP: a name of the registry, ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, or a local folder or file.
+
+    A folder holds open_clip's ``open_clip_config.json`` and the weights beside it, and the tokenizer where the
+    model has its own; a file is weights with a configuration of the same stem and ``.json`` beside it, or
+    ``ARCHITECTURE:FILE`` for weights of a built-in architecture with open_clip's default preprocessing.
+
+    Raises:
+        ModelError: it is unknown, or not here; says what to run.
+        WeightsError: there is a configuration without weights, or one that cannot be read.
+    """
+    if spec == "tiny":
+        folder = embedded_folder()
+        config, weights = (folder / name for name in EMBEDDED_CLIP)
+        if not (config.is_file() and weights.is_file()):
+            raise ModelError(f"the embedded CLIP is missing from {folder}: install segzs again")
+        return ClipFiles(CLIPS["tiny"], read_config(config), weights, folder)
+    row = CLIPS.get(spec, ClipCheckpoint(spec))
+    local = Path(spec).expanduser()
+    if local.is_dir():
+        return _clip_folder(row, local)
+    if local.is_file():
+        config = local.with_suffix(".json")
+        if not config.is_file():
+            raise WeightsError(f"{local} needs its open_clip configuration beside it, as {config.name}")
+        return ClipFiles(row, read_config(config), local, local.parent)
+    architecture, _, file = spec.partition(":")
+    if file and Path(file).expanduser().is_file():
+        path = Path(file).expanduser()
+        return ClipFiles(row, builtin_config(architecture, None), path, path.parent)
+    for folder in search_folders():
+        if (folder / clip_folder_name(spec) / CLIP_CONFIG).is_file():
+            return _clip_folder(row, folder / clip_folder_name(spec))
+    hub_of(spec)
+    raise ModelError(missing(f"CLIP {spec}", spec))
+
+
+def _clip_folder(row: ClipCheckpoint, folder: Path) -> ClipFiles:
+    config = folder / CLIP_CONFIG
+    if not config.is_file():
+        raise WeightsError(f"{folder} has no {CLIP_CONFIG}; it is not a CLIP that open_clip saved")
+    for name in CLIP_WEIGHTS:
+        if (folder / name).is_file():
+            return ClipFiles(row, read_config(config), folder / name, folder)
+    raise WeightsError(f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """An open_clip configuration: ``model_cfg`` and ``preprocess_cfg``."""
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a configuration: {error}") from error
+    if not isinstance(config, dict) or "model_cfg" not in config:
+        raise WeightsError(f"{path} is not an open_clip configuration: it has no model_cfg")
+    return config
+
+
+def builtin_config(architecture: str, tag: str | None) -> dict[str, Any]:
+    """The configuration that open_clip itself has for an architecture and, where given, a pretrained tag."""
+    import open_clip
+
+    model = open_clip.get_model_config(architecture)
+    if model is None:
+        raise ModelError(
+            f"open_clip has no architecture {architecture!r}; see open_clip.list_models() for those that it has"
+        )
+    pretrained = (open_clip.get_pretrained_cfg(architecture, tag) or {}) if tag else {}
+    wanted = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+    if pretrained.get("quick_gelu"):
+        model["quick_gelu"] = True
+    return {"model_cfg": model, "preprocess_cfg": {k: v for k, v in pretrained.items() if k in wanted}}
+
+
+def hub_of(spec: str) -> str:
+    """The hub repository of a CLIP.
+
+    Raises:
+        ModelError: it is not one that open_clip knows.
+    """
+    if spec in CLIPS and CLIPS[spec].hub:
+        return CLIPS[spec].hub
+    if spec.startswith("hf-hub:"):
+        return spec.removeprefix("hf-hub:")
+    import open_clip
+
+    architecture, _, tag = spec.partition(":")
+    known = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in known:
+        hint = f"its tags are {', '.join(known)}" if known else "give ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"
+        raise ModelError(f"there is no CLIP {spec!r}; {hint}")
+    hub = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")
+    if not hub:
+        raise ModelError(f"open_clip has {spec} on no hub; download its file and give {architecture}:FILE")
+    return hub.strip("/")
+
+
+def clip_folder_name(spec: str) -> str:
+    """The folder of a fetched CLIP: its name without the characters that file systems dislike."""
+    return "clip-" + spec.replace("hf-hub:", "").replace(":", "-").replace("/", "-")
+
+
+def is_clip_here(spec: str) -> bool:
+    """Whether a CLIP can be loaded without a download."""
+    try:
+        locate_clip(spec)
+    except ModelError:
+        return False
+    return True
+
+
+def find_file(name: str) -> Path | None:
+    """The first of the search folders' files of that name."""
+    return next((folder / name for folder in search_folders() if (folder / name).is_file()), None)
+
+
+def missing(what: str, name: str) -> str:
+    """What to tell the user about a model that is not here."""
+    return f"{what} is not on this machine, and nothing is downloaded unasked; run: segzs fetch {name}"
+
+
+def fetch(name: str, folder: Path | None = None) -> list[Path]:
+    """Download a preset, a SAM or a CLIP: with a progress bar, resuming, checked against its hash.
+
+    Returns:
+        The files or folders that are now here.
+
+    Raises:
+        ModelError: the name is unknown, downloads are forbidden, or the download failed.
+        WeightsError: what arrived is not what it should be.
+    """
+    folder = folder or cache_folder()
+    if name in PRESETS:
+        row = PRESETS[name]
+        return [_fetch_sam(SAMS[row.sam], folder), _fetch_clip(row.clip, folder)]
+    if name in SAMS:
+        return [_fetch_sam(SAMS[name], folder)]
+    return [_fetch_clip(name, folder)]
+
+
+def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
+    if found := find_file(row.file):
+        verify_sam(row, found)
+        return found
+    if not row.url:
+        raise ModelError(f"{row.file} is part of segzs, but missing: install segzs again")
+    _refuse_offline(row.name)
+    from segzs.models.download import download
+
+    return download(row.url, folder / row.file, row.bytes, row.sha256)
+
+
+def _fetch_clip(spec: str, folder: Path) -> Path:
+    if spec == "tiny":
+        return locate_clip(spec).folder
+    target = folder / clip_folder_name(spec)
+    for place in search_folders():
+        if (place / clip_folder_name(spec) / CLIP_CONFIG).is_file():
+            return _clip_folder(CLIPS.get(spec, ClipCheckpoint(spec)), place / clip_folder_name(spec)).folder
+    hub = hub_of(spec)
+    _refuse_offline(spec)
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(hub, local_dir=target, allow_patterns=list(CLIP_FILES))
+    except Exception as error:  # the hub's client raises errors of many libraries
+        raise ModelError(f"{spec} could not be fetched from the hub ({hub}): {error}") from error
+    if not (target / CLIP_CONFIG).is_file():
+        architecture, _, tag = spec.partition(":")
+        (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
+    return _clip_folder(CLIPS.get(spec, ClipCheckpoint(spec)), target).folder
+
+
+def _refuse_offline(name: str) -> None:
+    if is_offline():
+        raise ModelError(f"{name} is not on this machine and SEGZS_OFFLINE forbids downloads; unset it to fetch")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; read again only when its size or time of change differs."""
+    status = path.stat()
+    return _sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _sha256(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,123 @@
+"""Prompt: one object asked for, by points, a box, or an earlier mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+
+from segzs.errors import PromptError
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+class _BoxAttribute:
+    """``Prompt.box(x1, y1, x2, y2)`` makes a prompt; ``prompt.box`` is its box."""
+
+    @overload
+    def __get__(self, prompt: None, owner: type[Prompt]) -> Callable[[float, float, float, float], Prompt]: ...
+    @overload
+    def __get__(self, prompt: Prompt, owner: type[Prompt]) -> Box | None: ...
+    def __get__(
+        self, prompt: Prompt | None, owner: type[Prompt]
+    ) -> Callable[[float, float, float, float], Prompt] | Box | None:
+        if prompt is None:
+            return lambda x1, y1, x2, y2: owner(box=(x1, y1, x2, y2))
+        return prompt.corners
+
+
+@dataclass(frozen=True, init=False)
+class Prompt:
+    """One object asked for, in image pixels: x to the right, y down, from the upper left corner.
+
+    Args:
+        points: (x, y) pairs.
+        positive: one bool a point: True is on the object, False is not; all True when left out.
+        box: x1, y1, x2, y2 around the object.
+        mask: low-res logits of an earlier answer (`Segment.low_res_logits`), float (h, w), to refine.
+
+    Raises:
+        PromptError: nothing is asked for, numbers are missing or not finite, or the box is empty.
+
+    >>> Prompt(points=[(420, 310), (10, 20)], positive=[True, False], box=(400, 300, 500, 400)).positive
+    (True, False)
+    >>> Prompt.box(10, 10, 90, 90).box
+    (10.0, 10.0, 90.0, 90.0)
+    """
+
+    points: tuple[Point, ...]
+    positive: tuple[bool, ...]
+    corners: Box | None
+    mask: np.ndarray | None = field(compare=False, repr=False)
+    box = _BoxAttribute()
+
+    def __init__(
+        self,
+        points: Sequence[Sequence[float]] = (),
+        positive: Sequence[bool] | None = None,
+        box: Sequence[float] | None = None,
+        mask: np.ndarray | None = None,
+    ) -> None:
+        pairs = tuple((pair[0], pair[1]) for pair in (_numbers(point, 2, "a point (x, y)") for point in points))
+        signs = (True,) * len(pairs) if positive is None else tuple(bool(sign) for sign in positive)
+        if len(signs) != len(pairs):
+            raise PromptError(f"{len(pairs)} points have {len(signs)} positive/negative signs; give one for each point")
+        corners: Box | None = None
+        if box is not None:
+            x1, y1, x2, y2 = _numbers(box, 4, "a box (x1, y1, x2, y2)")
+            if x1 >= x2 or y1 >= y2:
+                raise PromptError(f"the box {(x1, y1, x2, y2)} is empty; x1 < x2 and y1 < y2 are expected")
+            corners = (x1, y1, x2, y2)
+        if corners is None and mask is None and not any(signs):
+            raise PromptError("the prompt asks for nothing; give a positive point, a box, or an earlier mask")
+        object.__setattr__(self, "points", pairs)
+        object.__setattr__(self, "positive", signs)
+        object.__setattr__(self, "corners", corners)
+        object.__setattr__(self, "mask", None if mask is None else _logits(mask))
+
+    @classmethod
+    def point(cls, x: float, y: float) -> Prompt:
+        """Ask for the object at one point."""
+        return cls(points=[(x, y)])
+
+    def inside(self, width: int, height: int) -> Prompt:
+        """The same prompt with its box cut to an image of width x height pixels.
+
+        Raises:
+            PromptError: a point or the whole box lies outside the image.
+        """
+        for x, y in self.points:
+            if not (0 <= x < width and 0 <= y < height):
+                raise PromptError(f"the point ({x:g}, {y:g}) is outside the image of {width}x{height} pixels")
+        if self.corners is None:
+            return self
+        x1, y1, x2, y2 = self.corners
+        cut = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+        if cut[0] >= cut[2] or cut[1] >= cut[3]:
+            raise PromptError(f"the box {self.corners} is outside the image of {width}x{height} pixels")
+        return Prompt(self.points, self.positive, cut, self.mask)
+
+
+def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{values!r} is not {what}") from error
+    if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
+        raise PromptError(f"{values!r} is not {what}: {count} finite numbers are expected")
+    return numbers
+
+
+def _logits(mask: np.ndarray) -> np.ndarray:
+    logits = np.array(mask, np.float32)
+    if logits.ndim != 2 or not np.isfinite(logits).all():
+        raise PromptError(
+            f"an earlier mask is given by its low-res logits, a finite float array (h, w); this one has shape "
+            f"{logits.shape}"
+        )
+    logits.setflags(write=False)
+    return logits

@@ -1,0 +1,104 @@
+"""Build a SAM and load its checkpoint, without executing pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from segzs.errors import WeightsError
+from segzs.models.registry import SamCheckpoint
+from segzs.models.store import SamFile
+from segzs.sam.mobile import build_mobile_sam
+from segzs.sam.tiny import build_tiny_sam
+
+ARCHITECTURES: dict[str, Callable[[], Sam]] = {
+    "tiny": build_tiny_sam,
+    "vit_t": build_mobile_sam,
+    "vit_b": build_sam_vit_b,
+    "vit_l": build_sam_vit_l,
+    "vit_h": build_sam_vit_h,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SamModel:
+    """A loaded SAM: its row, the SHA-256 of its weights, and the module, in evaluation mode."""
+
+    row: SamCheckpoint
+    digest: str
+    module: Sam
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.pixel_mean.device
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """Height and width of its low-res logits."""
+        height, width = self.module.prompt_encoder.mask_input_size
+        return height, width
+
+
+def load_sam(file: SamFile, device: torch.device | str = "cpu") -> SamModel:
+    """Build the architecture of a checkpoint and load it strictly, in float32.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or one of another architecture.
+    """
+    module = ARCHITECTURES[file.row.architecture]()
+    weights = {
+        key: value.float() if value.is_floating_point() else value for key, value in read_weights(file.path).items()
+    }
+    load_strictly(module, weights, f"{file.path} as {file.row.architecture}")
+    return SamModel(file.row, file.digest, module.to(device).eval().requires_grad_(False))
+
+
+def load_strictly(module: torch.nn.Module, weights: dict[str, Tensor], what: str) -> None:
+    """Load weights whose keys and shapes must be the module's own.
+
+    Raises:
+        WeightsError: they are not; names the first differences.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in weights]
+    strange = [key for key in weights if key not in own]
+    reshaped = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    if missing or strange or reshaped:
+        faults = [
+            f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for kind, keys in (("missing", missing), ("unknown", strange), ("of another shape", reshaped))
+            if keys
+        ]
+        raise WeightsError(f"{what}: the weights do not fit: {'; '.join(faults)}")
+    module.load_state_dict(weights)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from a safetensors file or a PyTorch file, without executing pickles.
+
+    Raises:
+        WeightsError: the file is neither, is damaged, or holds other things than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
+    except Exception as error:  # torch.load raises errors of many kinds on foreign files
+        raise WeightsError(
+            f"{path} is not a checkpoint that can be read without executing code: {str(error).splitlines()[0]}"
+        ) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise WeightsError(f"{path} holds {type(loaded).__name__}, not a state dict of tensors")
+    return loaded

@@ -1,0 +1,47 @@
+"""A picture -> an immutable EncodedImage that knows which model made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+
+from segzs.errors import ModelMismatchError
+from segzs.image import Image
+from segzs.sam.build import SamModel
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """What SAM's image encoder saw: features 1 C G G, the image, and the digest of the weights that made them.
+
+    ``input_size`` is the height and width that the image has inside the model's square input. Hand it to as many
+    threads as you like; nothing writes to it.
+    """
+
+    image: Image
+    features: Tensor = field(repr=False)
+    input_size: tuple[int, int]
+    model: str
+    model_digest: str
+
+    def check_model(self, sam: SamModel) -> None:
+        """Raise `ModelMismatchError` unless ``sam`` made these features."""
+        if self.model_digest != sam.digest:
+            raise ModelMismatchError(
+                f"the image was encoded by {self.model} ({self.model_digest[:12]}), not by {sam.row.name} "
+                f"({sam.digest[:12]}); encode it with the model that is to segment it"
+            )
+
+
+@torch.inference_mode()
+def encode(sam: SamModel, image: Image) -> EncodedImage:
+    """Run SAM's image encoder once: the longest side resized to the model's input, the rest padded."""
+    side = sam.module.image_encoder.img_size
+    resized = ResizeLongestSide(side).apply_image(np.asarray(image.pixels))
+    pixels = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
+    features = sam.module.image_encoder(sam.module.preprocess(pixels.float()))
+    return EncodedImage(image, features, tuple(resized.shape[:2]), sam.row.name, sam.digest)

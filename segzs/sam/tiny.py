@@ -1,0 +1,206 @@
+"""The embedded tiny SAM: segment-anything's prompt encoder and mask decoder over a compact convolutional encoder.
+
+`SamPredictor` and `SamAutomaticMaskGenerator` run on it unchanged: finer features travel inside the one image
+embedding, packed by space-to-depth behind the channels that the transformer reads.
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CHANNELS = 128
+CHANNELS_8 = CHANNELS // 4
+CHANNELS_4 = CHANNELS // 8
+STRIDE = 16
+MASK_STATISTICS = 5
+
+
+def build_tiny_sam(image_size: int = 512) -> Sam:
+    """Build the tiny SAM with untrained weights for square inputs of ``image_size`` pixels."""
+    grid = image_size // STRIDE
+    sam = Sam(
+        image_encoder=TinyImageEncoder(image_size),
+        prompt_encoder=DrawnPromptEncoder(
+            embed_dim=CHANNELS,
+            image_embedding_size=(grid, grid),
+            input_image_size=(image_size, image_size),
+            mask_in_chans=16,
+            activation=nn.ReLU,
+        ),
+        mask_decoder=SkipMaskDecoder(
+            transformer_dim=CHANNELS,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=CHANNELS, mlp_dim=512, num_heads=4),
+            activation=nn.ReLU,
+            iou_head_hidden_dim=CHANNELS,
+        ),
+    )
+    return sam.eval()
+
+
+class TinyImageEncoder(nn.Module):
+    """B 3 S S normalised pixels -> B 512 S/16 S/16: the embedding, then the packed stride-8 and stride-4 features."""
+
+    def __init__(self, img_size: int) -> None:
+        super().__init__()
+        self.img_size = img_size
+        self.backbone = timm.create_model("regnetx_004", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False)
+        width_4, width_8, width_16, width_32 = self.backbone.feature_info.channels()
+        self.lateral_32 = nn.Conv2d(width_32, CHANNELS, 1)
+        self.lateral_16 = nn.Conv2d(width_16, CHANNELS, 1)
+        self.lateral_8 = nn.Conv2d(width_8, CHANNELS_8 * 2, 1)
+        self.lateral_4 = nn.Conv2d(width_4, CHANNELS_4 * 2, 1)
+        self.down_16_to_8 = nn.Conv2d(CHANNELS, CHANNELS_8 * 2, 1)
+        self.down_8_to_4 = nn.Conv2d(CHANNELS_8 * 2, CHANNELS_4 * 2, 1)
+        self.norm_in, self.norm_out = LayerNorm2d(CHANNELS), LayerNorm2d(CHANNELS)
+        self.smooth_16 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)
+        self.smooth_8 = _conv_norm_relu(CHANNELS_8 * 2)
+        self.smooth_4 = _conv_norm_relu(CHANNELS_4 * 2)
+        self.head_8 = nn.Conv2d(CHANNELS_8 * 2, CHANNELS_8, 1)
+        self.head_4 = nn.Conv2d(CHANNELS_4 * 2, CHANNELS_4, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        c4, c8, c16, c32 = self.backbone(pixels)
+        x16 = _layer_norm(self.lateral_16(c16) + _double(self.lateral_32(c32)), self.norm_in)
+        x16 = _layer_norm(self.smooth_16(F.relu(x16)), self.norm_out)
+        x8 = self.smooth_8(self.lateral_8(c8) + _double(self.down_16_to_8(x16)))
+        x4 = self.smooth_4(self.lateral_4(c4) + _double(self.down_8_to_4(x8)))
+        packed_8 = F.pixel_unshuffle(self.head_8(x8), 2)
+        packed_4 = F.pixel_unshuffle(self.head_4(x4), 4)
+        return torch.cat([x16, packed_8, packed_4], dim=1)
+
+
+def unpack(embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """B 512 G G -> the embedding B 128 G G, stride-8 features B 32 2G 2G, stride-4 features B 16 4G 4G."""
+    x16, packed_8, packed_4 = embedding.split([CHANNELS, CHANNELS_8 * 4, CHANNELS_4 * 16], dim=1)
+    return x16, F.pixel_shuffle(packed_8, 2), F.pixel_shuffle(packed_4, 4)
+
+
+class DrawnPromptEncoder(PromptEncoder):
+    """segment-anything's prompt encoder that also draws points and boxes on the embedding's grid.
+
+    The stock encoder hands positions to the decoder only through attention, which takes very long to learn;
+    a picture of the prompt added to the dense embedding says at once where to look.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.draw = nn.Sequential(nn.Conv2d(9, 32, 1), nn.ReLU(), nn.Conv2d(32, self.embed_dim, 1))
+
+    def forward(
+        self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, masks: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        sparse, dense = super().forward(points, boxes, masks)
+        return sparse, dense + self.draw(self._maps(points, boxes, dense))
+
+    def _maps(self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, like: Tensor) -> Tensor:
+        """Nine maps N 9 G G: nearness to the closest positive (3 widths) and negative (2) point, and the box (4)."""
+        rows, columns = (torch.arange(n, device=like.device) + 0.5 for n in self.image_embedding_size)
+        y, x = rows[:, None], columns[None, :]
+        empty = torch.zeros(like.shape[0], *self.image_embedding_size, device=like.device)
+        maps = []
+        for label, widths in ((1, (0.7, 2.0, 5.0)), (0, (0.7, 2.0))):
+            if points is None:
+                maps += [empty] * len(widths)
+                continue
+            coordinates, labels = points[0].float() / STRIDE, points[1]
+            px, py = coordinates[..., 0, None, None], coordinates[..., 1, None, None]
+            squared = (x - px) ** 2 + (y - py) ** 2
+            squared = squared.masked_fill((labels != label)[..., None, None], 1e4).amin(1)
+            maps += [torch.exp(-squared / (2 * width**2)) for width in widths]
+        if boxes is None:
+            maps += [empty] * 4
+        else:
+            x1, y1, x2, y2 = (boxes.reshape(-1, 4).float() / STRIDE).T[..., None, None]
+            width, height = (x2 - x1).clamp(min=0.1), (y2 - y1).clamp(min=0.1)
+            across, down = (x - x1) / width * 2 - 1, (y - y1) / height * 2 - 1
+            inside = torch.sigmoid(4 * torch.minimum((1 - across.abs()) * width, (1 - down.abs()) * height))
+            maps += [inside, across.clamp(-3, 3), down.clamp(-3, 3), torch.ones_like(inside)]
+        return torch.stack([m.expand_as(empty) for m in maps], dim=1).to(like.dtype)
+
+
+class SkipMaskDecoder(MaskDecoder):
+    """segment-anything's mask decoder that adds finer image features while upscaling.
+
+    Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.statistics_head = nn.Sequential(nn.Linear(MASK_STATISTICS, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks N 4 4G 4G and predicted IoU N 4, for N prompts that belong to B images in equal, ordered shares."""
+        prompts = sparse_prompt_embeddings.shape[0]
+        x16, x8, x4 = unpack(image_embeddings)
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
+        source = _add_per_image(dense_prompt_embeddings, x16)
+        answers, source = self.transformer(source, image_pe.expand(prompts, -1, -1, -1), tokens)
+
+        source = source.transpose(1, 2).unflatten(2, x16.shape[-2:])
+        to_8, norm, relu, to_4, _ = self.output_upscaling
+        fine = relu(_layer_norm(_add_per_image(to_8(source), x8), norm))
+        fine = relu(_add_per_image(to_4(fine), x4))
+        weights = torch.stack([mlp(answers[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        masks = (fine.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2)).transpose(1, 2)
+        masks = masks.unflatten(2, fine.shape[-2:])
+        statistics = mask_statistics(masks.detach().float()).to(masks.dtype)
+        return masks, self.iou_prediction_head(answers[:, 0]) + self.statistics_head(statistics).squeeze(-1)
+
+
+def mask_statistics(logits: Tensor) -> Tensor:
+    """N M H W logits -> N M 5: area, doubt in and around the mask, soft stability, boundary length, largest value."""
+    probability = torch.sigmoid(logits)
+    area = probability.sum((-2, -1)) + 1
+    doubt = (probability * (1 - probability)).sum((-2, -1))
+    looser = torch.sigmoid(logits + 1).sum((-2, -1)) + 1
+    tighter = torch.sigmoid(logits - 1).sum((-2, -1)) + 1
+    across = (probability[..., 1:] - probability[..., :-1]).abs().sum((-2, -1))
+    down = (probability[..., 1:, :] - probability[..., :-1, :]).abs().sum((-2, -1))
+    return torch.stack(
+        [
+            area.log() / 10,
+            doubt / area,
+            tighter / looser,
+            (across + down) / area.sqrt() / 10,
+            probability.amax((-2, -1)),
+        ],
+        dim=-1,
+    )
+
+
+def _conv_norm_relu(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    )
+
+
+def _add_per_image(per_prompt: Tensor, per_image: Tensor) -> Tensor:
+    """N C H W plus B C H W, where N / B consecutive prompts share an image."""
+    images = per_image.shape[0]
+    return (per_prompt.unflatten(0, (images, -1)) + per_image[:, None]).flatten(0, 1)
+
+
+def _layer_norm(features: Tensor, norm: LayerNorm2d) -> Tensor:
+    """``norm`` over the channels of N C H W in one kernel; several times faster than the module itself."""
+    last = features.permute(0, 2, 3, 1)
+    return F.layer_norm(last, last.shape[-1:], norm.weight, norm.bias, norm.eps).permute(0, 3, 1, 2)
+
+
+def _double(features: Tensor) -> Tensor:
+    return F.interpolate(features, scale_factor=2, mode="bilinear")

@@ -1,0 +1,299 @@
+"""load() and Segmenter: the stages composed. It holds models, and no image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+
+from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.crops import crops
+from segzs.clip.naming import encode_pictures, probabilities, rank
+from segzs.clip.vocabulary import (
+    PLAIN,
+    TINY_TEMPLATES,
+    Vocabulary,
+    encode_labels,
+    general_features,
+    general_vocabulary,
+    unknown_words,
+)
+from segzs.errors import ModelError, PromptError
+from segzs.image import Image, ImageSource, read_image
+from segzs.masks import Masks
+from segzs.models.registry import preset
+from segzs.models.settings import default_model
+from segzs.models.store import locate_clip, locate_sam
+from segzs.prompts import Prompt
+from segzs.sam.build import SamModel, load_sam
+from segzs.sam.decode import decode
+from segzs.sam.encode import EncodedImage, encode
+from segzs.sam.everything import EverythingOptions, everything
+from segzs.segments import Name, Segment, Segments
+
+Labels = Vocabulary | str | PathLike[str] | Iterable[str]
+
+
+class UnfamiliarWarning(UserWarning):
+    """The embedded models are used on something that they were not made for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """A SAM and a CLIP that segment and name; make one with `load`.
+
+    It keeps nothing about any image, so one `Segmenter` serves many threads and many images at once.
+    """
+
+    sam: SamModel
+    clip: ClipModel
+    vocabulary: Vocabulary
+    label_features: Tensor = field(repr=False)
+    unknown: float | None
+    background: str
+    margin: float = 0.1
+
+    def encode(self, source: ImageSource, *, bgr: bool = False) -> EncodedImage:
+        """Run SAM's image encoder on a picture, once; see `read_image` for what a picture may be.
+
+        Raises:
+            ImageError: it is no picture.
+        """
+        return encode(self.sam, read_image(source, bgr=bgr))
+
+    @overload
+    def segment(self, photo: EncodedImage, prompts: Prompt) -> Segment: ...
+    @overload
+    def segment(self, photo: EncodedImage, prompts: Sequence[Prompt]) -> Segments: ...
+    def segment(self, photo: EncodedImage, prompts: Prompt | Sequence[Prompt]) -> Segment | Segments:
+        """The best mask of each prompt, named: one prompt gives a `Segment`, a list gives `Segments`.
+
+        Raises:
+            PromptError: a prompt lies outside the image.
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        if isinstance(prompts, Prompt):
+            return self._named(photo.image, decode(self.sam, photo, [prompts]))[0]
+        return self._named(photo.image, decode(self.sam, photo, _checked(prompts)))
+
+    def candidates(self, photo: EncodedImage, prompt: Prompt) -> Segments:
+        """Three masks for one prompt, best first: part, whole, or whatever the model takes it for.
+
+        Raises:
+            PromptError: the prompt lies outside the image.
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        (masks,) = decode(self.sam, photo, _checked([prompt]), several=True)
+        return self._named(photo.image, [_single(masks, index) for index in range(len(masks))])
+
+    def everything(
+        self,
+        photo: EncodedImage,
+        *,
+        points_per_side: int | None = None,
+        predicted_iou: float | None = None,
+        stability: float | None = None,
+        duplicate_iou: float = 0.7,
+        min_area: int = 100,
+        max_masks: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Segments:
+        """Every object of an image, named, largest first.
+
+        Args:
+            photo: the encoded image.
+            points_per_side: how many points a side of the grid has; None is the model's own number, as below.
+            predicted_iou: masks that SAM thinks worse of are dropped.
+            stability: masks whose outline depends more on the threshold are dropped.
+            duplicate_iou: of two masks that overlap more, the better one stays.
+            min_area: smaller masks, in image pixels, are dropped.
+            max_masks: keep only the best so many.
+            progress: called with the share done, from 0 to 1.
+
+        Raises:
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        options = EverythingOptions(points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks)
+        return self._named(photo.image, everything(self.sam, photo, options, progress))
+
+    def name(self, segments: Segments) -> Segments:
+        """The same masks with names of this segmenter's vocabulary."""
+        names = self._names(segments.image, [segment.rle for segment in segments])
+        items = tuple(replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
+        return Segments(segments.image, items, self.model)
+
+    def classify(self, source: ImageSource) -> tuple[Name, ...]:
+        """The most probable names of a whole picture, best first."""
+        features = encode_pictures(self.clip, [read_image(source).pixels])
+        return rank(self._probabilities(features), self.vocabulary.labels)[0]
+
+    def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
+        """The same models with other labels; cheap, and images stay encoded.
+
+        Raises:
+            VocabularyError: nothing can be named with these.
+        """
+        vocabulary = _vocabulary(self.clip, labels, templates)
+        return replace(self, vocabulary=vocabulary, label_features=_features(self.clip, vocabulary))
+
+    @property
+    def model(self) -> str:
+        """Which models these are, as ``sam+clip``."""
+        return f"{self.sam.row.name}+{self.clip.row.name}"
+
+    def _named(self, image: Image, masks: Sequence[Masks]) -> Segments:
+        names = self._names(image, [m.rles[0] for m in masks])
+        items = tuple(
+            Segment(
+                rle=m.rles[0],
+                predicted_iou=float(m.predicted_iou[0]),
+                stability=float(m.stability[0]),
+                names=ranked,
+                low_res_logits=m.low_res_logits[0],
+            )
+            for m, ranked in zip(masks, names, strict=True)
+        )
+        return Segments(image, items, self.model)
+
+    def _names(self, image: Image, rles: Sequence) -> list[tuple[Name, ...]]:
+        if not rles:
+            return []
+        cut = crops(image.pixels, rles, margin=self.margin, background=self.background)
+        features = encode_pictures(self.clip, cut)
+        self._say_if_unfamiliar(features)
+        return rank(self._probabilities(features), self.vocabulary.labels)
+
+    def _probabilities(self, features: Tensor) -> Tensor:
+        return probabilities(self.clip, features, self.label_features, self.unknown)
+
+    def _say_if_unfamiliar(self, features: Tensor) -> None:
+        """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
+        if self.clip.row.familiar is None:
+            return
+        best = (features @ general_features(self.clip).T).amax(1)
+        if best.median() < self.clip.row.familiar:
+            warnings.warn(
+                "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
+                "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
+                UnfamiliarWarning,
+                stacklevel=5,
+            )
+
+
+def load(
+    model: str | None = None,
+    *,
+    sam: str | None = None,
+    clip: str | None = None,
+    labels: Labels | None = None,
+    templates: str | Sequence[str] | None = None,
+    unknown: float | Literal["auto"] | None = "auto",
+    background: str | None = None,
+    margin: float = 0.1,
+    device: str = "auto",
+) -> Segmenter:
+    """Load a SAM and a CLIP; nothing is downloaded.
+
+    Args:
+        model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
+        sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
+        clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
+        labels: a list, comma-separated text, or a file; left out, the general vocabulary of the CLIP.
+        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
+        unknown: the cosine similarity that a label must reach to beat "unknown"; "auto" is the model's own,
+            None never says "unknown".
+        background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
+            left out, what suits the model.
+        margin: context around an object's box before it is named, as a share of its longer side.
+        device: "cpu", "cuda", "mps", or "auto".
+
+    Raises:
+        ModelError: a model is unknown or not on this machine; says what to run.
+        WeightsError: a checkpoint is damaged or another one.
+        VocabularyError: the labels cannot name anything.
+
+    >>> segmenter = load(labels=["apple", "pear"])
+    >>> segmenter.model
+    'tiny+tiny'
+    """
+    chosen = preset(model or default_model())
+    place = resolve_device(device)
+    sam_model = load_sam(locate_sam(sam or chosen.sam), place)
+    clip_model = load_clip(locate_clip(clip or chosen.clip), place)
+    vocabulary = _vocabulary(clip_model, labels, templates)
+    return Segmenter(
+        sam=sam_model,
+        clip=clip_model,
+        vocabulary=vocabulary,
+        label_features=_features(clip_model, vocabulary),
+        unknown=clip_model.row.unknown if unknown == "auto" else unknown,
+        background=background or clip_model.row.background,
+        margin=margin,
+    )
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ModelError: PyTorch has no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the device {name!r} cannot be used here ({reason}); try cpu") from error
+    return device
+
+
+def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequence[str] | None) -> Vocabulary:
+    if labels is None:
+        general = general_vocabulary(clip)
+        return general if templates is None else Vocabulary.of(general.labels, templates)
+    own = TINY_TEMPLATES if clip.row.name == "tiny" else PLAIN
+    vocabulary = Vocabulary.of(labels, own if templates is None else templates)
+    if strange := unknown_words(clip, vocabulary):
+        shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
+        warnings.warn(
+            f"the embedded CLIP never saw some words of {shown} and will name badly with them; models that know all "
+            "words: segzs models",
+            UnfamiliarWarning,
+            stacklevel=4,
+        )
+    return vocabulary
+
+
+def _features(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
+    if vocabulary == general_vocabulary(clip):
+        return general_features(clip)
+    return encode_labels(clip, vocabulary)
+
+
+def _single(masks: Masks, index: int) -> Masks:
+    part = slice(index, index + 1)
+    return Masks(masks.rles[part], masks.predicted_iou[part], masks.stability[part], masks.low_res_logits[part])
+
+
+def _check_encoded(photo: object) -> None:
+    if not isinstance(photo, EncodedImage):
+        raise PromptError(f"{type(photo).__name__} is not an encoded image; call segmenter.encode(picture) once first")
+
+
+def _checked(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    for prompt in prompts:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"{prompt!r} is not a Prompt; use Prompt.point(x, y), Prompt.box(x1, y1, x2, y2) or Prompt(...)"
+            )
+    return prompts

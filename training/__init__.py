@@ -1,0 +1,1 @@
+"""How the embedded tiny pair was made: data, models, losses, evaluation."""

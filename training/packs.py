@@ -1,0 +1,91 @@
+"""The picture packs on disk: cut-outs with their names, and backgrounds, decoded once into memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+TRAINING_STYLES = ("noto", "fluent3d", "fluentflat")
+UNSEEN_STYLE = "openmoji"
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One thing with a name: ``code`` is its file name in every style's folder."""
+
+    code: str
+    name: str
+    keywords: tuple[str, ...]
+    group: str
+    subgroup: str
+
+
+@dataclass(frozen=True)
+class Packs:
+    """The folder that holds ``cutouts/``, ``backgrounds/`` and ``photos/``."""
+
+    root: Path
+
+    def concepts(self) -> tuple[Concept, ...]:
+        """All concepts, sorted by code."""
+        return _concepts(self.root)
+
+    def cutouts(self, style: str) -> dict[str, np.ndarray]:
+        """Code -> uint8 RGBA picture, for the concepts that the style draws."""
+        return _cutouts(self.root, style)
+
+    def backgrounds(self) -> tuple[np.ndarray, ...]:
+        """Every background as a uint8 RGB picture."""
+        return _backgrounds(self.root)
+
+
+def add_packs_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--packs",
+        type=lambda text: Packs(Path(text)),
+        default=Packs(Path(__file__).parents[2] / "shared" / "packs"),
+        metavar="DIR",
+        help="folder with cutouts/, backgrounds/ and photos/ (default: ../shared/packs)",
+    )
+
+
+@lru_cache
+def _concepts(root: Path) -> tuple[Concept, ...]:
+    rows = json.loads((root / "cutouts" / "names.json").read_text())
+    return tuple(
+        Concept(code, row["name"], tuple(row["keywords"]), row["group"], row["subgroup"])
+        for code, row in sorted(rows.items())
+    )
+
+
+@lru_cache
+def _cutouts(root: Path, style: str) -> dict[str, np.ndarray]:
+    files = sorted((root / "cutouts" / style).glob("*.png"))
+    return {file.stem: _read(file, cv2.COLOR_BGRA2RGBA) for file in files}
+
+
+@lru_cache
+def _backgrounds(root: Path) -> tuple[np.ndarray, ...]:
+    rows = json.loads((root / "backgrounds" / "index.json").read_text())
+    files = sorted(root / "backgrounds" / row["file"] for row in rows)
+    return tuple(_read(file, cv2.COLOR_BGR2RGB) for file in files)
+
+
+def _read(file: Path, conversion: int) -> np.ndarray:
+    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise FileNotFoundError(f"{file} is not a readable picture")
+    wanted = 4 if conversion == cv2.COLOR_BGRA2RGBA else 3
+    if pixels.ndim == 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA if wanted == 4 else cv2.COLOR_GRAY2BGR)
+    elif pixels.shape[2] == 3 and wanted == 4:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2BGRA)
+    elif pixels.shape[2] == 4 and wanted == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)
+    return np.ascontiguousarray(cv2.cvtColor(pixels, conversion))
