@@ -157,7 +157,7 @@ class Trainer:
         os.replace(unfinished, self.out / STATE)
 
     def _resume(self) -> None:
-        state = torch.load(self.out / STATE, map_location=self.device)
+        state = torch.load(self.out / STATE, map_location=self.device, weights_only=True)
         self.student.load_state_dict(state["student"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -182,7 +182,7 @@ def _exam(studio: Studio, side: int) -> dict[str, tuple[Tensor, Tensor]]:
     """The same lightly altered crops every time, per style: N 3 S S uint8 and their concepts N."""
     exam, rng = {}, random.Random("exam")
     for style, drawings in studio.drawings.items():
-        codes = rng.sample(sorted(drawings), EVALUATION_CROPS)
+        codes = rng.sample(sorted(drawings), min(EVALUATION_CROPS, len(drawings)))
         crops = [torch.from_numpy(studio.crop(style, code, side, MILD, rng)) for code in codes]
         concepts = torch.tensor([studio.codes.index(code) for code in codes])
         exam[style] = torch.stack(crops).permute(0, 3, 1, 2), concepts

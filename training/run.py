@@ -47,6 +47,34 @@ def learning_rate(peak: float, progress: float, step: int, warmup_steps: int = 1
     return peak * min(1.0, (step + 1) / warmup_steps) * (0.5 * (1 + math.cos(math.pi * progress)) + 1e-3)
 
 
+def join_processes() -> tuple[int, int]:
+    """Rank and number of processes; more than one when started by ``torchrun --nproc-per-node N -m training.sam``."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    torch.distributed.init_process_group("gloo")
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def furthest(progress: float, processes: int) -> float:
+    """The largest progress of all processes, so that all take the same steps."""
+    if processes == 1:
+        return progress
+    value = torch.tensor(progress, dtype=torch.float64)
+    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
+    return float(value)
+
+
+def average_gradients(module: nn.Module, processes: int) -> None:
+    """Replace every gradient by its mean over the processes."""
+    if processes == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_((mean / processes).view_as(gradient))
+
+
 class Average:
     """Exponential moving average of a module's weights and statistics, warming up with the number of updates."""
 

@@ -23,7 +23,10 @@ from training.run import (
     Average,
     Clock,
     add_run_arguments,
+    average_gradients,
+    furthest,
     half_precision,
+    join_processes,
     learning_rate,
     load_checkpoint,
     log,
@@ -33,8 +36,8 @@ from training.run import (
 from training.scenes import MEASURED, TRAINING, Compositor, Scene
 
 SMALL, LARGE = 320, 512
-LARGE_FROM = 0.75
-CLICKS, BOXES, OTHERS = 3, 3, 2
+LARGE_FROM = 0.82
+CLICKS, BOXES, OTHERS = 2, 2, 2
 PEAK_RATE = 1.2e-3
 
 Prompts = dict[str, Tensor]
@@ -57,7 +60,7 @@ class SceneBatches(IterableDataset):
             other = ("points", "boxes_with_point", "refine")[rng.choice(3, p=[0.35, 0.2, 0.45])]
             scenes, kinds = [], []
             while len(scenes) < self.batch:
-                scene = self._padded(plain if rng.random() < 0.4 else compositor, rng)
+                scene = self._padded(plain if rng.random() < 0.6 else compositor, rng)
                 sampler = PromptSampler(scene.instances, rng)
                 if not len(sampler.labels):
                     continue
@@ -199,7 +202,7 @@ def resize_inputs(sam: nn.Module, size: int) -> None:
 
 
 @torch.no_grad()
-def spot_check(sam: nn.Module, packs: Packs, device: torch.device, scenes: int = 16) -> dict[str, float]:
+def spot_check(sam: nn.Module, packs: Packs, device: torch.device, scenes: int) -> dict[str, float]:
     """Mean IoU of boxes and centre clicks on a few fixed scenes of each kind of style, at stride 4."""
     resize_inputs(sam, LARGE)
     row = {}
@@ -247,6 +250,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
+    rank, processes = join_processes()
     torch.manual_seed(arguments.seed)
     learner = Learner().to(device=device, memory_format=torch.channels_last)
     saved = load_checkpoint(arguments.out)
@@ -268,13 +272,23 @@ def train(arguments: argparse.Namespace) -> None:
     clock = Clock(arguments.minutes, used)
     last_saved = last_checked = clock.seconds()
     size, batches, sums, count = 0, iter(()), {}, 0
-    while (progress := clock.progress()) < 1:
+
+    def check() -> None:
+        found = spot_check(average.module, arguments.packs, device, arguments.check_scenes)
+        log(arguments.out, step=step, minutes=clock.seconds() / 60, **found)
+
+    def save() -> None:
+        state = {"learner": learner.state_dict(), "average": average.module.state_dict()}
+        state |= {"optimizer": optimizer.state_dict(), "updates": average.updates}
+        save_checkpoint(arguments.out, state | {"step": step, "scenes": scenes, "seconds": clock.seconds()})
+
+    while (progress := furthest(clock.progress(), processes)) < 1:
         wanted = LARGE if progress >= LARGE_FROM else SMALL
         if wanted != size:
             size = wanted
             batch_size = arguments.batch if size == SMALL else max(2, arguments.batch // 2)
-            data = SceneBatches(arguments.packs, size, batch_size, arguments.seed + step)
-            batches = iter(DataLoader(data, batch_size=None, num_workers=arguments.workers, prefetch_factor=3))
+            data = SceneBatches(arguments.packs, size, batch_size, (arguments.seed + step) * 64 + rank)
+            batches = iter(DataLoader(data, batch_size=None, num_workers=arguments.workers))
         learner.train()
         if size == LARGE:
             _freeze_statistics(learner)
@@ -282,31 +296,34 @@ def train(arguments: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(PEAK_RATE, progress, step)
         with torch.autocast(device.type, torch.bfloat16):
-            values = learner(batch, dense_weight=max(0.3, 1 - progress))
+            values = learner(batch, dense_weight=max(0.4, 1 - progress))
         optimizer.zero_grad(set_to_none=True)
         values["loss"].backward()
+        average_gradients(learner, processes)
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 2.0)
         if not torch.isfinite(norm):
             optimizer.zero_grad(set_to_none=True)
         optimizer.step()
         average.update(learner.sam)
-        step, scenes, count = step + 1, scenes + len(batch["pixels"]), count + 1
+        step, scenes, count = step + 1, scenes + len(batch["pixels"]) * processes, count + 1
         for key, value in values.items():
             sums[key] = sums.get(key, 0.0) + float(value.detach())
         now = clock.seconds()
+        if rank:
+            continue
         if count == 100:
             means = {k: v / count for k, v in sums.items()}
             log(arguments.out, step=step, scenes=scenes, minutes=now / 60, size=size, norm=float(norm), **means)
             sums, count = {}, 0
-        ended = clock.progress() >= 1
-        if now - last_checked > 420 or ended:
+        if now - last_checked > 420:
             last_checked = now
-            log(arguments.out, step=step, minutes=now / 60, **spot_check(average.module, arguments.packs, device))
-        if now - last_saved > 180 or ended:
+            check()
+        if now - last_saved > 180:
             last_saved = now
-            state = {"learner": learner.state_dict(), "average": average.module.state_dict()}
-            state |= {"optimizer": optimizer.state_dict(), "updates": average.updates}
-            save_checkpoint(arguments.out, state | {"step": step, "scenes": scenes, "seconds": clock.seconds()})
+            save()
+    if rank == 0:
+        save()
+        check()
 
 
 def _freeze_statistics(module: nn.Module) -> None:
@@ -332,6 +349,7 @@ def main() -> None:
     add_run_arguments(parser, out="training/runs/sam", minutes=240)
     parser.add_argument("--batch", type=int, default=8, help="scenes a step at 320 px; half as many at 512 px")
     parser.add_argument("--workers", type=int, default=1, help="processes that make scenes")
+    parser.add_argument("--check-scenes", type=int, default=16, help="scenes a style in the checks on the way")
     parser.add_argument("--start", type=Path, metavar="FILE", help="warm start from exported weights")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's weights instead of training")
     arguments = parser.parse_args()

@@ -63,7 +63,7 @@ def _soft_cross_entropy(logits: Tensor, weights: Tensor) -> Tensor:
 
 def export(run_state: Path, file: Path) -> None:
     """Write a run's averaged weights in half precision, with only the vocabulary rows that training saw."""
-    state = torch.load(run_state, map_location="cpu")
+    state = torch.load(run_state, map_location="cpu", weights_only=True)
     prefix, table = "module.clip.", "text.token_embedding.weight"
     weights = {
         key.removeprefix(prefix): value.half() if value.is_floating_point() else value
