@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
+from math import ceil, sqrt
 
 import cv2
 import numpy as np
@@ -13,13 +16,26 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from segzs.masks import RLE
+from segzs.masks import RLE, Box
 
 Colour = tuple[int, int, int]
-Rectangle = tuple[float, float, float, float]
+Rectangle = tuple[int, int, int, int]
+Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
-SMALLEST_SIDE = 480
-FALLBACK_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf")
+SMALLEST_SIDE, LARGEST_SIDE = 480, 4096
+TINT = 0.22
+SYSTEM_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "arial.ttf",
+    "Arial Unicode.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-zenhei.ttc",
+    "msyh.ttc",
+    "msgothic.ttc",
+    "malgun.ttf",
+    "PingFang.ttc",
+)
 GREY: Colour = (150, 150, 150)
 
 
@@ -32,6 +48,23 @@ def colours(names: Sequence[str]) -> list[Colour]:
     """
     order = {name: index for index, name in enumerate(dict.fromkeys(n for n in names if n != "unknown"))}
     return [GREY if name == "unknown" else _hue_colour(order[name]) for name in names]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A mask that is not empty, as its box and the bool array inside it."""
+
+    box: Box
+    inside: np.ndarray
+
+    @classmethod
+    def of(cls, mask: RLE) -> _Shape:
+        x1, y1, x2, y2 = mask.box
+        return cls(mask.box, mask.decode()[y1:y2, x1:x2])
+
+    @property
+    def area(self) -> int:
+        return int(self.inside.sum())
 
 
 def overlay(
@@ -48,82 +81,117 @@ def overlay(
     Returns:
         An RGB picture of the same size; small pictures are enlarged by a whole factor so that names stay legible.
     """
-    factor = max(1, ceil(SMALLEST_SIDE / max(1, min(pixels.shape[:2])))) if masks else 1
-    factor = min(factor, max(1, 4096 // max(pixels.shape[:2])))
-    canvas = np.repeat(np.repeat(pixels, factor, 0), factor, 1).copy()
-    line = max(2, round(min(canvas.shape[:2]) / 240))
-    order = sorted(range(len(masks)), key=lambda i: -masks[i].area)
-    for index in order:
-        _tint(canvas, masks[index], palette[index], factor)
-    for index in order:
-        contours = _contours(masks[index], factor)
-        cv2.drawContours(canvas, contours, -1, (255, 255, 255), line + 2, cv2.LINE_AA)
-        cv2.drawContours(canvas, contours, -1, palette[index], line, cv2.LINE_AA)
+    factor = max(1, ceil(SMALLEST_SIDE / min(pixels.shape[:2]))) if masks else 1
+    factor = min(factor, max(1, LARGEST_SIDE // max(pixels.shape[:2])))
+    canvas = _enlarge(pixels, factor)
+    things = [
+        (_Shape.of(mask), caption, colour)
+        for mask, caption, colour in zip(masks, captions, palette, strict=True)
+        if mask.area
+    ]
+    things.sort(key=lambda thing: -thing[0].area)
+    for shape, _, colour in things:
+        _tint(canvas, shape, colour, factor)
+    for shape, _, colour in things:
+        _outline(canvas, shape, colour, factor)
     picture = PIL.Image.fromarray(canvas)
-    _write_captions(picture, masks, captions, palette, factor)
+    _write_captions(picture, pixels.shape[:2], things, factor)
     return picture
 
 
-def _tint(canvas: np.ndarray, mask: RLE, colour: Colour, factor: int) -> None:
-    x1, y1, x2, y2 = mask.box
-    inside = np.repeat(np.repeat(mask.decode()[y1:y2, x1:x2], factor, 0), factor, 1)
-    part = canvas[y1 * factor : y2 * factor, x1 * factor : x2 * factor]
-    part[inside] = (0.72 * part[inside] + 0.28 * np.array(colour)).astype(np.uint8)
+def _enlarge(array: np.ndarray, factor: int) -> np.ndarray:
+    return np.repeat(np.repeat(array, factor, 0), factor, 1)
 
 
-def _contours(mask: RLE, factor: int) -> list[np.ndarray]:
-    x1, y1, x2, y2 = mask.box
-    part = mask.decode()[y1:y2, x1:x2].astype(np.uint8)
-    enlarged = np.repeat(np.repeat(part, factor, 0), factor, 1)
-    contours, _ = cv2.findContours(enlarged, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    return [contour + np.array([x1, y1], np.int32) * factor for contour in contours]
+def _tint(canvas: np.ndarray, shape: _Shape, colour: Colour, factor: int) -> None:
+    x1, y1, x2, y2 = (side * factor for side in shape.box)
+    part = canvas[y1:y2, x1:x2]
+    inside = _enlarge(shape.inside, factor)
+    part[inside] = ((1 - TINT) * part[inside] + TINT * np.array(colour)).astype(np.uint8)
+
+
+def _outline(canvas: np.ndarray, shape: _Shape, colour: Colour, factor: int) -> None:
+    x1, y1, _, _ = shape.box
+    inside = _enlarge(shape.inside.astype(np.uint8), factor)
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x1 * factor, y1 * factor))
+    line = max(2, round(min(canvas.shape[:2]) / 240))
+    cv2.drawContours(canvas, contours, -1, (255, 255, 255), line + 2, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
 
 
 def _write_captions(
-    picture: PIL.Image.Image, masks: Sequence[RLE], captions: Sequence[str], palette: Sequence[Colour], factor: int
+    picture: PIL.Image.Image, size: tuple[int, int], things: Sequence[tuple[_Shape, str, Colour]], factor: int
 ) -> None:
-    """Write each caption on a tag of its colour, where it covers other tags and leaves the picture least."""
+    """Write each caption on a tag of its colour, where it hides other tags and other objects least."""
+    covered = np.zeros(size, np.uint16)  # by how many shapes each pixel is
+    for shape, _, _ in things:
+        _part(covered, shape.box)[:] += shape.inside
     pen = PIL.ImageDraw.Draw(picture)
-    size = max(13, round(min(picture.size) / 36))
+    lines = min(60, 36 * max(1, sqrt(len(things) / 16)))  # of text from top to bottom: more where there is more to say
+    height = max(13, round(min(picture.size) / lines))
+    pad = round(height * 0.3)
     taken: list[Rectangle] = []
-    for mask, caption, colour in zip(masks, captions, palette, strict=True):
-        if not caption or not mask.area:
+    for shape, caption, colour in reversed(things):  # the small ones first: they have the fewest places
+        font = _font(height, caption)
+        text = _shorten(caption, font, picture.width - 2 * pad - 2)
+        if not text:
             continue
-        font = _font(size, caption)
-        pad = size * 0.3
-        left, top, right, bottom = pen.textbbox((0, 0), caption, font=font)
-        width, height = right - left + 2 * pad, bottom - top + 2 * pad
-        spot = _free_spot(_box_times(mask, factor), (width, height), picture.size, taken)
+        left, top, right, bottom = (round(side) for side in pen.textbbox((0, 0), text, font=font))
+        tag = (right - left + 2 * pad, bottom - top + 2 * pad)
+        _part(covered, shape.box)[:] -= shape.inside
+        spot = _best_spot(shape.box, tag, picture.size, taken, covered, factor)
+        _part(covered, shape.box)[:] += shape.inside
         taken.append(spot)
-        pen.rounded_rectangle(spot, radius=pad, fill=colour, outline=(255, 255, 255), width=max(1, size // 12))
+        pen.rounded_rectangle(spot, radius=pad, fill=colour, outline=(255, 255, 255), width=max(1, height // 12))
         dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
         ink = (0, 0, 0) if dark else (255, 255, 255)
-        pen.text((spot[0] + pad - left, spot[1] + pad - top), caption, font=font, fill=ink)
+        pen.text((spot[0] + pad - left, spot[1] + pad - top), text, font=font, fill=ink)
 
 
-def _box_times(mask: RLE, factor: int) -> Rectangle:
-    x1, y1, x2, y2 = (side * factor for side in mask.box)
-    return x1, y1, x2, y2
-
-
-def _free_spot(
-    box: Rectangle, size: tuple[float, float], canvas: tuple[int, int], taken: Sequence[Rectangle]
-) -> Rectangle:
+def _part(array: np.ndarray, box: Rectangle) -> np.ndarray:
     x1, y1, x2, y2 = box
-    width, height = size
-    middle = (x1 + x2 - width) / 2
-    wanted = [(middle, y1 - height), (x1, y1 - height), (middle, y2), (middle, y1), (middle, (y1 + y2 - height) / 2)]
-    wanted += [(middle, y1 + height * step) for step in range(1, 12)]
+    return array[y1:y2, x1:x2]
+
+
+def _best_spot(
+    box: Box,
+    tag: tuple[int, int],
+    canvas: tuple[int, int],
+    taken: Sequence[Rectangle],
+    others: np.ndarray,
+    factor: int,
+) -> Rectangle:
+    """Where a tag of this size goes: above the box, inside it or below, hiding other tags and shapes least."""
+    x1, y1, x2, y2 = (side * factor for side in box)
+    width, height = tag
+    centre = (x1 + x2 - width) // 2
+    rows = [y1 - height, *(y1 + (y2 - y1 - height) * step // 8 for step in range(9)), y2]
     spots = []
-    for x, y in wanted:
-        left = min(max(x, 1), max(canvas[0] - width - 1, 1))
-        top = min(max(y, 1), max(canvas[1] - height - 1, 1))
-        spots.append((left, top, left + width, top + height))
-    return min(spots, key=lambda spot: sum(_overlap(spot, other) for other in taken))
+    for y in rows:
+        for x in (centre, x1, x2 - width):
+            left = min(max(x, 1), max(canvas[0] - width - 1, 1))
+            top = min(max(y, 1), max(canvas[1] - height - 1, 1))
+            spots.append((left, top, left + width, top + height))
+
+    def hidden(spot: Rectangle) -> int:
+        below = _part(others, tuple(side // factor for side in spot))  # type: ignore[arg-type]
+        return 4 * sum(_overlap(spot, other) for other in taken) + int(np.count_nonzero(below)) * factor**2
+
+    return min(spots, key=hidden)
 
 
-def _overlap(a: Rectangle, b: Rectangle) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _overlap(a: Rectangle, b: Rectangle) -> int:
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _shorten(text: str, font: Font, width: int) -> str:
+    """The text, or as much of its beginning as fits with dots behind it; nothing where not even that fits."""
+    text = " ".join(text.split())
+    if len(text) <= width and font.getlength(text) <= width:
+        return text
+    ends = range(1, min(len(text), width))
+    end = bisect_right(ends, width, key=lambda end: ceil(font.getlength(text[:end] + "...")))
+    return text[:end].rstrip() + "..." if end else ""
 
 
 def _hue_colour(index: int) -> Colour:
@@ -133,16 +201,25 @@ def _hue_colour(index: int) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
+def _font(height: int, text: str) -> Font:
+    """Pillow's own font for ASCII, for other letters the first system font that has the most of them."""
+    own = PIL.ImageFont.load_default(height)
+    if text.isascii():
+        return own
+    best = min([own, *_system_fonts()], key=lambda font: _letters_missing(font, text))
+    return own if best is own else best.font_variant(size=height)  # type: ignore[union-attr]
+
+
 @lru_cache
-def _font(size: int, text: str) -> PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont:
-    """Pillow's own font, or for letters beyond Latin-1 the first system font that is there."""
-    if not text.isascii():
-        try:
-            text.encode("latin-1")
-        except UnicodeEncodeError:
-            for name in FALLBACK_FONTS:
-                try:
-                    return PIL.ImageFont.truetype(name, size)
-                except OSError:
-                    continue
-    return PIL.ImageFont.load_default(size)
+def _system_fonts() -> list[PIL.ImageFont.FreeTypeFont]:
+    found = []
+    for name in SYSTEM_FONTS:
+        with suppress(OSError):
+            found.append(PIL.ImageFont.truetype(name, 16))
+    return found
+
+
+def _letters_missing(font: Font, text: str) -> int:
+    """How many letters a font shows as the box that stands for no letter."""
+    box = bytes(font.getmask("\U0010ffff"))
+    return sum(bytes(font.getmask(letter)) == box for letter in set(text) if not letter.isspace())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import warnings
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import PIL.ImageOps
 
 from segzs.errors import ImageError
 
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 178_000_000  # Pillow itself refuses files of more than 178,956,970 pixels
 
 ImageSource = Any
 """A path, bytes, a binary file object, a PIL image, a numpy array, a torch tensor, or an `Image`."""
@@ -89,7 +89,7 @@ def read_image(
         return source
     if isinstance(source, np.ndarray):
         pixels = _from_array(source, bgr)
-    elif type(source).__module__.partition(".")[0] == "torch" and hasattr(source, "detach"):
+    elif _is_tensor(source):
         pixels = _from_tensor(source, bgr)
     elif isinstance(source, PIL.Image.Image):
         pixels = _from_pil(source, max_pixels, "the PIL image")
@@ -105,17 +105,16 @@ def read_image(
 
 def _from_file(source: Any, max_pixels: int) -> np.ndarray:
     stream: BinaryIO | Path
-    if isinstance(source, str) and "://" in source[:12]:
-        raise ImageError(f"{source!r} is a URL; segzs reads local pictures: download it and give the file or its bytes")
+    if isinstance(source, str) and ("://" in source[:12] or source.startswith("data:")):
+        raise ImageError(
+            f"{source[:80]!r} is a URL; segzs reads local pictures: download it and give the file or its bytes"
+        )
     if isinstance(source, (str, os.PathLike)):
         stream = Path(source)
         what = str(stream)
-        if stream.is_dir():
-            raise ImageError(f"{what} is a folder, not a picture")
-        if not stream.exists():
-            raise ImageError(f"{what}: no such file")
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        stream, what = io.BytesIO(bytes(source)), f"{len(source)} bytes"
+        stream = io.BytesIO(source)
+        what = f"what these {len(stream.getbuffer())} bytes hold"
     elif hasattr(source, "read"):
         stream, what = source, f"the file object {getattr(source, 'name', type(source).__name__)}"
     else:
@@ -124,17 +123,18 @@ def _from_file(source: Any, max_pixels: int) -> np.ndarray:
             "give a path, bytes, a binary file object, a PIL image, a numpy array or a torch tensor"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            picture = PIL.Image.open(stream)
-        with picture:
+        if isinstance(stream, Path) and stream.is_dir():
+            raise ImageError(f"{what} is a folder, not a picture")
+        with PIL.Image.open(stream) as picture:
             return _from_pil(picture, max_pixels, what)
     except ImageError:
         raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{what}: no such file") from error
     except PIL.UnidentifiedImageError as error:
         raise ImageError(f"{what} is not a picture of a format that Pillow reads") from error
     except Exception as error:  # decoders raise errors of every kind on damaged files
-        raise ImageError(f"{what} cannot be decoded: {error or type(error).__name__}") from error
+        raise ImageError(f"{what} cannot be read: {error or type(error).__name__}") from error
 
 
 def _from_pil(picture: PIL.Image.Image, max_pixels: int, what: str) -> np.ndarray:
@@ -156,16 +156,23 @@ def _from_pil(picture: PIL.Image.Image, max_pixels: int, what: str) -> np.ndarra
         raise ImageError(f"{what} cannot be decoded: {error or type(error).__name__}") from error
 
 
+def _is_tensor(source: Any) -> bool:
+    """Whether this is a torch tensor of any subclass; torch is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.Tensor)
+
+
 def _from_tensor(tensor: Any, bgr: bool) -> np.ndarray:
-    if tensor.ndim == 3 and tensor.shape[0] not in (1, 3, 4):
+    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[0] not in (1, 3, 4)):
         raise ImageError(
-            f"a tensor of shape {tuple(tensor.shape)} is not (C, H, W) with 1, 3 or 4 channels; "
-            "give (H, W, C) data as a numpy array"
+            f"a tensor of shape {tuple(tensor.shape)} is not (H, W), or (C, H, W) with 1, 3 or 4 channels; "
+            "take one picture of a batch, and give (H, W, C) data as a numpy array"
         )
-    tensor = tensor.detach().cpu()
-    if tensor.dtype.is_floating_point:
-        tensor = tensor.float()
-    array = tensor.numpy()
+    try:
+        tensor = tensor.detach().cpu()
+        array = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
+    except (RuntimeError, TypeError) as error:  # sparse tensors, and those without data
+        raise ImageError(f"the tensor has no plain pixels: {error}") from error
     return _from_array(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, bgr)
 
 
@@ -176,7 +183,7 @@ def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
         )
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    elif array.dtype == np.uint16:
+    elif np.issubdtype(array.dtype, np.uint16):  # of either byte order
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):

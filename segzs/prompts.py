@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _BoxAttribute:
         return prompt.corners
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Prompt:
     """One object asked for, in image pixels: x to the right, y down, from the upper left corner.
 
@@ -52,7 +52,7 @@ class Prompt:
     points: tuple[Point, ...]
     positive: tuple[bool, ...]
     corners: Box | None
-    mask: np.ndarray | None = field(compare=False, repr=False)
+    mask: np.ndarray | None = field(repr=False)
     box = _BoxAttribute()
 
     def __init__(
@@ -62,8 +62,10 @@ class Prompt:
         box: Sequence[float] | None = None,
         mask: np.ndarray | None = None,
     ) -> None:
-        pairs = tuple((pair[0], pair[1]) for pair in (_numbers(point, 2, "a point (x, y)") for point in points))
-        signs = (True,) * len(pairs) if positive is None else tuple(bool(sign) for sign in positive)
+        pairs = tuple(
+            (pair[0], pair[1]) for pair in (_numbers(p, 2, "a point (x, y)") for p in _listed(points, "points"))
+        )
+        signs = (True,) * len(pairs) if positive is None else tuple(map(_sign, _listed(positive, "signs")))
         if len(signs) != len(pairs):
             raise PromptError(f"{len(pairs)} points have {len(signs)} positive/negative signs; give one for each point")
         corners: Box | None = None
@@ -78,6 +80,16 @@ class Prompt:
         object.__setattr__(self, "positive", signs)
         object.__setattr__(self, "corners", corners)
         object.__setattr__(self, "mask", None if mask is None else _logits(mask))
+
+    def _key(self) -> tuple:
+        mask = None if self.mask is None else (self.mask.shape, self.mask.tobytes())
+        return self.points, self.positive, self.corners, mask
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prompt) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     @classmethod
     def point(cls, x: float, y: float) -> Prompt:
@@ -102,10 +114,23 @@ class Prompt:
         return Prompt(self.points, self.positive, cut, self.mask)
 
 
+def _listed(values: Any, what: str) -> tuple[Any, ...]:
+    try:
+        return tuple(values)
+    except TypeError as error:
+        raise PromptError(f"{values!r} is no list of {what}") from error
+
+
+def _sign(sign: Any) -> bool:
+    if sign not in (0, 1):  # True and False among them
+        raise PromptError(f"{sign!r} is no sign of a point; True is on the object, False is not")
+    return bool(sign)
+
+
 def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...]:
     try:
         numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"{values!r} is not {what}") from error
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
         raise PromptError(f"{values!r} is not {what}: {count} finite numbers are expected")
@@ -113,7 +138,10 @@ def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...
 
 
 def _logits(mask: np.ndarray) -> np.ndarray:
-    logits = np.array(mask, np.float32)
+    try:
+        logits = np.array(mask, np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"an earlier mask is given by its low-res logits, a float array (h, w): {error}") from error
     if logits.ndim != 2 or not np.isfinite(logits).all():
         raise PromptError(
             f"an earlier mask is given by its low-res logits, a finite float array (h, w); this one has shape "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import crops
+from segzs.clip.crops import check_background, crops
 from segzs.clip.naming import encode_pictures, probabilities, rank
 from segzs.clip.vocabulary import (
     PLAIN,
@@ -219,11 +219,14 @@ def load(
         ModelError: a model is unknown or not on this machine; says what to run.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
+        SegzsError: the background is unknown.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
     'tiny+tiny'
     """
+    if background is not None:
+        check_background(background)
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_model = load_sam(locate_sam(sam or chosen.sam), place)
@@ -260,9 +263,10 @@ def resolve_device(name: str) -> torch.device:
 def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequence[str] | None) -> Vocabulary:
     if labels is None:
         general = general_vocabulary(clip)
-        return general if templates is None else Vocabulary.of(general.labels, templates)
-    own = TINY_TEMPLATES if clip.row.name == "tiny" else PLAIN
-    vocabulary = Vocabulary.of(labels, own if templates is None else templates)
+        return general if templates is None else Vocabulary.of(general, templates)
+    if templates is None and not isinstance(labels, Vocabulary):
+        templates = TINY_TEMPLATES if clip.row.name == "tiny" else PLAIN
+    vocabulary = Vocabulary.of(labels, templates)
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
         warnings.warn(
@@ -290,7 +294,8 @@ def _check_encoded(photo: object) -> None:
         raise PromptError(f"{type(photo).__name__} is not an encoded image; call segmenter.encode(picture) once first")
 
 
-def _checked(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+def _checked(prompts: Iterable[Prompt]) -> list[Prompt]:
+    prompts = list(prompts)
     for prompt in prompts:
         if not isinstance(prompt, Prompt):
             raise PromptError(

@@ -74,12 +74,12 @@ class Segment:
         """Plain values, ready for JSON: the mask as COCO's compressed RLE, the five best names."""
         return {
             "name": self.name,
-            "probability": round(self.probability, 4),
-            "names": [{"label": n.label, "probability": round(n.probability, 4)} for n in self.names[:5]],
+            "probability": round(float(self.probability), 4),
+            "names": [{"label": n.label, "probability": round(float(n.probability), 4)} for n in self.names[:5]],
             "box": list(self.box),
             "area": self.area,
-            "predicted_iou": round(self.predicted_iou, 4),
-            "stability": round(self.stability, 4),
+            "predicted_iou": round(float(self.predicted_iou), 4),
+            "stability": round(float(self.stability), 4),
             "segmentation": self.rle.coco(),
         }
 
@@ -180,6 +180,8 @@ class Segments(Sequence[Segment]):
 
     def __add__(self, other: Segments) -> Segments:
         """Segments of the same image, together."""
+        if not isinstance(other, Segments):
+            return NotImplemented
         if other.image != self.image:
             raise SegzsError("segments of two different images cannot be added; save them one by one")
         return Segments(self.image, self.items + other.items, self.model)

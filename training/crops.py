@@ -28,6 +28,8 @@ from training.restyle import (
 GREY = 128
 STYLE_SHARES = {"noto": 0.45, "fluent3d": 0.275, "fluentflat": 0.275}
 BACKDROP_SIDE = 160
+LEAST_VISIBLE = 0.3
+NOTHING_SHARE = 0.12
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ STRONG = Recipe(
     shade=0.15,
     distort=0.5,
     flip=0.4,
-    cut_away=0.14,
-    occlude=0.18,
+    cut_away=0.2,
+    occlude=0.45,
     rough_mask=0.45,
     grey=0.65,
     degrade=0.4,
@@ -88,7 +90,10 @@ class Studio:
         if kept is not None:
             visible = visible * kept
         elif rng.random() < recipe.occlude:
-            scene, visible = self._occlude(scene, visible, style, rng)
+            whole = visible
+            for _ in range(rng.choice((1, 1, 2, 3))):
+                scene, visible = self._occlude(scene, visible, whole, style, rng)
+            scene, visible = _focus(scene, visible, rng)
         if fill is not None:
             mask = _rough(visible, rng, seed) if rng.random() < recipe.rough_mask else visible
             scene = fill + mask[..., None] * (scene - fill)
@@ -103,7 +108,23 @@ class Studio:
         patch = picture[top : top + side, left : left + side]
         return cv2.resize(patch, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
-    def _occlude(self, scene: np.ndarray, visible: np.ndarray, style: str, rng: random.Random):
+    def nothing(self, size: int, rng: random.Random) -> np.ndarray:
+        """A crop of a background, mostly cut out as a blob on grey, size size 3 uint8."""
+        seed = np.random.default_rng(rng.getrandbits(32))
+        scene = self._backdrop(size, rng)
+        if rng.random() < STRONG.recolour:
+            scene = np.clip(cv2.transform(scene, colour_matrix(rng)[:3]), 0, 255)
+        fill = _fill(scene, STRONG, rng)
+        if fill is not None:
+            cells = rng.randint(2, 5)
+            field = seed.standard_normal((cells, cells), np.float32)
+            blob = cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
+            mask = ((blob + rng.uniform(-0.2, 0.8)) * 8).clip(0, 1)
+            scene = fill + mask * (scene - fill)
+        image = scene.clip(0, 255).astype(np.uint8)
+        return degrade(image, rng, seed) if rng.random() < STRONG.degrade else image
+
+    def _occlude(self, scene: np.ndarray, visible: np.ndarray, whole: np.ndarray, style: str, rng: random.Random):
         size = len(scene)
         other = rng.choice(list(self.drawings[style].values()))
         scale = size / SIDE * rng.uniform(0.35, 0.8)
@@ -114,13 +135,13 @@ class Studio:
         above = cv2.warpAffine(other.pixels, affine, (size, size)).astype(np.float32)
         uncovered = 1 - above[..., 3] * (1 / 255)
         remaining = visible * uncovered
-        if remaining.sum() < 0.55 * visible.sum():
+        if remaining.sum() < LEAST_VISIBLE * whole.sum():
             return scene, visible
         return scene * uncovered[..., None] + above[..., :3], remaining
 
 
 class CropBatches(IterableDataset):
-    """Endless batches: B 3 S S uint8 pixels in channels-last order, and the B concepts, all distinct."""
+    """Endless batches: B 3 S S uint8 pixels in channels-last order, and the B concepts: distinct, then -1 (nothing)."""
 
     def __init__(self, studio: Studio, size: int, batch: int, seed: int, recipe: Recipe = STRONG) -> None:
         self.studio, self.size, self.batch, self.seed, self.recipe = studio, size, batch, seed, recipe
@@ -134,14 +155,17 @@ class CropBatches(IterableDataset):
 
     def draw(self, rng: random.Random) -> tuple[Tensor, Tensor]:
         studio = self.studio
-        concepts = rng.sample(range(len(studio.codes)), self.batch)
-        styles = rng.choices(list(STYLE_SHARES), list(STYLE_SHARES.values()), k=self.batch)
+        nothing = int(NOTHING_SHARE * self.batch)
+        concepts = rng.sample(range(len(studio.codes)), self.batch - nothing)
+        styles = rng.choices(list(STYLE_SHARES), list(STYLE_SHARES.values()), k=len(concepts))
         crops = np.empty((self.batch, self.size, self.size, 3), np.uint8)
         for row, (concept, style) in enumerate(zip(concepts, styles, strict=True)):
             code = studio.codes[concept]
             style = style if code in studio.drawings[style] else "noto"
             crops[row] = studio.crop(style, code, self.size, self.recipe, rng)
-        return torch.from_numpy(crops).permute(0, 3, 1, 2), torch.tensor(concepts)
+        for row in range(len(concepts), self.batch):
+            crops[row] = studio.nothing(self.size, rng)
+        return torch.from_numpy(crops).permute(0, 3, 1, 2), torch.tensor(concepts + [-1] * nothing)
 
 
 def _render(drawing: Drawing, placement: np.ndarray, size: int, recipe: Recipe, rng: random.Random) -> np.ndarray:
@@ -216,6 +240,20 @@ def _warp(source: np.ndarray, placement: np.ndarray, size: int, warp) -> np.ndar
     if warp is None:
         return cv2.warpPerspective(source, placement, (size, size))
     return cv2.remap(source, *warp, cv2.INTER_LINEAR)
+
+
+def _focus(scene: np.ndarray, visible: np.ndarray, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
+    """Enlarge what is still visible to fill the crop, as the box of its mask would be cut."""
+    size = len(scene)
+    x, y, width, height = cv2.boundingRect((visible > 0.5).astype(np.uint8))
+    side = max(width, height) * rng.uniform(1.08, 1.32)
+    if not 0 < side < 0.9 * size:
+        return scene, visible
+    scale = size / side
+    corner = np.array([x + (width - side) / 2, y + (height - side) / 2])
+    window = np.column_stack([np.eye(2) * scale, -corner * scale])
+    larger = cv2.warpAffine(scene, window, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    return larger, cv2.warpAffine(visible, window, (size, size))
 
 
 def _rough(visible: np.ndarray, rng: random.Random, seed: np.random.Generator) -> np.ndarray:

@@ -68,6 +68,9 @@ def average_gradients(module: nn.Module, processes: int) -> None:
     """Replace every gradient by its mean over the processes."""
     if processes == 1:
         return
+    for parameter in module.parameters():  # a batch without mask prompts, say, leaves some without a gradient
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(flat)

@@ -42,12 +42,19 @@ class Student(nn.Module):
         return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
 
     def losses(self, pictures: Tensor, texts: Tensor, concepts: Tensor, relevance: Tensor) -> dict[str, Tensor]:
-        """Pictures B D of concepts B and texts T D, whose relevance T C says which concepts they fit."""
+        """Pictures B D of concepts B (-1: nothing) and texts T D, whose relevance T C says which concepts they fit.
+
+        Pictures of nothing shall be equally far from every concept, so that what is foreign looks foreign.
+        """
         prototypes = F.normalize(self.prototypes, dim=-1) * self.log_scale.clamp(max=math.log(64)).exp()
+        known = concepts >= 0
+        nothing = (pictures[~known] @ prototypes.T).log_softmax(-1)
+        pictures, concepts = pictures[known], concepts[known]
         pairs = pictures @ texts.T * self.clip.logit_scale.clamp(max=math.log(64)).exp()
         fit = relevance[:, concepts]
         return {
             "picture": F.cross_entropy(pictures @ prototypes.T, concepts, label_smoothing=0.1),
+            "nothing": -0.15 * nothing.mean() if len(nothing) else pictures.new_zeros(()),
             "text": 0.5 * _soft_cross_entropy(texts @ prototypes.T, relevance),
             "pair": 0.6 * _soft_cross_entropy(pairs, fit.T) + 0.3 * _soft_cross_entropy(pairs.T, fit),
         }

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segzs import __version__
 from segzs.apps.arguments import build_parser, prompts_of
-from segzs.errors import PromptError, SegzsError, WeightsError
+from segzs.errors import ModelError, OutputError, PromptError, SegzsError, WeightsError
 
 if TYPE_CHECKING:
     from segzs.prompts import Prompt
@@ -24,10 +26,14 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``segzs`` and return its exit status."""
     parsed = build_parser().parse_args(arguments)
-    warnings.showwarning = _one_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no run
     command: Callable[[argparse.Namespace], int] = globals()[f"_{parsed.command}"]
     try:
-        return command(parsed)
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line
+            return command(parsed)
     except PromptError as error:
         _say(f"error: {error}")
         return 2
@@ -46,6 +52,8 @@ def _label(parsed: argparse.Namespace) -> int:
     prompts = prompts_of(parsed.objects)
     if prompts and parsed.everything:
         raise PromptError("--everything asks for every object; leave out --point and --box, or --everything")
+    if parsed.out:
+        _make_folder(Path(parsed.out))
     import segzs
 
     say = (lambda text: None) if parsed.quiet else _say
@@ -61,17 +69,16 @@ def _label(parsed: argparse.Namespace) -> int:
         device=parsed.device,
     )
     failed = 0
-    seen: Counter[str] = Counter()
-    for image in parsed.images:
+    for image, stem in zip(parsed.images, _different_stems(parsed.images), strict=True):
         say(f"{image}: looking")
         try:
             segments = _segment(segmenter, image, prompts, parsed)
-            written = _write(segments, image, parsed.out, seen) if parsed.out else []
+            _print(segments, image, parsed.json, len(parsed.images) > 1)
+            written = _write(segments, image, Path(parsed.out), stem) if parsed.out else []
         except SegzsError as error:
             _say(f"error: {image}: {error}" if image not in str(error) else f"error: {error}")
             failed += 1
             continue
-        _print(segments, image, parsed.json, len(parsed.images) > 1)
         for path in written:
             say(f"{image}: wrote {path}")
     if failed and len(parsed.images) > 1:
@@ -97,20 +104,36 @@ def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: ar
         )
 
 
-def _write(segments: Segments, image: str, folder: str, seen: Counter[str]) -> list[Path]:
-    """Write the overlay and both JSON files; pictures of the same stem get numbers instead of each other's files."""
+def _make_folder(folder: Path) -> None:
+    """Make the output folder, before models are loaded for nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+
+
+def _different_stems(images: Sequence[str]) -> list[str]:
+    """A stem for each picture's files: those that collide (a/1.jpg, b/1.jpg) get numbers, in the order given."""
+    stems: list[str] = []
+    taken: set[str] = set()
+    for image in images:
+        stem = Path(image).stem
+        candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        stems.append(next(candidate for candidate in candidates if candidate.casefold() not in taken))
+        taken.add(stems[-1].casefold())  # some file systems do not tell A from a
+    return stems
+
+
+def _write(segments: Segments, image: str, folder: Path, stem: str) -> list[Path]:
     from segzs.outputs import save
 
-    stem = Path(image).stem
-    seen[stem] += 1
-    base = stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
     endings = ("overlay.png", "json", "coco.json")
-    return [save(segments, Path(folder) / f"{base}.{ending}", image_name=Path(image).name) for ending in endings]
+    return [save(segments, folder / f"{stem}.{ending}", image_name=Path(image).name) for ending in endings]
 
 
 def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> None:
     if as_json:
-        print(json.dumps({"file": image, **segments.to_dict()}, ensure_ascii=False), flush=True)
+        print(json.dumps({"file": image, **segments.to_dict()}), flush=True)
         return
     title = f"{image}\n" if with_title else ""
     print(title + (segments.table() if len(segments) else "no objects found"), flush=True)
@@ -126,7 +149,8 @@ def _models(parsed: argparse.Namespace) -> int:
     sams = [("SAM", "file", "MB", "licence", "here")]
     for sam in SAMS.values():
         place = find_file(sam.file)
-        sams.append((sam.name, sam.file, f"{sam.bytes / 1e6:,.0f}", sam.licence, str(place or "-")))
+        size = place.stat().st_size if place else sam.bytes
+        sams.append((sam.name, sam.file, f"{size / 1e6:,.0f}", sam.licence, str(place or "-")))
     _table(sams)
     clips = [("CLIP", "from", "licence", "here")]
     for clip in CLIPS.values():
@@ -148,9 +172,9 @@ def _doctor(parsed: argparse.Namespace) -> int:
     from segzs.models.environment import devices, require_fitting_torchvision, versions
     from segzs.models.registry import CLIPS, SAMS
     from segzs.models.settings import cache_folder, is_offline
-    from segzs.models.store import find_file, is_clip_here, locate_clip, verify_sam
+    from segzs.models.store import intact_clip, intact_sam
 
-    _table([("package", "version"), *versions().items()])
+    _table([("package", "version"), ("segzs", __version__), *versions().items()])
     faults = [f"{package} is missing" for package, found in versions().items() if found == "missing"]
     rows = [("check", "result")]
     try:
@@ -159,12 +183,9 @@ def _doctor(parsed: argparse.Namespace) -> int:
     except SegzsError as error:
         faults.append(str(error))
     rows.append(("cache", f"{cache_folder()}{' (offline)' if is_offline() else ''}"))
-    for sam in SAMS.values():
-        if place := find_file(sam.file):
-            rows.append((f"SAM {sam.name}", _checked(faults, partial(verify_sam, sam, place), place)))
-    for clip in CLIPS.values():
-        if is_clip_here(clip.name):
-            rows.append((f"CLIP {clip.name}", _checked(faults, partial(locate_clip, clip.name), "here")))
+    checks = [(f"SAM {name}", partial(intact_sam, name)) for name in SAMS]
+    checks += [(f"CLIP {name}", partial(intact_clip, name)) for name in CLIPS]
+    rows += [(what, found) for what, check in checks if (found := _checked(faults, check))]
     _table(rows)
     for fault in faults:
         print(f"PROBLEM: {fault}")
@@ -172,23 +193,26 @@ def _doctor(parsed: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _checked(faults: list[str], check: Callable[[], object], place: object) -> str:
+def _checked(faults: list[str], check: Callable[[], Path]) -> str:
+    """What a checkpoint is found to be; nothing where it is not here."""
     try:
-        check()
+        return f"intact, {check()}"
     except WeightsError as error:
         faults.append(str(error))
         return "DAMAGED"
-    return f"intact, {place}"
+    except ModelError:
+        return ""
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*rows[0], box=None, pad_edge=False)
     for row in rows[1:]:
-        table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 200)
+        table.add_row(*(Text(cell) for cell in row))  # as text, brackets in paths are no markup
+    console = Console(width=None if sys.stdout.isatty() else 500)
     console.print(table)
     console.print()
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from segzs.errors import ModelError, WeightsError
 from segzs.models.registry import ClipCheckpoint
 from segzs.models.store import ClipFiles, file_sha256
-from segzs.sam.build import load_strictly, read_weights
+from segzs.sam.build import WithoutRandomWeights, load_strictly, read_weights
 
 TABLE = "text.token_embedding.weight"
 ROWS, VALUES = "text.token_embedding.rows", "text.token_embedding.values"
@@ -57,7 +57,8 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu") -> ClipModel
     Raises:
         WeightsError: the file is no checkpoint, or not this model's.
     """
-    module = build_module(files)
+    with WithoutRandomWeights():
+        module = build_module(files)
     known = _load(module, files)
     preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
     preprocessing["size"] = module.visual.image_size
@@ -84,8 +85,9 @@ def build_module(files: ClipFiles) -> Any:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
         text["hf_model_pretrained"] = False
+    kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
-        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+        return kind(**config)
     except Exception as error:  # open_clip and timm raise errors of many kinds on odd configurations
         raise WeightsError(f"open_clip cannot build {files.row.name} from its configuration: {error}") from error
 
@@ -93,14 +95,16 @@ def build_module(files: ClipFiles) -> Any:
 def _load(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
     """Load the weights and say which tokens they know; a token table stored by its used rows is spread out."""
     weights = read_weights(files.weights)
-    if ROWS in weights:
-        rows, values = weights.pop(ROWS).long(), weights.pop(VALUES)
-        weights[TABLE] = torch.zeros(module.state_dict()[TABLE].shape)
-        weights[TABLE][rows] = values.float()
-        load_strictly(module, {key: value.float() for key, value in weights.items()}, f"{files.weights}")
-        return frozenset(rows.tolist())
     try:
+        if ROWS in weights:
+            rows, values = weights.pop(ROWS).long(), weights.pop(VALUES)
+            weights[TABLE] = torch.zeros(module.state_dict()[TABLE].shape)
+            weights[TABLE][rows] = values.float()
+            load_strictly(module, weights, f"{files.weights} as {files.row.name}")
+            return frozenset(rows.tolist())
         open_clip.load_checkpoint(module, str(files.weights), strict=True, weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # whatever open_clip's conversions meet in a foreign file
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"{files.weights} as {files.row.name}: the weights do not fit: {reason}") from error
@@ -119,6 +123,8 @@ def _tokenizer(files: ClipFiles) -> Callable[[Sequence[str]], Tensor]:
     try:
         return open_clip.tokenizer.HFTokenizer(name, context_length=length, tokenizer_mode=mode, **options)
     except ImportError as error:
-        raise ModelError(f"{files.row.name} has a tokenizer of transformers; run: pip install transformers") from error
+        raise ModelError(
+            f"{files.row.name} has a tokenizer of transformers; run: pip install 'segzs[siglip]'"
+        ) from error
     except OSError as error:
         raise ModelError(f"the tokenizer of {files.row.name} is not here; run: segzs fetch {files.row.name}") from error

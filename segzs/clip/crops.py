@@ -29,8 +29,7 @@ def crop(pixels: np.ndarray, mask: RLE, *, margin: float = 0.1, background: str 
     Raises:
         SegzsError: ``background`` is none of the three.
     """
-    if background not in BACKGROUNDS:
-        raise SegzsError(f"the background {background!r} is unknown; one of {', '.join(BACKGROUNDS)} is expected")
+    check_background(background)
     x1, y1, x2, y2 = mask.box
     side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
     left, top = (x1 + x2 - side) // 2, (y1 + y2 - side) // 2
@@ -47,6 +46,12 @@ def crops(
 ) -> list[np.ndarray]:
     """`crop` for many masks of one image."""
     return [crop(pixels, mask, margin=margin, background=background) for mask in masks]
+
+
+def check_background(background: str) -> None:
+    """Raise `SegzsError` unless it is one of `BACKGROUNDS`."""
+    if background not in BACKGROUNDS:
+        raise SegzsError(f"the background {background!r} is unknown; one of {', '.join(BACKGROUNDS)} is expected")
 
 
 def _window(array: np.ndarray, left: int, top: int, side: int, fill: int) -> np.ndarray:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+import yaml  # type: ignore[import-untyped]
 from safetensors import safe_open
 from torch import Tensor
 
@@ -48,7 +52,7 @@ class Vocabulary:
                 raise VocabularyError(f"{label!r} is not a label; words are expected")
             if label == UNKNOWN:
                 raise VocabularyError(f"{UNKNOWN!r} is the answer where no label fits; it cannot be a label itself")
-        if repeated := sorted({label for label in self.labels if self.labels.count(label) > 1}):
+        if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
             raise VocabularyError(f"{', '.join(map(repr, repeated[:5]))} stand twice among the labels; name each once")
         if not self.templates:
             raise VocabularyError("a vocabulary needs at least one template, such as 'a photo of a {}'")
@@ -58,19 +62,22 @@ class Vocabulary:
 
     @classmethod
     def of(
-        cls, labels: Vocabulary | str | os.PathLike[str] | Iterable[str], templates: str | Sequence[str] = PLAIN
+        cls,
+        labels: Vocabulary | str | os.PathLike[str] | Iterable[str],
+        templates: str | Sequence[str] | None = None,
     ) -> Vocabulary:
-        """A vocabulary from a list, from comma-separated text, or from a file.
+        """A vocabulary from another one, from a list, from comma-separated text, or from a file.
 
-        A file (``.txt``, ``.json``, ``.yaml``, ``.csv`` or any path that exists) has a label a line, or a JSON list;
-        lines that are empty or start with ``#`` are skipped. ``templates`` are sentences, or open_clip's "simple" (7)
-        or "imagenet" (80), or "plain" (1). Labels are stripped; repeated ones count once.
+        A file (``.txt``, ``.csv``, ``.json``, ``.yaml`` or any path that exists) has a label a line, separated by
+        commas in CSV, or is a JSON or YAML list, or a mapping that holds one as "labels" or "names"; lines of text
+        that are empty or start with ``#`` are skipped. ``templates`` are sentences, or open_clip's "simple" (7) or
+        "imagenet" (80), or "plain" (1, the default). Labels are stripped; repeated ones count once.
 
         Raises:
             VocabularyError: nothing is left to name with, or the file cannot be read.
         """
         if isinstance(labels, Vocabulary):
-            return labels
+            return labels if templates is None else cls(labels.labels, named_templates(templates))
         if isinstance(labels, os.PathLike) or (isinstance(labels, str) and _is_file(labels)):
             found: Iterable[str] = _read_labels(Path(labels))
         elif isinstance(labels, str):
@@ -80,7 +87,8 @@ class Vocabulary:
         if strange := [label for label in found if not isinstance(label, str)]:
             raise VocabularyError(f"{strange[0]!r} is not a label; words are expected")
         stripped = (" ".join(label.split()) for label in found)
-        return cls(tuple(dict.fromkeys(label for label in stripped if label)), named_templates(templates))
+        kept = tuple(dict.fromkeys(label for label in stripped if label))
+        return cls(kept, PLAIN if templates is None else named_templates(templates))
 
     @property
     def digest(self) -> str:
@@ -106,7 +114,6 @@ def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     )
 
 
-@lru_cache
 def general_vocabulary(clip: ClipModel) -> Vocabulary:
     """What to name with when the user gives no labels: what the tiny CLIP was trained on, or everyday things."""
     if clip.row.name == "tiny":
@@ -114,9 +121,18 @@ def general_vocabulary(clip: ClipModel) -> Vocabulary:
     return Vocabulary.of(PACKAGE / "clip" / "everyday.txt", "simple")
 
 
-@lru_cache
+_general_features: WeakKeyDictionary[ClipModel, Tensor] = WeakKeyDictionary()
+
+
 def general_features(clip: ClipModel) -> Tensor:
-    """`encode_labels` of the general vocabulary; the embedded CLIP brings them along, as they take seconds."""
+    """`encode_labels` of the general vocabulary, once for each model."""
+    if clip not in _general_features:
+        _general_features[clip] = _stored_features(clip)
+    return _general_features[clip]
+
+
+def _stored_features(clip: ClipModel) -> Tensor:
+    """The embedded CLIP brings the features along, as they take seconds."""
     vocabulary = general_vocabulary(clip)
     stored = embedded_folder() / GENERAL_FEATURES
     if clip.row.name == "tiny" and stored.is_file():
@@ -159,19 +175,26 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _read_labels(path: Path) -> list[str]:
+def _read_labels(path: Path) -> list[Any]:
+    kind = path.suffix.lower()
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        if kind == ".json":
+            return _listed(json.loads(text), path)
+        if kind in (".yaml", ".yml"):
+            return _listed(yaml.safe_load(text), path)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise VocabularyError(f"the labels cannot be read from {path}: {error}") from error
-    if path.suffix.lower() == ".json":
-        try:
-            labels = json.loads(text)
-        except ValueError as error:
-            raise VocabularyError(f"{path} is not JSON: {error}") from error
-        if not isinstance(labels, list):
-            raise VocabularyError(f"{path} holds {type(labels).__name__}; a JSON list of labels is expected")
-        return labels
-    lines = (line.strip() for line in text.splitlines())
-    kept = [line.removeprefix("- ") for line in lines if line and not line.startswith("#")]
-    return [label for line in kept for label in (line.split(",") if path.suffix.lower() == ".csv" else [line])]
+    lines = [line.strip() for line in text.splitlines() if not line.strip().startswith("#")]
+    return [label for row in csv.reader(lines, skipinitialspace=True) for label in row] if kind == ".csv" else lines
+
+
+def _listed(content: Any, path: Path) -> list[Any]:
+    """The list of labels in a JSON or YAML file."""
+    if isinstance(content, dict):
+        content = content.get("labels", content.get("names"))
+    if isinstance(content, dict):  # as in {0: cat, 1: dog}
+        content = list(content.values())
+    if not isinstance(content, list):
+        raise VocabularyError(f"{path} holds no list of labels; a list, or one under 'labels' or 'names', is expected")
+    return content

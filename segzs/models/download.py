@@ -21,14 +21,14 @@ def download(url: str, target: Path, size: int, sha256: str) -> Path:
         ModelError: the connection failed; run it again to resume.
         WeightsError: what arrived has another hash; it is deleted.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         _continue(url, part, size)
-    except requests.RequestException as error:
-        raise ModelError(
-            f"{url} could not be downloaded: {error}. What arrived is kept in {part}; run the same command to go on"
-        ) from error
+    except OSError as error:  # requests' errors are OSErrors too
+        raise ModelError(f"{url} could not be downloaded: {error}{_kept(part)}") from error
+    if (have := part.stat().st_size) < size:
+        raise ModelError(f"{url} broke off after {have:,} of {size:,} bytes{_kept(part)}")
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
@@ -39,6 +39,10 @@ def download(url: str, target: Path, size: int, sha256: str) -> Path:
         )
     os.replace(part, target)
     return target
+
+
+def _kept(part: Path) -> str:
+    return f". What arrived is kept in {part}; run the same command to go on" if part.is_file() else ""
 
 
 def _continue(url: str, part: Path, size: int) -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from segzs.errors import ModelError
 
-PACKAGES = ("segzs", "torch", "torchvision", "segment-anything", "open-clip-torch", "timm", "numpy", "opencv-python")
+PACKAGES = ("torch", "torchvision", "segment-anything", "open-clip-torch", "timm", "numpy", "opencv-python")
 
 
 def versions() -> dict[str, str]:

@@ -64,7 +64,7 @@ SAMS = {
             sha256="",
             licence="Apache-2.0",
             input_size=512,
-            points_per_side=24,
+            points_per_side=16,
             predicted_iou=0.7,
             stability=0.7,
         ),

@@ -33,5 +33,5 @@ def embedded_folder() -> Path:
 
 
 def search_folders() -> list[Path]:
-    """Where checkpoints are looked for: ``checkpoints/`` here, the embedded folder, the cache."""
-    return list(dict.fromkeys([Path("checkpoints"), embedded_folder(), cache_folder()]))
+    """Where checkpoints are looked for: the embedded folder, ``checkpoints/`` here, the cache."""
+    return list(dict.fromkeys([embedded_folder(), Path("checkpoints"), cache_folder()]))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from segzs.errors import ModelError, WeightsError
 from segzs.models.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
@@ -16,7 +19,7 @@ from segzs.models.settings import cache_folder, embedded_folder, is_offline, sea
 
 CLIP_CONFIG = "open_clip_config.json"
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-CLIP_FILES = (CLIP_CONFIG, "open_clip_*model*", "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
+CLIP_FILES = (CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
 EMBEDDED_CLIP = ("tiny_clip.json", "tiny_clip.safetensors")
 
 
@@ -124,7 +127,10 @@ def _clip_folder(row: ClipCheckpoint, folder: Path) -> ClipFiles:
     for name in CLIP_WEIGHTS:
         if (folder / name).is_file():
             return ClipFiles(row, read_config(config), folder / name, folder)
-    raise WeightsError(f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}")
+    raise WeightsError(
+        f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}: a download that broke off? "
+        f"Run: segzs fetch {row.name}"
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -191,6 +197,33 @@ def is_clip_here(spec: str) -> bool:
     return True
 
 
+def intact_sam(spec: str) -> Path:
+    """Where a SAM's file is, once its hash has shown that it is the right one.
+
+    Raises:
+        ModelError: it is not here.
+        WeightsError: it is damaged, or another one.
+    """
+    return locate_sam(spec).path
+
+
+def intact_clip(spec: str) -> Path:
+    """Where a CLIP's weights are, once their file has shown itself to be whole.
+
+    Raises:
+        ModelError: it is not here.
+        WeightsError: it is damaged.
+    """
+    path = locate_clip(spec).weights
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "np"):
+                return path
+        except SafetensorError as error:
+            raise WeightsError(f"{path} is damaged: {error}; delete it and run: segzs fetch {spec}") from error
+    return path
+
+
 def find_file(name: str) -> Path | None:
     """The first of the search folders' files of that name."""
     return next((folder / name for folder in search_folders() if (folder / name).is_file()), None)
@@ -217,7 +250,11 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
         return [_fetch_sam(SAMS[row.sam], folder), _fetch_clip(row.clip, folder)]
     if name in SAMS:
         return [_fetch_sam(SAMS[name], folder)]
-    return [_fetch_clip(name, folder)]
+    if name in CLIPS or ":" in name:
+        return [_fetch_clip(name, folder)]
+    raise ModelError(
+        f"there is no model {name!r}; there are {', '.join(PRESETS)}, and CLIPs as ARCHITECTURE:TAG or hf-hub:ORG/NAME"
+    )
 
 
 def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
@@ -236,21 +273,25 @@ def _fetch_clip(spec: str, folder: Path) -> Path:
     if spec == "tiny":
         return locate_clip(spec).folder
     target = folder / clip_folder_name(spec)
+    row = CLIPS.get(spec, ClipCheckpoint(spec))
     for place in search_folders():
-        if (place / clip_folder_name(spec) / CLIP_CONFIG).is_file():
-            return _clip_folder(CLIPS.get(spec, ClipCheckpoint(spec)), place / clip_folder_name(spec)).folder
+        with suppress(WeightsError):  # a download that broke off, to go on with
+            return _clip_folder(row, place / clip_folder_name(spec)).folder
     hub = hub_of(spec)
     _refuse_offline(spec)
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot_download(hub, local_dir=target, allow_patterns=list(CLIP_FILES))
+        for weights in CLIP_WEIGHTS:  # the first that the repository has; most hold the same weights twice
+            snapshot_download(hub, local_dir=target, allow_patterns=[*CLIP_FILES, weights])
+            if (target / weights).is_file():
+                break
     except Exception as error:  # the hub's client raises errors of many libraries
         raise ModelError(f"{spec} could not be fetched from the hub ({hub}): {error}") from error
-    if not (target / CLIP_CONFIG).is_file():
+    if not (target / CLIP_CONFIG).is_file() and not spec.startswith("hf-hub:"):
         architecture, _, tag = spec.partition(":")
         (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
-    return _clip_folder(CLIPS.get(spec, ClipCheckpoint(spec)), target).folder
+    return _clip_folder(row, target).folder
 
 
 def _refuse_offline(name: str) -> None:

@@ -9,6 +9,9 @@ from segzs.errors import OutputError
 from segzs.outputs import coco
 from segzs.segments import Segments
 
+TEXTS = (".json", ".txt")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
 
 def save(segments: Segments, file: str | os.PathLike[str], *, image_name: str | None = None) -> Path:
     """Write segments to a file whose ending says how.
@@ -21,18 +24,22 @@ def save(segments: Segments, file: str | os.PathLike[str], *, image_name: str | 
     """
     path = Path(file)
     name = path.name.lower()
+    if not name.endswith((*TEXTS, *PICTURES)):
+        raise OutputError(f"{path}: the ending must be .coco.json, {', '.join((*TEXTS, *PICTURES))}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith(".coco.json"):
-            path.write_text(coco.dumps(segments, image_name or path.name[: -len(".coco.json")] + ".png"), "utf-8")
-        elif name.endswith(".json"):
-            path.write_text(segments.to_json(), "utf-8")
-        elif name.endswith(".txt"):
-            path.write_text(segments.table() + "\n", "utf-8")
-        elif name.endswith((".png", ".jpg", ".jpeg", ".webp")):
+        if name.endswith(PICTURES):
             segments.overlay().save(path)
+        elif name.endswith(".coco.json"):
+            _write(path, coco.dumps(segments, image_name or path.name[: -len(".coco.json")] + ".png"))
+        elif name.endswith(".json"):
+            _write(path, segments.to_json())
         else:
-            raise OutputError(f"{path}: the ending must be .coco.json, .json, .txt, .png, .jpg or .webp")
+            _write(path, segments.table() + "\n")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", errors="backslashreplace")  # file names that are no UTF-8 become JSON's escapes

@@ -24,7 +24,7 @@ def to_dict(segments: Segments, file_name: str) -> dict:
             "area": segment.area,
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "iscrowd": 0,
-            "score": round(segment.probability if segment.names else segment.predicted_iou, 4),
+            "score": round(float(segment.probability if segment.names else segment.predicted_iou), 4),
         }
         for index, segment in enumerate(segments, start=1)
         for x1, y1, x2, y2 in [segment.box]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from segment_anything.utils.amg import calculate_stability_score
-from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from segzs.errors import PromptError
 from segzs.masks import RLE, Masks
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
-from segzs.sam.encode import EncodedImage
+from segzs.sam.encode import EncodedImage, Resize
 
 CHUNK = 16
 STABILITY_OFFSET = 1.0
@@ -85,9 +83,16 @@ def full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_io
     size = (encoded.image.height, encoded.image.width)
     large = sam.module.postprocess_masks(logits[None], encoded.input_size, size)[0]
     threshold = sam.module.mask_threshold
-    stability = calculate_stability_score(large, threshold, STABILITY_OFFSET).nan_to_num(0.0)
+    stability = stability_score(large, threshold)
     rles = tuple(RLE.encode(mask) for mask in (large > threshold).cpu().numpy())
     return Masks(rles, _readonly(predicted_iou), _readonly(stability), _readonly(logits))
+
+
+def stability_score(logits: Tensor, threshold: float) -> Tensor:
+    """How little masks N h w depend on the threshold: the IoU of each, cut higher, with itself cut lower."""
+    higher = (logits > threshold + STABILITY_OFFSET).sum((-2, -1))
+    lower = (logits > threshold - STABILITY_OFFSET).sum((-2, -1))
+    return higher / lower.clamp(min=1)
 
 
 def _choose(prompt: Prompt, predicted_iou: Tensor, several: bool) -> list[int]:
@@ -112,7 +117,7 @@ def _tensors(
     sam: SamModel, encoded: EncodedImage, prompts: Sequence[Prompt]
 ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
     """Points N P 2 with labels N P, boxes N 4 and masks N 1 h w, in pixels of the model's input."""
-    resize = ResizeLongestSide(sam.module.image_encoder.img_size)
+    resize = Resize(sam.module.image_encoder.img_size)
     size = (encoded.image.height, encoded.image.width)
     points = boxes = masks = None
     if prompts[0].points:

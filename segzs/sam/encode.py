@@ -37,11 +37,20 @@ class EncodedImage:
             )
 
 
+class Resize(ResizeLongestSide):
+    """segment-anything's resizing to the model's input, which leaves at least one pixel of a very long picture."""
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        height, width = ResizeLongestSide.get_preprocess_shape(oldh, oldw, long_side_length)
+        return max(1, height), max(1, width)
+
+
 @torch.inference_mode()
 def encode(sam: SamModel, image: Image) -> EncodedImage:
     """Run SAM's image encoder once: the longest side resized to the model's input, the rest padded."""
     side = sam.module.image_encoder.img_size
-    resized = ResizeLongestSide(side).apply_image(np.asarray(image.pixels))
+    resized = Resize(side).apply_image(np.asarray(image.pixels))
     pixels = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
     features = sam.module.image_encoder(sam.module.preprocess(pixels.float()))
     return EncodedImage(image, features, tuple(resized.shape[:2]), sam.row.name, sam.digest)

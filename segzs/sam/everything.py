@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from segment_anything.utils.amg import build_point_grid, calculate_stability_score
+from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
 
 from segzs.errors import PromptError
 from segzs.masks import Masks
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
-from segzs.sam.decode import CHUNK, STABILITY_OFFSET, decode_low_res, full_size
+from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
 
 
@@ -66,7 +66,7 @@ def everything(
         logits, ious = low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten()
         logits, ious = logits[ious >= least_iou], ious[ious >= least_iou]
         visible = _without_padding(sam, encoded, logits)
-        keep = calculate_stability_score(visible, sam.module.mask_threshold, STABILITY_OFFSET) >= least_stability
+        keep = stability_score(visible, sam.module.mask_threshold) >= least_stability
         kept_logits.append(logits[keep])
         kept_ious.append(ious[keep])
         if progress is not None:
@@ -75,7 +75,9 @@ def everything(
     visible = _without_padding(sam, encoded, logits)
     chosen = without_duplicates(visible > sam.module.mask_threshold, ious, options.duplicate_iou)
     found = [full_size(sam, encoded, logits[i : i + 1], ious[i : i + 1]) for i in chosen]
-    found = [masks for masks in found if masks.rles[0].area >= options.min_area]
+    found = [
+        masks for masks in found if masks.rles[0].area >= options.min_area and masks.stability[0] >= least_stability
+    ]
     return sorted(found[: options.max_masks], key=lambda masks: -masks.rles[0].area)
 
 

@@ -1,0 +1,301 @@
+"""Models are found by name, verified, and never downloaded unasked; what is missing or wrong says what to run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+import segzs
+from segzs import ModelError, WeightsError
+from segzs.models import settings
+from segzs.models.registry import CLIPS, PRESETS, SAMS
+from segzs.models.store import (
+    builtin_config,
+    fetch,
+    hub_of,
+    intact_clip,
+    is_clip_here,
+    locate_clip,
+    locate_sam,
+)
+
+B16 = "ViT-B-16:datacomp_xl_s13b_b90k"
+FAKE = "sam_vit_b_01ec64.pth"
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without any model; its cache folder."""
+    monkeypatch.setattr(settings, "embedded_folder", lambda: tmp_path / "embedded")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def clip_folder(folder: Path, weights: str | None = "open_clip_model.safetensors") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {}}))
+    if weights:
+        shutil.copy(settings.PACKAGE.parent / "checkpoints" / "tiny_labels.safetensors", folder / weights)
+    return folder
+
+
+# The table
+
+
+def test_presets_pair_models_that_exist() -> None:
+    for preset in PRESETS.values():
+        assert preset.sam in SAMS
+        assert preset.clip in CLIPS
+
+
+def test_every_download_can_be_verified_and_the_embedded_pair_needs_none() -> None:
+    for name, row in SAMS.items():
+        if name == "tiny":
+            assert not row.url
+        else:
+            assert row.url.startswith("https://")
+            assert row.url.endswith(row.file)
+            assert len(row.sha256) == 64
+            assert row.bytes > 10**7
+    assert all(row.hub for name, row in CLIPS.items() if name != "tiny")
+    assert locate_sam("tiny").path.parent == settings.embedded_folder()
+    assert intact_clip("tiny").parent == settings.embedded_folder()
+
+
+def test_open_clip_knows_the_hubs_of_the_table_by_the_same_names() -> None:
+    import open_clip
+
+    for name, row in CLIPS.items():
+        if row.hub:
+            assert open_clip.get_pretrained_cfg(*name.split(":"))["hf_hub"].strip("/") == row.hub
+
+
+# The environment
+
+
+def test_the_environment_chooses_model_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.default_model() == "tiny"
+    monkeypatch.setenv("SEGZS_MODEL", "vit_b")
+    assert settings.default_model() == "vit_b"
+    monkeypatch.setenv("SEGZS_MODEL", " ")
+    assert settings.default_model() == "tiny"
+    monkeypatch.setenv("SEGZS_CACHE", "~/models")
+    assert settings.cache_folder() == Path.home() / "models"
+    monkeypatch.delenv("SEGZS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert settings.cache_folder() == tmp_path / "segzs"
+
+
+@pytest.mark.parametrize("value", ["1", "yes", "True", "0", "False", "no", ""])
+def test_offline_is_a_switch(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SEGZS_OFFLINE", value)
+    assert settings.is_offline() is (value in ("1", "yes", "True"))
+
+
+def test_segzs_model_decides_what_load_loads(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGZS_MODEL", "vit_b")
+    with pytest.raises(ModelError, match="segzs fetch vit_b"):
+        segzs.load()
+    monkeypatch.setenv("SEGZS_MODEL", "enormous")
+    with pytest.raises(ModelError, match="no preset 'enormous'; there are tiny, mobile, vit_b"):
+        segzs.load()
+
+
+# SAM
+
+
+@pytest.mark.parametrize("name", ["mobile", "vit_b", "vit_l", "vit_h"])
+def test_a_missing_sam_says_what_to_run(bare: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=f"is not on this machine, .* run: segzs fetch {name}$") as caught:
+        segzs.load(name)
+    assert not isinstance(caught.value, WeightsError)
+
+
+@pytest.mark.parametrize("folder", ["cache", "checkpoints"])
+def test_a_file_that_is_not_the_checkpoint_is_refused(bare: Path, folder: str) -> None:
+    fake = bare.parent / folder / FAKE
+    fake.parent.mkdir(exist_ok=True)
+    fake.write_bytes(b"not what Meta published")
+    with pytest.raises(WeightsError, match=rf"{FAKE} has SHA-256 .*ec2df62732614e57.*segzs fetch vit_b"):
+        segzs.load("vit_b")
+    with pytest.raises(WeightsError):
+        fetch("vit_b")
+    assert fake.read_bytes() == b"not what Meta published"
+
+
+def test_own_weights_are_taken_as_they_are(bare: Path) -> None:
+    own = bare / "own.pth"
+    own.write_bytes(b"weights")
+    found = locate_sam(f"vit_b:{own}")
+    assert (found.path, found.row.architecture) == (own, "vit_b")
+    before = found.digest
+    own.write_bytes(b"other weights")
+    assert locate_sam(f"vit_b:{own}").digest != before
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("vit_x", "there are tiny, mobile, vit_b, vit_l, vit_h, or give ARCHITECTURE:FILE"),
+        ("vit_x:weights.pth", "tiny, vit_b, vit_h, vit_l, vit_t"),
+        ("vit_b:nowhere.pth", "nowhere.pth: no such file"),
+    ],
+)
+def test_unknown_sams(bare: Path, spec: str, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        locate_sam(spec)
+
+
+# CLIP
+
+
+def test_a_missing_clip_says_what_to_run(bare: Path) -> None:
+    with pytest.raises(ModelError, match=f"segzs fetch {B16}$"):
+        locate_clip(B16)
+    with pytest.raises(ModelError, match=r"segzs fetch hf-hub:org/name$"):
+        locate_clip("hf-hub:org/name")
+    assert not is_clip_here(B16)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("ViT-B-16:no_such_tag", "its tags are .*datacomp_xl_s13b_b90k"),
+        ("no-such-clip:openai", "ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"),
+        ("nothing", "ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"),
+    ],
+)
+def test_unknown_clips(bare: Path, spec: str, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        locate_clip(spec)
+
+
+@pytest.mark.parametrize("weights", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_a_fetched_clip_and_a_folder_are_found(bare: Path, weights: str) -> None:
+    folder = clip_folder(bare / "clip-ViT-B-16-datacomp_xl_s13b_b90k", weights)
+    for spec in (B16, str(folder)):
+        found = locate_clip(spec)
+        assert found.weights == folder / weights
+        assert found.config["model_cfg"] == {"embed_dim": 8}
+        assert intact_clip(spec) == found.weights
+
+
+def test_a_file_needs_its_configuration_beside_it(bare: Path) -> None:
+    folder = clip_folder(bare / "own")
+    weights = folder / "open_clip_model.safetensors"
+    with pytest.raises(WeightsError, match=r"open_clip_model\.json"):
+        locate_clip(str(weights))
+    (folder / "open_clip_config.json").rename(folder / "open_clip_model.json")
+    assert locate_clip(str(weights)).weights == weights
+    assert locate_clip(f"ViT-B-32:{weights}").config["model_cfg"]["embed_dim"] == 512
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "not a configuration"), ("[]", "no model_cfg"), ('{"a": 1}', "no model_cfg")]
+)
+def test_a_configuration_that_is_none(bare: Path, text: str, says: str) -> None:
+    folder = clip_folder(bare / "own")
+    (folder / "open_clip_config.json").write_text(text)
+    with pytest.raises(WeightsError, match=says):
+        locate_clip(str(folder))
+
+
+def test_folders_that_lack_something(bare: Path) -> None:
+    with pytest.raises(WeightsError, match=r"has no open_clip_config\.json"):
+        locate_clip(str(bare))
+    with pytest.raises(WeightsError, match=r"none of open_clip_model\.safetensors"):
+        locate_clip(str(clip_folder(bare / "own", None)))
+
+
+def test_truncated_weights_are_damaged(bare: Path) -> None:
+    folder = clip_folder(bare / "clip-ViT-B-16-datacomp_xl_s13b_b90k")
+    weights = folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5000])
+    with pytest.raises(WeightsError, match=f"damaged.*segzs fetch {B16}"):
+        intact_clip(B16)
+
+
+def test_openai_weights_get_their_activation() -> None:
+    assert builtin_config("ViT-B-32", "openai")["model_cfg"]["quick_gelu"] is True
+    assert not builtin_config("ViT-B-32", "laion2b_s34b_b79k")["model_cfg"].get("quick_gelu")
+    siglip = builtin_config("ViT-B-16-SigLIP2", "webli")["preprocess_cfg"]
+    assert siglip["mean"][0] == 0.5
+    assert siglip["resize_mode"] == "squash"
+    with pytest.raises(ModelError, match="no architecture 'ViT-Z'"):
+        builtin_config("ViT-Z", None)
+
+
+def test_every_named_clip_of_open_clip_has_a_hub_or_says_so() -> None:
+    assert hub_of("ViT-B-32:openai") == "timm/vit_base_patch32_clip_224.openai"
+    assert hub_of("hf-hub:org/name") == "org/name"
+
+
+# Fetching
+
+
+@pytest.mark.parametrize("name", ["vit_b", "mobile", B16, "hf-hub:org/name", "ViT-B-32:openai"])
+def test_offline_nothing_is_fetched(bare: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def reach(*_: object, **__: object) -> None:
+        pytest.fail("reached for the network")
+
+    monkeypatch.setattr("requests.get", reach)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", reach)
+    with pytest.raises(ModelError, match="SEGZS_OFFLINE forbids"):
+        fetch(name)
+    assert list(bare.iterdir()) == []
+
+
+def test_unknown_names_are_not_fetched() -> None:
+    with pytest.raises(ModelError, match=r"no model 'vit_x'; there are tiny, mobile, vit_b.*ARCHITECTURE:TAG"):
+        fetch("vit_x")
+
+
+def test_fetching_what_is_embedded_finds_it() -> None:
+    sam, clip = fetch("tiny")
+    assert sam.is_file()
+    assert clip.is_dir()
+
+
+def test_a_hub_download_that_broke_off_goes_on(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGZS_OFFLINE")
+    calls: list[list[str]] = []
+
+    def hub(repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+        assert repository == CLIPS[B16].hub
+        calls.append(allow_patterns)
+        if not local_dir.exists():
+            clip_folder(local_dir, None)
+            raise ConnectionError("the line went dead")
+        if "open_clip_pytorch_model.bin" in allow_patterns:
+            (local_dir / "open_clip_pytorch_model.bin").write_bytes(b"weights")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
+    with pytest.raises(ModelError, match="the line went dead"):
+        fetch(B16)
+    with pytest.raises(WeightsError, match=f"segzs fetch {B16}"):
+        locate_clip(B16)
+    (folder,) = fetch(B16)
+    assert locate_clip(B16).weights == folder / "open_clip_pytorch_model.bin"
+    assert fetch(B16) == [folder]
+    assert len(calls) == 3
+
+
+def test_only_one_form_of_the_weights_is_fetched(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGZS_OFFLINE")
+    wanted: list[str] = []
+
+    def hub(repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+        wanted.extend(name for name in allow_patterns if "model" in name)
+        local_dir.mkdir(parents=True)
+        (local_dir / "open_clip_model.safetensors").write_bytes(b"weights")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
+    fetch(B16, bare / "there")
+    assert wanted == ["open_clip_model.safetensors"]
+    config = json.loads((bare / "there" / "clip-ViT-B-16-datacomp_xl_s13b_b90k" / "open_clip_config.json").read_text())
+    assert config["model_cfg"]["embed_dim"] == 512

@@ -1,0 +1,112 @@
+"""Prompts in one call: order, limits of the image, refinement, and what a stable mask is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from segzs.errors import PromptError
+from segzs.image import Image
+from segzs.masks import Masks, iou
+from segzs.prompts import Prompt
+from segzs.sam.build import SamModel
+from segzs.sam.decode import CHUNK, decode, stability_score
+from segzs.sam.encode import EncodedImage, encode
+
+
+@pytest.fixture(scope="module")
+def encoded(tiny: SamModel, desk: Image) -> EncodedImage:
+    return encode(tiny, desk)
+
+
+def same(one: Masks, other: Masks) -> bool:
+    """Equal but for the rounding of another batch."""
+    close = np.allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
+    return close and bool((iou(one.rles, other.rles).diagonal() > 0.999).all())
+
+
+def test_mixed_kinds_come_back_in_order(tiny: SamModel, encoded: EncodedImage) -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.normal(scale=5, size=tiny.mask_size)
+    prompts = []
+    for x, y in rng.uniform((60, 60), (640, 440), size=(CHUNK // 2 + 2, 2)):
+        prompts += [
+            Prompt.point(x, y),
+            Prompt.box(x - 50, y - 40, x + 50, y + 60),
+            Prompt([(x, y), (x + 20, y + 20)], [True, False]),
+            Prompt([(x, y)], box=(x - 30, y - 30, x + 70, y + 70)),
+            Prompt([(x, y)], mask=mask),
+            Prompt.point(x + 30, y),
+        ]
+    together = decode(tiny, encoded, prompts)
+    alone = [decode(tiny, encoded, [prompt])[0] for prompt in prompts]
+    assert len(together) == len(prompts) > 3 * CHUNK
+    assert all(same(one, other) for one, other in zip(together, alone, strict=True))
+    assert not same(together[0], together[1])
+
+
+def test_nothing_asked_nothing_answered(tiny: SamModel, encoded: EncodedImage) -> None:
+    assert decode(tiny, encoded, []) == []
+
+
+def test_answers_are_read_only_values(tiny: SamModel, encoded: EncodedImage) -> None:
+    (masks,) = decode(tiny, encoded, [Prompt.point(300, 300)], several=True)
+    height, width = tiny.mask_size
+    assert len(masks) == 3
+    assert masks.low_res_logits.shape == (3, height, width)
+    assert masks.predicted_iou.tolist() == sorted(masks.predicted_iou, reverse=True)
+    for array in (masks.predicted_iou, masks.stability, masks.low_res_logits):
+        assert array.dtype == np.float32
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+def test_several_holds_the_best(tiny: SamModel, encoded: EncodedImage) -> None:
+    (best,) = decode(tiny, encoded, [Prompt.point(300, 300)])
+    (several,) = decode(tiny, encoded, [Prompt.point(300, 300)], several=True)
+    assert best.rles[0] == several.rles[0]
+
+
+def test_a_box_partly_outside_is_cut(tiny: SamModel, encoded: EncodedImage) -> None:
+    (outside,) = decode(tiny, encoded, [Prompt.box(-300, -5, 220, 224)])
+    (inside,) = decode(tiny, encoded, [Prompt.box(0, 0, 220, 224)])
+    assert outside.rles == inside.rles
+
+
+@pytest.mark.parametrize(
+    "prompt", [Prompt.box(800, 10, 900, 90), Prompt.point(768, 10), Prompt.point(10, 576), Prompt.point(-1, 10)]
+)
+def test_prompts_outside_are_refused_with_the_size(prompt: Prompt, tiny: SamModel, encoded: EncodedImage) -> None:
+    with pytest.raises(PromptError, match="outside the image of 768x576 pixels"):
+        decode(tiny, encoded, [Prompt.point(10, 10), prompt])
+
+
+@pytest.mark.parametrize("shape", [(576, 768), (256, 256), (1, 1)])
+def test_a_mask_of_another_size_is_refused(shape: tuple[int, int], tiny: SamModel, encoded: EncodedImage) -> None:
+    with pytest.raises(PromptError, match=r"shape .*tiny works on low-res logits of shape \(128, 128\)"):
+        decode(tiny, encoded, [Prompt([(10, 10)], mask=np.zeros(shape))])
+
+
+def test_an_earlier_mask_is_refined(tiny: SamModel, encoded: EncodedImage) -> None:
+    prompt = Prompt.box(18, 21, 220, 224)
+    (first,) = decode(tiny, encoded, [prompt])
+    refined, plain = decode(
+        tiny, encoded, [Prompt([(120, 120)], mask=first.low_res_logits[0]), Prompt([(120, 120), (121, 121)])]
+    )
+    assert len(refined) == 1
+    assert not np.allclose(refined.low_res_logits, plain.low_res_logits)
+
+
+def test_stability_is_the_overlap_of_two_cuts() -> None:
+    steep = torch.full((10, 10), -9.0)
+    steep[2:6, 2:6] = 9
+    sloping = steep.clone()
+    sloping[2:6, 6:8] = 0.5  # inside at the lower cut, outside at the higher
+    nothing = torch.full((10, 10), -9.0)
+    scores = stability_score(torch.stack([steep, sloping, nothing]), 0.0)
+    assert scores.tolist() == pytest.approx([1, 16 / 24, 0])
+
+
+def test_stability_of_very_wide_masks() -> None:
+    assert stability_score(torch.full((1, 2, 40_000), 5.0), 0.0).tolist() == [1]

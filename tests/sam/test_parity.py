@@ -1,0 +1,107 @@
+"""segzs against segment-anything's own SamPredictor, on the same weights, for every kind of prompt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from segzs.masks import Masks
+from segzs.prompts import Prompt
+from segzs.sam.decode import decode
+from tests.sam.conftest import Pair
+
+POINT = [(0.3, 0.4)]
+POINTS = [(0.3, 0.4), (0.35, 0.5), (0.8, 0.2)]
+BOX = (0.1, 0.2, 0.6, 0.7)
+KINDS = (
+    "point",
+    "points",
+    "points with a negative",
+    "box",
+    "box and point",
+    "box and negative point",
+    "box and points",
+    "mask",
+    "mask and point",
+    "mask and box",
+    "mask, box and points",
+)
+
+
+@pytest.fixture(scope="module", params=["tiny", "small", "vit_b"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    return request.getfixturevalue(f"{request.param}_pair")
+
+
+def ask(pair: Pair, kind: str) -> Prompt:
+    """A prompt of a kind, in pixels of the pair's image."""
+    width, height = pair.encoded.image.width, pair.encoded.image.height
+    points = [(x * width, y * height) for x, y in (POINTS if "points" in kind else POINT if "point" in kind else [])]
+    positive = [True] * len(points)
+    if "negative" in kind:
+        positive[-1] = False
+    box = [side * length for side, length in zip(BOX, (width, height) * 2, strict=True)] if "box" in kind else None
+    mask = None
+    if "mask" in kind:
+        rng = np.random.default_rng(0)
+        mask = rng.normal(scale=5, size=pair.sam.mask_size).astype(np.float32)
+    return Prompt(points, positive, box, mask)
+
+
+def reference(pair: Pair, prompt: Prompt, *, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SamPredictor's masks, predicted IoU and low-res logits."""
+    return pair.predictor.predict(
+        point_coords=np.array(prompt.points) if prompt.points else None,
+        point_labels=np.array(prompt.positive, int) if prompt.points else None,
+        box=np.array(prompt.box) if prompt.box else None,
+        mask_input=None if prompt.mask is None else prompt.mask[None].copy(),
+        multimask_output=several,
+    )
+
+
+def best(pair: Pair, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SamPredictor used as its documentation says: the best of three masks for a lone point, else the only one."""
+    masks, predicted_iou, logits = reference(pair, ask(pair, kind), several=kind == "point")
+    first = slice(predicted_iou.argmax(), predicted_iou.argmax() + 1)
+    return masks[first], predicted_iou[first], logits[first]
+
+
+def assert_equal(ours: Masks, theirs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    masks, predicted_iou, logits = theirs
+    assert len(ours) == len(masks)
+    overlaps = []
+    for rle, mask in zip(ours.rles, masks, strict=True):
+        assert mask.any()
+        assert not mask.all()
+        both, either = (rle.decode() & mask).sum(), (rle.decode() | mask).sum()
+        overlaps.append(both / either)
+    assert np.mean(overlaps) >= 0.999
+    np.testing.assert_allclose(ours.predicted_iou, predicted_iou, atol=1e-4)
+    np.testing.assert_allclose(ours.low_res_logits, logits, atol=1e-4 * np.abs(logits).max())
+
+
+def test_features(pair: Pair) -> None:
+    theirs = pair.predictor.get_image_embedding()
+    assert pair.encoded.input_size == pair.predictor.input_size
+    torch.testing.assert_close(pair.encoded.features, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_best_mask(pair: Pair, kind: str) -> None:
+    (ours,) = decode(pair.sam, pair.encoded, [ask(pair, kind)])
+    assert_equal(ours, best(pair, kind))
+
+
+@pytest.mark.parametrize("kind", ["point", "box", "mask, box and points"])
+def test_several_masks_are_ranked(pair: Pair, kind: str) -> None:
+    (ours,) = decode(pair.sam, pair.encoded, [ask(pair, kind)], several=True)
+    masks, predicted_iou, logits = reference(pair, ask(pair, kind), several=True)
+    order = predicted_iou.argsort()[::-1]
+    assert_equal(ours, (masks[order], predicted_iou[order], logits[order]))
+
+
+def test_all_kinds_in_one_call(pair: Pair) -> None:
+    kinds = [*KINDS, *KINDS[:3], "point"]
+    for ours, kind in zip(decode(pair.sam, pair.encoded, [ask(pair, k) for k in kinds]), kinds, strict=True):
+        assert_equal(ours, best(pair, kind))

@@ -1,0 +1,382 @@
+"""Pictures of every kind become the pixels that a person sees; anything else is an ImageError that says what to do."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from torchvision import tv_tensors
+
+from segzs.errors import ImageError
+from segzs.image import read_image
+
+RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
+
+
+def picture(height: int = 6, width: int = 9, seed: int = 0) -> np.ndarray:
+    """Noise: no two of its rotations or mirror images are alike."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def encoded(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def orientation(number: int) -> PIL.Image.Exif:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
+# Kinds of source
+
+
+class Stream:
+    """Can be read and nothing else, like a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
+
+
+def test_path_str_bytes_and_file_objects_give_the_same_pixels(tmp_path: Path) -> None:
+    pixels = picture()
+    path = tmp_path / "ünï cödé 猫.png"
+    PIL.Image.fromarray(pixels).save(path)
+    data = path.read_bytes()
+    with path.open("rb") as file:
+        sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), file, Stream(data)]
+        images = [read_image(source) for source in sources]
+        assert not file.closed
+    assert all(np.array_equal(image.pixels, pixels) for image in images)
+    assert len({image.digest for image in images}) == 1
+
+
+def test_an_image_stays_the_image_that_it_is() -> None:
+    image = read_image(picture())
+    assert read_image(image) is image
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("1", 1, WHITE),
+        ("L", 120, (120, 120, 120)),
+        ("LA", (120, 0), WHITE),
+        ("LA", (120, 255), (120, 120, 120)),
+        ("P", 3, (3, 3, 3)),
+        ("RGB", (1, 2, 3), (1, 2, 3)),
+        ("RGBA", (1, 2, 3, 255), (1, 2, 3)),
+        ("RGBA", (1, 2, 3, 0), WHITE),
+        ("CMYK", (0, 255, 255, 0), RED),
+        ("YCbCr", (76, 85, 255), (254, 0, 0)),
+        ("HSV", (0, 255, 255), RED),
+        ("I", 65535, WHITE),
+        ("I", 0, BLACK),
+        ("I;16", 257 * 77, (77, 77, 77)),
+        ("F", 0.2, (51, 51, 51)),
+    ],
+)
+def test_pil_images_of_every_mode(mode: str, colour: Any, expected: tuple[int, int, int]) -> None:
+    source = PIL.Image.new(mode, (4, 3), colour)
+    if mode == "P":
+        source.putpalette([value for value in range(256) for _ in range(3)])
+    image = read_image(source)
+    assert image.pixels.shape == (3, 4, 3)
+    assert image.pixels.dtype == np.uint8
+    assert (image.pixels == expected).all()
+    assert source.mode == mode
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_transparent_palette_colour_shows_the_background(kind: str) -> None:
+    source = PIL.Image.new("P", (4, 3), 0)
+    source.putpalette([10, 20, 30, 200, 100, 50])
+    source.putpixel((0, 0), 1)
+    data = encoded(source, kind, transparency=0)
+    pixels = read_image(data, background=(0, 0, 255)).pixels
+    assert tuple(pixels[0, 0]) == (200, 100, 50)
+    assert tuple(pixels[2, 3]) == (0, 0, 255)
+
+
+def test_half_transparency_mixes_with_the_background() -> None:
+    source = PIL.Image.new("RGBA", (2, 2), (255, 0, 0, 128))
+    assert tuple(read_image(source).pixels[0, 0]) == (255, 127, 127)
+    assert tuple(read_image(source, background=BLACK).pixels[0, 0]) == (128, 0, 0)
+    assert tuple(read_image(np.asarray(source), background=BLACK).pixels[0, 0]) == (128, 0, 0)
+
+
+def stored(upright: np.ndarray, number: int) -> np.ndarray:
+    """How a camera stores an upright picture under an orientation number of the EXIF standard."""
+    turned = upright.transpose(1, 0, 2)
+    return {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: turned,
+        6: turned[::-1],
+        7: turned[::-1, ::-1],
+        8: turned[:, ::-1],
+    }[number]
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_pictures_are_turned_upright(number: int) -> None:
+    upright = picture()
+    raw = PIL.Image.fromarray(np.ascontiguousarray(stored(upright, number)))
+    data = encoded(raw, "PNG", exif=orientation(number))
+    assert np.array_equal(read_image(data).pixels, upright)
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        assert np.array_equal(read_image(opened).pixels, upright)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_jpeg_lies_as_opencv_lays_it(number: int) -> None:
+    blocks = np.kron(picture(2, 3), np.ones((16, 16, 1), np.uint8))
+    data = encoded(PIL.Image.fromarray(blocks), "JPEG", quality=95, exif=orientation(number))
+    theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    ours = read_image(data).pixels
+    assert ours.shape == theirs.shape
+    assert np.abs(ours.astype(int) - theirs).mean() < 3
+
+
+def test_unreadable_exif_costs_only_the_orientation() -> None:
+    data = encoded(PIL.Image.new("RGB", (8, 6), (90, 90, 90)), "JPEG", exif=b"Exif\0\0no tags at all")
+    assert read_image(data).pixels.shape == (6, 8, 3)
+
+
+def test_sixteen_bit_png_keeps_its_brightness() -> None:
+    wide = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    image = read_image(encoded(PIL.Image.fromarray(wide), "PNG"))
+    assert np.array_equal(image.pixels[:, :, 0].ravel(), np.arange(256))
+
+
+def test_cmyk_jpeg() -> None:
+    data = encoded(PIL.Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95)
+    assert np.abs(read_image(data).pixels.astype(int) - RED).max() < 12
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    first, second = (PIL.Image.new("RGB", (4, 3), colour) for colour in (RED, (0, 0, 255)))
+    data = encoded(first, "GIF", save_all=True, append_images=[second])
+    assert (read_image(data).pixels == RED).all()
+
+
+# Arrays and tensors
+
+
+DTYPES = {
+    "uint8": (np.uint8, 255),
+    "uint16": (np.uint16, 65535),
+    "uint16 big-endian": (np.dtype(">u2"), 65535),
+    "bool": (np.bool_, 1),
+    "float16": (np.float16, 1),
+    "float32": (np.float32, 1),
+    "float64": (np.float64, 1),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 3), (5, 4, 4)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_of_every_shape_and_type(dtype: str, shape: tuple[int, ...]) -> None:
+    kind, white = DTYPES[dtype]
+    array = np.zeros(shape, kind)
+    array[1, 2] = white
+    if shape[-1] == 4 and len(shape) == 3:
+        array[..., 3] = white
+    image = read_image(array)
+    assert (image.width, image.height) == (4, 5)
+    assert tuple(image.pixels[1, 2]) == WHITE
+    assert image.pixels.sum() == 3 * 255
+
+
+def test_steps_between_black_and_white() -> None:
+    assert read_image(np.array([[0.0, 0.2, 0.5, 1.0]])).pixels[0, :, 0].tolist() == [0, 51, 128, 255]
+    assert read_image(np.array([[0, 128, 129, 257 * 9]], np.uint16)).pixels[0, :, 0].tolist() == [0, 0, 1, 9]
+
+
+def test_bgr_only_when_said() -> None:
+    pixels = picture()
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    assert np.array_equal(read_image(bgr, bgr=True).pixels, pixels)
+    assert np.array_equal(read_image(bgr).pixels, bgr)
+    bgra = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGRA)
+    assert np.array_equal(read_image(bgra, bgr=True).pixels, pixels)
+    grey = pixels[:, :, 0]
+    assert np.array_equal(read_image(grey, bgr=True).pixels, read_image(grey).pixels)
+
+
+def test_views_are_read_as_they_look() -> None:
+    pixels = picture()
+    assert np.array_equal(read_image(pixels[::-1, ::2]).pixels, pixels[::-1, ::2])
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda chw: chw,
+        lambda chw: chw.float() / 255,
+        lambda chw: chw.double() / 255,
+        lambda chw: (chw.float() / 255).requires_grad_(),
+        lambda chw: chw.to(torch.uint16) * 257,
+        lambda chw: tv_tensors.Image(chw),
+        lambda chw: torch.nn.Parameter(chw.float() / 255),
+        lambda chw: chw.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+    ],
+)
+def test_tensors(convert: Any) -> None:
+    pixels = picture()
+    tensor = convert(torch.from_numpy(pixels.transpose(2, 0, 1).copy()))
+    assert np.array_equal(read_image(tensor).pixels, pixels)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
+def test_tensors_of_half_precision(dtype: torch.dtype) -> None:
+    tensor = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=dtype).expand(3, 2, 4)
+    assert read_image(tensor).pixels[1, :, 2].tolist() == [0, 64, 128, 255]
+
+
+def test_tensors_of_one_two_and_four_channels() -> None:
+    assert (read_image(torch.ones(5, 4)).pixels == 255).all()
+    assert (read_image(torch.ones(1, 5, 4, dtype=torch.bool)).pixels == 255).all()
+    rgba = torch.tensor([255, 0, 0, 0], dtype=torch.uint8)[:, None, None].expand(4, 2, 2)
+    assert (read_image(rgba, background=(1, 2, 3)).pixels == (1, 2, 3)).all()
+    bgr = torch.tensor([0, 0, 255], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
+    assert (read_image(bgr, bgr=True).pixels == RED).all()
+
+
+# Values
+
+
+def test_digest_tells_pictures_apart_and_files_not() -> None:
+    pixels = picture()
+    same = [pixels, encoded(PIL.Image.fromarray(pixels), "PNG"), encoded(PIL.Image.fromarray(pixels), "BMP")]
+    assert len({read_image(source).digest for source in same}) == 1
+    changed = pixels.copy()
+    changed[3, 3, 2] ^= 1
+    others = [changed, pixels.reshape(9, 6, 3), pixels[:, :, ::-1], pixels[:-1]]
+    assert len({read_image(source) for source in [*same, *others]}) == 1 + len(others)
+
+
+def test_pixels_cannot_be_written_and_do_not_follow_their_source() -> None:
+    source = picture()
+    image = read_image(source)
+    before = image.pixels.copy()
+    source[:] = 0
+    assert np.array_equal(image.pixels, before)
+    with pytest.raises(ValueError, match="read-only"):
+        image.pixels[0, 0] = 0
+    assert source.flags.writeable
+
+
+# What is no picture
+
+
+def truncated(kind: str) -> bytes:
+    data = encoded(PIL.Image.fromarray(picture(64, 64)), kind)
+    return data[: len(data) // 2]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises a size and holds nothing."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = struct.pack(">I", 1000) + b"IDAT"
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + pixels
+
+
+class Broken:
+    def read(self, size: int = -1) -> bytes:
+        raise TimeoutError("the line is dead")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (None, "NoneType"),
+        (7, "int"),
+        ([[1, 2], [3, 4]], "list"),
+        ("nowhere/at all.png", "no such file"),
+        ("http://example.com/cat.jpg", "URL"),
+        ("https://example.com/cat.jpg", "URL"),
+        ("data:image/png;base64,AAAA", "URL"),
+        ("x" * 5000, "too long"),
+        ("", "folder"),
+        (b"", "0 bytes"),
+        (b"not a picture, only words" * 9, "not a picture"),
+        (truncated("JPEG"), "truncated"),
+        (truncated("PNG"), "truncated"),
+        (io.StringIO("text"), "StringIO"),
+        (Broken(), "the line is dead"),
+        (PIL.Image.new("RGB", (0, 5)), "empty"),
+        (PIL.Image.new("I", (2, 2), 70_000), "70000"),
+        (PIL.Image.new("F", (2, 2), 255.0), "from 0 to 1"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (np.zeros(4, np.uint8), r"\(4,\)"),
+        (np.zeros((3, 8, 9), np.uint8), r"\(3, 8, 9\).*\(H, W, 3\)"),
+        (np.zeros((2, 8, 9, 3), np.uint8), r"\(2, 8, 9, 3\)"),
+        (np.zeros((8, 9, 2), np.uint8), r"\(8, 9, 2\)"),
+        (np.zeros((8, 9, 3), np.int64), "int64.*uint8"),
+        (np.zeros((8, 9, 3), np.complex64), "complex64"),
+        (np.full((8, 9, 3), "a"), "<U1"),
+        (np.full((8, 9), np.nan), "from 0 to 1"),
+        (np.full((8, 9), np.inf), "from 0 to 1"),
+        (np.full((8, 9), 255.0), "255.*scale them"),
+        (np.full((8, 9), -0.1), "-0.1"),
+        (torch.zeros(8, 9, 3), r"\(8, 9, 3\).*\(C, H, W\)"),
+        (torch.zeros(1, 3, 8, 9), "batch"),
+        (torch.zeros(3, 8, 9, dtype=torch.int32), "int32"),
+        (torch.full((3, 8, 9), 2.0), "2.0"),
+        (torch.zeros(3, 8, 9).to_sparse(), "to_dense"),
+        (torch.zeros(3, 8, 9, device="meta"), "no plain pixels"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_a_reason(source: Any, says: str) -> None:
+    with pytest.raises(ImageError, match=f"(?s){says}"):
+        read_image(source)
+
+
+def test_folders_and_other_files_are_refused_by_name(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("buy milk")
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    with pytest.raises(ImageError, match="is a folder"):
+        read_image(tmp_path)
+    for path in (notes, empty):
+        with pytest.raises(ImageError, match=f"{path.name} is not a picture"):
+            read_image(path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.zeros((10, 11, 3), np.uint8),
+        torch.zeros(3, 10, 11),
+        PIL.Image.new("L", (11, 10)),
+        encoded(PIL.Image.new("L", (11, 10)), "PNG"),
+    ],
+)
+def test_the_size_limit_holds_for_every_kind(source: Any) -> None:
+    assert read_image(source, max_pixels=110).width == 11
+    with pytest.raises(ImageError, match=r"11x10.*109"):
+        read_image(source, max_pixels=109)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_size_is_checked_before_anything_is_decoded() -> None:
+    with pytest.raises(ImageError, match="more than 1,000"):
+        read_image(png_header(100, 100), max_pixels=1000)
+    with pytest.raises(ImageError, match="more than"):
+        read_image(png_header(13_400, 13_300))
+    with pytest.raises(ImageError, match="pixels"):
+        read_image(png_header(200_000, 200_000))

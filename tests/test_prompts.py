@@ -1,0 +1,112 @@
+"""A prompt is one object; what asks for nothing, or is no numbers, is refused when it is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segzs import Prompt, PromptError
+
+
+def test_one_prompt_holds_points_signs_and_a_box() -> None:
+    prompt = Prompt(points=[(4, 3), (1, 2)], positive=[True, False], box=(0, 1, 8, 9))
+    assert prompt.points == ((4.0, 3.0), (1.0, 2.0))
+    assert prompt.positive == (True, False)
+    assert prompt.box == (0.0, 1.0, 8.0, 9.0)
+
+
+def test_points_are_on_the_object_unless_said() -> None:
+    assert Prompt([(4, 3), (1, 2)]).positive == (True, True)
+    assert Prompt.point(4, 3) == Prompt([(4, 3)], [True])
+
+
+@pytest.mark.parametrize("wrap", [np.array, torch.tensor, list, tuple])
+def test_numbers_of_any_library(wrap: Any) -> None:
+    prompt = Prompt(points=wrap([[4.5, 3], [1, 2]]), positive=wrap([1, 0]), box=wrap([0, 1, 8, 9]))
+    assert prompt == Prompt([(4.5, 3), (1, 2)], [True, False], (0, 1, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "asks for nothing"),
+        ({"points": [(1, 2)], "positive": [False]}, "asks for nothing"),
+        ({"points": (420, 310)}, "420 is not a point"),
+        ({"points": 5}, "5 is no list of points"),
+        ({"points": None}, "None is no list"),
+        ({"points": [(1, 2, 3)]}, r"\(1, 2, 3\)"),
+        ({"points": [(1,)]}, "2 finite numbers"),
+        ({"points": [("a", 2)]}, "'a'"),
+        ({"points": [(1, float("nan"))]}, "nan"),
+        ({"points": [(float("inf"), 1)]}, "inf"),
+        ({"points": [(10**400, 1)]}, "not a point"),
+        ({"points": [(1, 2), (3, 4)], "positive": [True]}, "2 points have 1"),
+        ({"points": [(1, 2)], "positive": ["-"]}, "'-' is no sign"),
+        ({"points": [(1, 2)], "positive": [-1]}, "-1 is no sign"),
+        ({"points": [(1, 2)], "positive": 1}, "1 is no list of signs"),
+        ({"box": (1, 2, 3)}, "4 finite numbers"),
+        ({"box": (1, 2, 3, None)}, "None"),
+        ({"box": (9, 2, 3, 4)}, "x1 < x2"),
+        ({"box": (1, 2, 1, 4)}, "empty"),
+        ({"box": 5}, "5 is not a box"),
+        ({"mask": np.zeros((1, 4, 4))}, r"\(1, 4, 4\)"),
+        ({"mask": np.full((4, 4), np.nan)}, "finite"),
+        ({"mask": "a mask"}, "low-res logits"),
+        ({"mask": [[1], [1, 2]]}, "low-res logits"),
+    ],
+)
+def test_what_asks_for_nothing_sensible_is_refused(arguments: dict, says: str) -> None:
+    with pytest.raises(PromptError, match=says):
+        Prompt(**arguments)
+
+
+def test_equal_prompts_are_equal_and_masks_count() -> None:
+    logits = np.linspace(-4, 4, 16).reshape(4, 4)
+    assert Prompt(mask=logits) == Prompt(mask=logits.astype(np.float32))
+    assert len({Prompt(mask=logits), Prompt(mask=logits.copy()), Prompt(mask=-logits), Prompt.point(1, 1)}) == 3
+    assert Prompt.box(1, 1, 2, 2) != Prompt([(1, 1)], box=(1, 1, 2, 2))
+
+
+def test_a_mask_does_not_follow_its_source() -> None:
+    logits = np.ones((4, 4), np.float32)
+    prompt = Prompt(mask=logits)
+    logits[:] = -1
+    assert prompt.mask is not None
+    assert prompt.mask.min() == 1
+    with pytest.raises(ValueError, match="read-only"):
+        prompt.mask[0, 0] = 2
+
+
+@pytest.mark.parametrize("point", [(-0.5, 3), (10, 3), (3, 5), (3, -1), (1e9, 1e9)])
+def test_points_outside_the_image_are_refused(point: tuple[float, float]) -> None:
+    with pytest.raises(PromptError, match="outside the image of 10x5"):
+        Prompt([(1, 1), point], [True, False]).inside(10, 5)
+
+
+@pytest.mark.parametrize("box", [(10, 0, 12, 5), (0, 5, 3, 9), (-5, 0, 0, 5), (0, -9, 3, -1)])
+def test_boxes_beside_the_image_are_refused(box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(PromptError, match="outside the image of 10x5"):
+        Prompt.box(*box).inside(10, 5)
+
+
+coordinates = st.floats(-100, 100)
+
+
+@given(coordinates, coordinates, coordinates, coordinates)
+def test_a_box_is_cut_to_the_image_and_to_nothing_less(x1: float, y1: float, x2: float, y2: float) -> None:
+    try:
+        cut = Prompt.box(x1, y1, x2, y2).inside(40, 30).box
+    except PromptError:
+        assert max(x1, 0) >= min(x2, 40) or max(y1, 0) >= min(y2, 30)
+    else:
+        assert cut == (max(x1, 0), max(y1, 0), min(x2, 40), min(y2, 30))
+
+
+def test_cutting_the_box_keeps_the_rest() -> None:
+    prompt = Prompt([(1, 2)], [False], (-3, -3, 4, 4), np.ones((4, 4)))
+    assert prompt.inside(10, 10) == Prompt([(1, 2)], [False], (0, 0, 4, 4), np.ones((4, 4)))

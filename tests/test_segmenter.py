@@ -1,0 +1,338 @@
+"""The stages together: one Segmenter for many images, threads and vocabularies, and its answers on the examples."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import segzs
+from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, named_templates
+from segzs.errors import ImageError, ModelError, ModelMismatchError, PromptError, SegzsError, VocabularyError
+from segzs.masks import RLE, iou
+from segzs.prompts import Prompt
+from segzs.sam.encode import EncodedImage
+from segzs.sam.tiny import build_tiny_sam
+from segzs.segmenter import Segmenter, UnfamiliarWarning, load, resolve_device
+from segzs.segments import Segment, Segments
+from tests.clip.conftest import random_clip
+from tests.conftest import EXAMPLES, Scene
+
+SCENES = ("desk", "picnic", "toolbox")
+pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
+
+
+@pytest.fixture(scope="module")
+def desk(segmenter: Segmenter) -> EncodedImage:
+    return segmenter.encode(EXAMPLES / "desk.png")
+
+
+@pytest.fixture(scope="module")
+def named(segmenter: Segmenter) -> Segmenter:
+    return segmenter.with_labels(["laptop", "potted plant", "red apple"])
+
+
+def given(scene: Scene) -> Segments:
+    """The exact masks of a scene, without names."""
+    items = tuple(Segment(rle, predicted_iou=1.0, stability=1.0) for rle in scene.masks)
+    return Segments(segzs.read_image(scene.path), items)
+
+
+def probabilities(segment: Segment) -> dict[str, float]:
+    return {name.label: name.probability for name in segment.names}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_examples_are_found_and_named(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
+    known = scene(name)
+    segmenter = segmenter.with_labels([label for each in SCENES for label in scene(each).names])
+    found = segmenter.segment(segmenter.encode(known.path), [Prompt.box(*mask.box) for mask in known.masks])
+    overlaps = iou([segment.rle for segment in found], known.masks).diagonal()
+    assert (overlaps >= 0.75).sum() >= 8, dict(zip(known.names, overlaps.round(2), strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnfamiliarWarning)
+        names = segmenter.name(given(known)).names
+    assert sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True)) >= 8, names
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_everything_finds_the_largest_objects(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
+    largest = sorted(scene(name).masks, key=lambda mask: -mask.area)[:5]
+    found = segmenter.everything(segmenter.encode(scene(name).path))
+    assert (iou(largest, [segment.rle for segment in found]).max(1, initial=0) >= 0.75).sum() >= 3
+
+
+def test_one_prompt_gives_a_segment_and_a_list_gives_segments(named: Segmenter, desk: EncodedImage) -> None:
+    one = named.segment(desk, Prompt.box(18, 21, 220, 224))
+    several = named.segment(desk, [Prompt.box(18, 21, 220, 224), Prompt.point(400, 300)])
+    assert isinstance(one, Segment)
+    assert isinstance(several, Segments)
+    assert len(several) == 2
+    assert several[0].rle == one.rle
+    assert probabilities(several[0]) == pytest.approx(probabilities(one), abs=1e-4)
+    assert several.image is desk.image
+    assert several.model == "tiny+tiny"
+    assert {name.label for name in one.names} == {"laptop", "potted plant", "red apple", "unknown"}
+    assert sum(name.probability for name in one.names) == pytest.approx(1)
+    assert (one.name, one.probability) == (one.names[0].label, one.names[0].probability)
+
+
+def test_no_prompts_give_no_segments(named: Segmenter, desk: EncodedImage) -> None:
+    none = named.segment(desk, [])
+    assert isinstance(none, Segments)
+    assert len(none) == 0
+    assert none.image is desk.image
+    assert len(named.name(none)) == 0
+    assert len(named.everything(desk, points_per_side=1, predicted_iou=2)) == 0
+
+
+def test_prompts_may_come_from_a_generator(named: Segmenter, desk: EncodedImage) -> None:
+    boxes = [(18, 21, 220, 224), (300, 200, 500, 400)]
+    assert len(named.segment(desk, (Prompt.box(*box) for box in boxes))) == 2  # type: ignore[call-overload]
+
+
+def test_candidates_are_ranked_and_named(named: Segmenter, desk: EncodedImage) -> None:
+    prompt = Prompt.point(120, 120)
+    several = named.candidates(desk, prompt)
+    scores = [segment.predicted_iou for segment in several]
+    assert len(several) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert all(segment.names for segment in several)
+    best = named.segment(desk, prompt)
+    assert several[0].rle == best.rle
+    assert len({segment.rle for segment in several}) > 1
+
+
+def test_an_answer_refines_the_next(named: Segmenter, desk: EncodedImage) -> None:
+    first = named.segment(desk, Prompt.box(18, 21, 220, 224))
+    assert first.low_res_logits is not None
+    refined = named.segment(desk, Prompt(points=[(120, 120)], mask=first.low_res_logits))
+    assert isinstance(refined, Segment)
+    assert refined.mask.shape == (576, 768)
+
+
+def test_everything_hands_its_options_on(named: Segmenter, desk: EncodedImage) -> None:
+    shares: list[float] = []
+    found = named.everything(
+        desk, points_per_side=4, predicted_iou=0.3, stability=0.3, min_area=500, max_masks=3, progress=shares.append
+    )
+    assert 1 <= len(found) <= 3
+    assert shares[-1] == 1
+    assert all(s.predicted_iou >= 0.3 and s.stability >= 0.3 and s.area >= 500 and s.names for s in found)
+    with pytest.raises(PromptError, match="points_per_side is 0"):
+        named.everything(desk, points_per_side=0)
+
+
+def test_naming_again_keeps_the_masks(named: Segmenter, scene: Callable[[str], Scene]) -> None:
+    plain = given(scene("desk"))
+    again = named.name(plain)
+    other = named.with_labels("hammer, cat").name(again)
+    assert [segment.rle for segment in other] == [segment.rle for segment in plain]
+    assert not any(segment.names for segment in plain)
+    assert {name.label for segment in other for name in segment.names} == {"hammer", "cat", "unknown"}
+    assert other.model == "tiny+tiny"
+
+
+def test_many_segments_are_named_as_one_at_a_time(named: Segmenter, scene: Callable[[str], Scene]) -> None:
+    plain = given(scene("toolbox"))
+    many = Segments(plain.image, plain.items * 4)  # more than a batch
+    together = named.name(many)
+    alone = [named.name(plain[index : index + 1])[0] for index in range(len(plain))]
+    for index, segment in enumerate(together):
+        assert probabilities(segment) == pytest.approx(probabilities(alone[index % len(alone)]), abs=1e-4)
+
+
+def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) -> None:
+    from_file = named.classify(EXAMPLES / "desk.png")
+    from_pixels = named.classify(np.array(segzs.read_image(EXAMPLES / "desk.png").pixels))
+    assert from_file == from_pixels
+    assert sum(name.probability for name in from_file) == pytest.approx(1)
+    assert len(segmenter.classify(EXAMPLES / "desk.png")) == 10
+
+
+def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
+    prompt = Prompt.box(18, 21, 220, 224)
+    never, always = (replace(named.with_labels(["cat"]), unknown=level) for level in (None, 1.0))
+    refused = always.segment(desk, prompt)
+    taken = never.segment(desk, prompt)
+    assert [name.label for name in taken.names] == ["cat"]
+    assert taken.probability == pytest.approx(1)
+    assert (refused.name, len(refused.names)) == ("unknown", 2)
+
+
+def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -> None:
+    assert named.sam is segmenter.sam
+    assert named.clip is segmenter.clip
+    assert segmenter.vocabulary.labels != named.vocabulary.labels == ("laptop", "potted plant", "red apple")
+    assert named.vocabulary.templates == TINY_TEMPLATES
+    assert named.with_labels("cat", templates="simple").vocabulary.templates == named_templates("simple")
+    kept = named.with_labels(Vocabulary.of("cat, dog", "one {}"))
+    assert kept.vocabulary.templates == ("one {}",)
+    assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
+    assert kept.label_features.shape == (2, named.label_features.shape[1])
+    with pytest.raises(VocabularyError, match="at least one label"):
+        named.with_labels([])
+
+
+def test_a_segmenter_is_a_value(named: Segmenter, desk: EncodedImage) -> None:
+    with pytest.raises(FrozenInstanceError):
+        named.unknown = 0.5  # type: ignore[misc]
+    before = dict(vars(named))
+    named.segment(desk, Prompt.point(300, 300))
+    assert vars(named).keys() == before.keys()
+    assert all(vars(named)[key] is value for key, value in before.items())
+
+
+@pytest.mark.parametrize("wrong", [EXAMPLES / "desk.png", "desk.png", None, np.zeros((4, 4, 3), np.uint8)], ids=type)
+def test_only_encoded_images_are_segmented(wrong: object, named: Segmenter) -> None:
+    for ask in (
+        named.everything,
+        lambda it: named.segment(it, []),
+        lambda it: named.candidates(it, Prompt.point(1, 1)),
+    ):
+        with pytest.raises(PromptError, match=r"is not an encoded image; call segmenter.encode\(picture\) once first"):
+            ask(wrong)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("wrong", [(420, 310), [(420, 310)], "420,310", [None]], ids=str)
+def test_only_prompts_are_asked(wrong: object, named: Segmenter, desk: EncodedImage) -> None:
+    with pytest.raises(PromptError, match=r"is not a Prompt; use Prompt.point\(x, y\)"):
+        named.segment(desk, wrong)  # type: ignore[call-overload]
+
+
+def test_only_pictures_are_encoded(named: Segmenter, desk: EncodedImage) -> None:
+    with pytest.raises(ImageError, match="EncodedImage"):
+        named.encode(desk)
+    with pytest.raises(ImageError, match="no such file"):
+        named.encode("nowhere.png")
+
+
+def test_colours_of_opencv_are_taken_when_said(segmenter: Segmenter) -> None:
+    pixels = segzs.read_image(EXAMPLES / "picnic.png").pixels
+    bgr = np.ascontiguousarray(pixels[..., ::-1])
+    assert segmenter.encode(bgr, bgr=True).image == segmenter.encode(pixels).image != segmenter.encode(bgr).image
+
+
+def test_two_models_do_not_mix(tmp_path: Path, segmenter: Segmenter, desk: EncodedImage) -> None:
+    torch.manual_seed(0)
+    save_file(build_tiny_sam().state_dict(), tmp_path / "mine.safetensors")
+    mine = load(sam=f"tiny:{tmp_path / 'mine.safetensors'}", device="cpu")
+    with pytest.raises(ModelMismatchError, match="encode it with the model that is to segment it"):
+        mine.segment(desk, Prompt.point(10, 10))
+    with pytest.raises(ModelMismatchError):
+        mine.everything(desk)
+    with pytest.raises(ModelMismatchError):
+        segmenter.candidates(mine.encode(EXAMPLES / "desk.png"), Prompt.point(10, 10))
+
+
+def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
+    """Features of the image at hand are kept in no model: interleaved, each answer equals its serial one."""
+    corners = [(40 + 50 * i, 30 + 60 * i) for i in range(6)]
+    prompts = [Prompt.box(x, y, x + 140, y + 130) for x, y in corners] + [Prompt.point(x + 40, y) for x, y in corners]
+    pictures = [segzs.read_image(EXAMPLES / "desk.png"), segzs.read_image(EXAMPLES / "toolbox.png").pixels[:, :500]]
+
+    def answer(segmenter: Segmenter, number: int) -> Segments:
+        photo = segmenter.encode(pictures[number % 2])
+        found = segmenter.segment(photo, prompts[number % 3 :: 3])
+        for prompt in prompts[number % 4 :: 4]:
+            found += Segments(found.image, (segmenter.segment(photo, prompt),), found.model)
+        return found
+
+    def at_once(number: int) -> Segments:
+        start.wait(timeout=60)
+        return answer(named if number % 3 else named.with_labels(named.vocabulary), number)
+
+    start = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(at_once, range(8)))
+    for number, found in enumerate(together):
+        alone = answer(named, number)
+        assert len(found) == len(alone) == 7
+        assert found.image == alone.image
+        assert (iou([s.rle for s in found], [s.rle for s in alone]).diagonal() > 0.999).all()
+        for ours, theirs in zip(found, alone, strict=True):
+            assert probabilities(ours) == pytest.approx(probabilities(theirs), abs=1e-4)
+
+
+def test_words_that_the_embedded_clip_never_saw_are_said(segmenter: Segmenter) -> None:
+    with pytest.warns(UnfamiliarWarning, match=r"never saw some words of 'theodolite of zyzzyva'.*segzs models"):
+        segmenter.with_labels(["red apple", "theodolite of zyzzyva"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnfamiliarWarning)
+        segmenter.with_labels(["red apple", "laptop"])
+
+
+def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
+    named: Segmenter, scene: Callable[[str], Scene]
+) -> None:
+    known = given(scene("desk"))
+    for familiar, expected in ((1.1, 1), (-1.1, 0), (None, 0)):
+        clip = replace(named.clip, row=replace(named.clip.row, familiar=familiar))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UnfamiliarWarning)
+            replace(named, clip=clip).name(known)
+        said = [str(warning.message) for warning in caught if warning.category is UnfamiliarWarning]
+        assert len(said) == expected
+        assert all("segzs fetch vit_b" in message for message in said)
+
+
+def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    segmenter = load(
+        labels=tmp_path / "labels.txt", templates="a {}", unknown=0.4, background="blur", margin=0.3, device="cpu"
+    )
+    assert segmenter.vocabulary == Vocabulary(("cat", "dog"), ("a {}",))
+    assert (segmenter.unknown, segmenter.background, segmenter.margin) == (0.4, "blur", 0.3)
+    assert segmenter.sam.device.type == segmenter.clip.device.type == "cpu"
+
+
+def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert segmenter.model == "tiny+tiny"
+    assert segmenter.unknown == segmenter.clip.row.unknown
+    assert segmenter.background == segmenter.clip.row.background
+    assert len(segmenter.vocabulary.labels) > 1000
+    assert load(unknown=None, labels="cat").unknown is None
+    monkeypatch.setenv("SEGZS_MODEL", "vit_b")
+    monkeypatch.chdir("/")
+    with pytest.raises(ModelError, match="segzs fetch vit_b"):
+        load()
+
+
+def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> None:
+    folder = random_clip(tmp_path / "clip")
+    segmenter = load(clip=str(folder), labels="cat, zyzzyva", device="cpu")
+    assert segmenter.model == f"tiny+{folder}"
+    assert segmenter.vocabulary.templates == PLAIN
+    assert segmenter.background == "blur"
+    assert len(load(clip=str(folder), device="cpu").vocabulary.labels) > 300
+    found = segmenter.segment(segmenter.encode(EXAMPLES / "desk.png"), Prompt.point(100, 100))
+    assert found.names
+
+
+def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no preset 'huge'; there are tiny, mobile, vit_b, vit_l, vit_h"):
+        load("huge")
+    with pytest.raises(ModelError, match="the device 'abacus' cannot be used here"):
+        load(device="abacus")
+    with pytest.raises(VocabularyError, match=r"cannot be read from .*labels.txt"):
+        load(labels=tmp_path / "labels.txt")
+    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, keep"):
+        load(background="black")
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+def test_masks_that_touch_the_border_are_named(named: Segmenter) -> None:
+    image = segzs.read_image(EXAMPLES / "desk.png")
+    whole, corner, nothing = (np.zeros((576, 768), bool) for _ in range(3))
+    whole[:] = True
+    corner[500:, 700:] = True
+    items = tuple(Segment(RLE.encode(mask), 1.0, 1.0) for mask in (whole, corner, nothing))
+    assert all(segment.names for segment in named.name(Segments(image, items)))
