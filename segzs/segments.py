@@ -32,9 +32,9 @@ class Name:
 class Segment:
     """One object: its mask, how good SAM thinks the mask is, and its names, most probable first.
 
-    ``names`` holds every label of the vocabulary, "unknown" among them unless that was switched off, and is empty
-    where no vocabulary was used; the probabilities sum to 1. ``low_res_logits`` is float32 (h, w) on the model's
-    grid: hand it to `Prompt(mask=...)` to refine the mask.
+    ``names`` holds the ten most probable labels, "unknown" among them unless that was switched off, and is empty where
+    nothing was named; the probabilities are shares of the whole vocabulary. ``low_res_logits`` is float32 (h, w) on
+    the model's grid: hand it to `Prompt(mask=...)` to refine the mask.
     """
 
     rle: RLE

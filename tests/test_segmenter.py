@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -233,6 +233,16 @@ def test_two_models_do_not_mix(tmp_path: Path, segmenter: Segmenter, desk: Encod
         segmenter.candidates(mine.encode(EXAMPLES / "desk.png"), Prompt.point(10, 10))
 
 
+@pytest.fixture
+def _one_core_a_thread() -> Iterator[None]:
+    """Eight threads that each compute on all cores get in each other's way, and take minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_one_core_a_thread")
 def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
     """Features of the image at hand are kept in no model: interleaved, each answer equals its serial one."""
     corners = [(40 + 50 * i, 30 + 60 * i) for i in range(6)]

@@ -96,11 +96,11 @@ def _add_label(commands: Any) -> None:
     models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, a file")
     models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
     grid = label.add_argument_group("everything mode")
-    grid.add_argument("--points-per-side", type=int, metavar="N", help="points on a side of the grid")
+    grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of")
     grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain")
     grid.add_argument("--min-area", type=int, default=100, metavar="PIXELS", help="drop smaller masks (default 100)")
-    grid.add_argument("--max-masks", type=int, metavar="N", help="keep the best N")
+    grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.json and NAME.coco.json there")
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
@@ -146,6 +146,12 @@ def _floats(parts: Sequence[str], text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in parts)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} has something that is no number") from None
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _unknown(text: str) -> float | str | None:

@@ -49,7 +49,9 @@ def _continue(url: str, part: Path, size: int) -> None:
     have = part.stat().st_size if part.exists() else 0
     if have == size:
         return
-    headers = {"Range": f"bytes={have}-"} if 0 < have < size else {}
+    headers = {"Accept-Encoding": "identity"}  # a range of a compressed reply is no range of the file
+    if 0 < have < size:
+        headers["Range"] = f"bytes={have}-"
     with requests.get(url, headers=headers, stream=True, timeout=30) as reply:
         reply.raise_for_status()
         resumed = reply.status_code == requests.codes.partial_content

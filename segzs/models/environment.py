@@ -34,7 +34,7 @@ def require_fitting_torchvision() -> None:
         have = versions()
         raise ModelError(
             f"torch {have['torch']} and torchvision {have['torchvision']} do not fit each other "
-            f"({str(error).splitlines()[0]}); install a pair from one source: "
+            f"({(str(error) or type(error).__name__).splitlines()[0]}); install a pair from one source: "
             "pip install --force-reinstall torch torchvision"
         ) from error
 

@@ -177,10 +177,11 @@ def hub_of(spec: str) -> str:
     if tag not in known:
         hint = f"its tags are {', '.join(known)}" if known else "give ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"
         raise ModelError(f"there is no CLIP {spec!r}; {hint}")
-    hub = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")
-    if not hub:
-        raise ModelError(f"open_clip has {spec} on no hub; download its file and give {architecture}:FILE")
-    return hub.strip("/")
+    hub = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").strip("/")
+    if hub.count("/") != 1:  # none, or the path of a lone file in a repository that open_clip did not save
+        place = f"at {hub}" if hub else "on no hub"
+        raise ModelError(f"open_clip has {spec} {place}; download its file and give {architecture}:FILE")
+    return hub
 
 
 def clip_folder_name(spec: str) -> str:
@@ -198,13 +199,15 @@ def is_clip_here(spec: str) -> bool:
 
 
 def intact_sam(spec: str) -> Path:
-    """Where a SAM's file is, once its hash has shown that it is the right one.
+    """Where a SAM's file is, once its hash, or the embedded one's length, has shown that it is the right one.
 
     Raises:
         ModelError: it is not here.
         WeightsError: it is damaged, or another one.
     """
-    return locate_sam(spec).path
+    path = locate_sam(spec).path
+    _check_whole(path, spec)
+    return path
 
 
 def intact_clip(spec: str) -> Path:
@@ -215,13 +218,20 @@ def intact_clip(spec: str) -> Path:
         WeightsError: it is damaged.
     """
     path = locate_clip(spec).weights
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, "np"):
-                return path
-        except SafetensorError as error:
-            raise WeightsError(f"{path} is damaged: {error}; delete it and run: segzs fetch {spec}") from error
+    _check_whole(path, spec)
     return path
+
+
+def _check_whole(path: Path, spec: str) -> None:
+    """Raise `WeightsError` for a safetensors file whose header and length do not agree."""
+    if path.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(path, "np"):
+            pass
+    except SafetensorError as error:
+        cure = "install segzs again" if spec == "tiny" else f"delete it and run: segzs fetch {spec}"
+        raise WeightsError(f"{path} is damaged: {error}; {cure}") from error
 
 
 def find_file(name: str) -> Path | None:

@@ -17,7 +17,8 @@ def save(segments: Segments, file: str | os.PathLike[str], *, image_name: str | 
     """Write segments to a file whose ending says how.
 
     ``.coco.json`` is a COCO instance file, ``.json`` segzs' own, ``.txt`` the table; ``.png``, ``.jpg``, ``.jpeg``
-    and ``.webp`` are the overlay. Folders are made. ``image_name`` is the file name that a COCO file states.
+    and ``.webp`` are the overlay. Folders are made. ``image_name`` is the file name that a COCO file states; left
+    out, it is that of ``file`` with the ending ``.png``.
 
     Raises:
         OutputError: the ending means nothing, or the file cannot be written.

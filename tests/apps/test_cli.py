@@ -113,6 +113,8 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--point", "a,b"],
         ["label", "x.png", "--box", "1,2,3"],
         ["label", "x.png", "--unknown", "maybe"],
+        ["label", "x.png", "--points-per-side", "0"],
+        ["label", "x.png", "--max-masks", "-1"],
         ["label", "x.png", "--background", "pink"],
         ["label", "x.png", "--point", "1,2", "--everything"],
         ["label", "x.png", "--no-such-option"],

@@ -66,15 +66,15 @@ def clip(segmenter: segzs.Segmenter) -> ClipModel:
     return segmenter.clip
 
 
-def randomised(module: torch.nn.Module) -> torch.nn.Module:
-    """Fixed random weights and a logit scale with which texts and pictures differ, but not beyond doubt."""
+def randomised(module: torch.nn.Module, logit_scale: float) -> torch.nn.Module:
+    """Fixed random weights, and a logit scale with which texts and pictures should differ, but not beyond doubt."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if parameter.ndim > 1:
                 scale = 1 if "embedding" in name else parameter[0].numel() ** -0.5
                 parameter.normal_(std=scale, generator=generator)
-        module.logit_scale.fill_(math.log(20 if module.logit_bias is None else 100))
+        module.logit_scale.fill_(math.log(logit_scale))
     return module
 
 
@@ -93,7 +93,7 @@ def random_clip(folder: Path, model: dict[str, Any] = PLAIN_MODEL, preprocess: d
     custom = config.pop("custom_text", False)
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     torch.manual_seed(0)
-    weights = randomised(kind(**config)).state_dict()
+    weights = randomised(kind(**config), logit_scale=100 if "init_logit_bias" in config else 20).state_dict()
     return save_clip(folder, model, preprocess or {}, weights)
 
 

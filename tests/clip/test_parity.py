@@ -85,7 +85,7 @@ def test_the_embedded_model(clip: ClipModel, tmp_path: Path, pictures: list[np.n
 def vit_b_32(tmp_path_factory: pytest.TempPathFactory, pictures: list[np.ndarray]) -> Iterator[tuple[Path, Any]]:
     """A folder of ViT-B-32 with random weights, and open_clip's answer."""
     model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32")
-    randomised(model).eval()
+    randomised(model, logit_scale=100).eval()
     folder = tmp_path_factory.mktemp("clip") / "vit_b_32"
     save_clip(folder, open_clip.get_model_config("ViT-B-32"), {}, model.state_dict())
     yield folder, classify(model, preprocess, open_clip.get_tokenizer("ViT-B-32"), pictures, LABELS, TEMPLATES)

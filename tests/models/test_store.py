@@ -18,6 +18,7 @@ from segzs.models.store import (
     fetch,
     hub_of,
     intact_clip,
+    intact_sam,
     is_clip_here,
     locate_clip,
     locate_sam,
@@ -220,6 +221,15 @@ def test_truncated_weights_are_damaged(bare: Path) -> None:
         intact_clip(B16)
 
 
+def test_a_truncated_embedded_sam_is_damaged(bare: Path) -> None:
+    embedded = bare.parent / "embedded"
+    embedded.mkdir()
+    weights = settings.PACKAGE.parent / "checkpoints" / "tiny_sam.safetensors"
+    (embedded / "tiny_sam.safetensors").write_bytes(weights.read_bytes()[:-5000])
+    with pytest.raises(WeightsError, match=r"damaged.*install segzs again"):
+        intact_sam("tiny")
+
+
 def test_openai_weights_get_their_activation() -> None:
     assert builtin_config("ViT-B-32", "openai")["model_cfg"]["quick_gelu"] is True
     assert not builtin_config("ViT-B-32", "laion2b_s34b_b79k")["model_cfg"].get("quick_gelu")
@@ -233,6 +243,8 @@ def test_openai_weights_get_their_activation() -> None:
 def test_every_named_clip_of_open_clip_has_a_hub_or_says_so() -> None:
     assert hub_of("ViT-B-32:openai") == "timm/vit_base_patch32_clip_224.openai"
     assert hub_of("hf-hub:org/name") == "org/name"
+    with pytest.raises(ModelError, match=r"at jienengchen/ViTamin-S/pytorch_model\.bin; download its file"):
+        hub_of("ViTamin-S:datacomp1b")
 
 
 # Fetching
