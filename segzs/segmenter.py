@@ -23,9 +23,9 @@ from segzs.clip.vocabulary import (
     general_vocabulary,
     unknown_words,
 )
-from segzs.errors import ModelError, PromptError
+from segzs.errors import ModelError, PromptError, SegzsError
 from segzs.image import Image, ImageSource, read_image
-from segzs.masks import Masks
+from segzs.masks import RLE, Masks
 from segzs.models.registry import preset
 from segzs.models.settings import default_model
 from segzs.models.store import locate_clip, locate_sam
@@ -163,7 +163,7 @@ class Segmenter:
         )
         return Segments(image, items, self.model)
 
-    def _names(self, image: Image, rles: Sequence) -> list[tuple[Name, ...]]:
+    def _names(self, image: Image, rles: Sequence[RLE]) -> list[tuple[Name, ...]]:
         if not rles:
             return []
         cut = crops(image.pixels, rles, margin=self.margin, background=self.background)
@@ -219,7 +219,7 @@ def load(
         ModelError: a model is unknown or not on this machine; says what to run.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
-        SegzsError: the background is unknown.
+        SegzsError: ``unknown``, ``margin`` or ``background`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
@@ -227,6 +227,10 @@ def load(
     """
     if background is not None:
         check_background(background)
+    if not (unknown is None or unknown == "auto" or (isinstance(unknown, int | float) and -1 <= unknown <= 1)):
+        raise SegzsError(f"unknown is {unknown!r}; a cosine similarity from -1 to 1, 'auto' or None is expected")
+    if not 0 <= margin <= 10:
+        raise SegzsError(f"margin is {margin!r}; a share of the object's longer side, such as 0.1, is expected")
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_model = load_sam(locate_sam(sam or chosen.sam), place)
@@ -273,7 +277,7 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
             f"the embedded CLIP never saw some words of {shown} and will name badly with them; models that know all "
             "words: segzs models",
             UnfamiliarWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return vocabulary
 

@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -53,7 +52,7 @@ class Segment:
         """The probability of `name`."""
         return self.names[0].probability if self.names else 0.0
 
-    @cached_property
+    @property
     def mask(self) -> np.ndarray:
         """Bool (height, width), at the size of the image; read-only."""
         mask = self.rle.decode()

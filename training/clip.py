@@ -32,6 +32,7 @@ RUN = Path(__file__).parent / "runs" / "clip"
 SMALL_SIDE, SMALL_SHARE = 64, 0.55
 PEAK_RATE, WARMUP_MINUTES, WEIGHT_DECAY = 2e-3, 1.0, 0.05
 PICTURES_PER_TEXT = 3
+ALIGN_RATE = 1e-3
 AVERAGE_DECAY = 0.998
 SAVE_MINUTES, EVALUATE_MINUTES = 3.0, 5.0
 EVALUATION_CROPS = 240
@@ -50,10 +51,13 @@ class Progress:
 class Trainer:
     """Owns the model, its average, the optimiser and the run folder."""
 
-    def __init__(self, packs: Packs, out: Path, minutes: float, device: str, workers: int, batch: int) -> None:
+    def __init__(
+        self, packs: Packs, out: Path, minutes: float, device: str, workers: int, batch: int, align_steps: int
+    ) -> None:
         self.config = json.loads(CONFIG.read_text())
         model_cfg = {key: value for key, value in self.config["model_cfg"].items() if key != "custom_text"}
         self.out, self.minutes, self.device, self.workers, self.batch = out, minutes, device, workers, batch
+        self.align_steps = align_steps
         self.large_side = model_cfg["vision_cfg"]["image_size"]
         self.labels = Labels(packs.concepts())
         self.vocabulary = Vocabulary(self.labels, model_cfg["text_cfg"]["context_length"])
@@ -94,6 +98,7 @@ class Trainer:
             if progress.minutes - saved > SAVE_MINUTES:
                 self.save()
                 saved = progress.minutes
+        self.align_texts()
         self.save()
         self._log(self.evaluate())
 
@@ -125,6 +130,32 @@ class Trainer:
         used = self.progress.minutes
         warm = min(1.0, (used + 0.02) / WARMUP_MINUTES)
         return PEAK_RATE * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, used / self.minutes)))
+
+    def align_texts(self) -> None:
+        """Teach the averaged text tower alone to land on the prototypes that the pictures were trained on.
+
+        Contrast only asks a text to be closer to its own pictures than to others. On the prototypes themselves it also
+        inherits their distance from pictures of nothing, and their scale.
+        """
+        student, rng = self.average.module, random.Random(0)
+        with torch.no_grad():
+            student.clip.logit_scale.copy_(student.log_scale)
+            targets = F.normalize(self.relevance @ F.normalize(student.prototypes, dim=-1), dim=-1)
+        text = student.clip.text.train().requires_grad_(True)
+        optimiser = torch.optim.AdamW(text.parameters(), lr=ALIGN_RATE, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, ALIGN_RATE, total_steps=self.align_steps)
+        for step in range(self.align_steps):
+            texts = self.labels.sample(rng.sample(range(len(self.labels.concepts)), self.batch // 2), rng)
+            with torch.autocast(self.device, torch.bfloat16):
+                words = student.read(self.vocabulary([text.words for text in texts]).to(self.device))
+            loss = 1 - (words * targets[[text.label for text in texts]]).sum(-1).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            if step % 100 == 99:
+                self._log({"align": step + 1, "distance": round(loss.item(), 3)})
+        text.eval().requires_grad_(False)
 
     @torch.inference_mode()
     def evaluate(self) -> dict:
@@ -211,6 +242,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="torch threads (0: torch's choice)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make crops (0: in this one)")
     parser.add_argument("--batch", type=int, default=192, help="crops a step, all of distinct concepts")
+    parser.add_argument("--align-steps", type=int, default=2000, help="steps that align the texts at the end")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's averaged weights and stop")
     arguments = parser.parse_args()
     if arguments.export:
@@ -221,7 +253,8 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     cuda = arguments.device == "auto" and torch.cuda.is_available()
     device = "cuda" if cuda else arguments.device.replace("auto", "cpu")
-    Trainer(arguments.packs, arguments.out, arguments.minutes, device, arguments.workers, arguments.batch).train()
+    options = (arguments.minutes, device, arguments.workers, arguments.batch, arguments.align_steps)
+    Trainer(arguments.packs, arguments.out, *options).train()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What both trainings share: a time budget, a schedule, averaged weights, checkpoints to resume from, a log."""
+"""How the SAM's training runs: a time budget, a schedule, averaged weights, several processes, checkpoints, a log."""
 
 from __future__ import annotations
 

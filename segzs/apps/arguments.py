@@ -102,7 +102,7 @@ def _add_label(commands: Any) -> None:
     grid.add_argument("--min-area", type=int, default=100, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     output = label.add_argument_group("output")
-    output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.json and NAME.coco.json there")
+    output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
     output.add_argument("--quiet", action="store_true", help="no progress on stderr")
 

@@ -128,7 +128,7 @@ def _different_stems(images: Sequence[str]) -> list[str]:
 def _write(segments: Segments, image: str, folder: Path, stem: str) -> list[Path]:
     from segzs.outputs import save
 
-    endings = ("overlay.png", "json", "coco.json")
+    endings = ("overlay.png", "segzs.json", "coco.json")
     return [save(segments, folder / f"{stem}.{ending}", image_name=Path(image).name) for ending in endings]
 
 

@@ -1,1 +1,5 @@
 """CLIP: build and load, vocabularies, crops of masks, names."""
+
+from segzs.models.environment import require_fitting_torchvision
+
+require_fitting_torchvision()

@@ -84,7 +84,9 @@ def build_module(files: ClipFiles) -> Any:
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
+        if not (files.folder / "config.json").is_file():
+            raise ModelError(f"the text model of {files.row.name} is not here; run: segzs fetch {files.row.name}")
+        text |= {"hf_model_name": str(files.folder), "hf_model_pretrained": False}
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
         return kind(**config)
@@ -114,17 +116,18 @@ def _load(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
 def _tokenizer(files: ClipFiles) -> Callable[[Sequence[str]], Tensor]:
     text = files.config["model_cfg"].get("text_cfg", {})
     length = text.get("context_length", 77)
-    options = text.get("tokenizer_kwargs") or {}
+    options = dict(text.get("tokenizer_kwargs") or {})
     if "hf_tokenizer_name" not in text:
         return open_clip.tokenizer.SimpleTokenizer(context_length=length, **options)
-    local = (files.folder / "tokenizer_config.json").is_file()
-    name = str(files.folder) if local else text["hf_tokenizer_name"]
-    mode = text.get("tokenizer_mode")
+    absent = f"the tokenizer of {files.row.name} is not beside its weights; run: segzs fetch {files.row.name}"
+    if not (files.folder / "tokenizer_config.json").is_file():
+        raise ModelError(absent)
+    options |= {"context_length": length, "tokenizer_mode": text.get("tokenizer_mode")}
     try:
-        return open_clip.tokenizer.HFTokenizer(name, context_length=length, tokenizer_mode=mode, **options)
+        return open_clip.tokenizer.HFTokenizer(str(files.folder), **options)
     except ImportError as error:
         raise ModelError(
             f"{files.row.name} has a tokenizer of transformers; run: pip install 'segzs[siglip]'"
         ) from error
     except OSError as error:
-        raise ModelError(f"the tokenizer of {files.row.name} is not here; run: segzs fetch {files.row.name}") from error
+        raise ModelError(absent) from error

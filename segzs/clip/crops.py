@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from segzs.masks import RLE
 
 BACKGROUNDS = ("blur", "grey", "keep")
 GREY = 128
+BLUR_SIDE = 256
 
 
 def crop(pixels: np.ndarray, mask: RLE, *, margin: float = 0.1, background: str = "blur") -> np.ndarray:
@@ -37,21 +38,28 @@ def crop(pixels: np.ndarray, mask: RLE, *, margin: float = 0.1, background: str 
     if background == "keep":
         return window
     inside = _window(mask.decode().astype(np.uint8)[..., None], left, top, side, 0) > 0
-    around = cv2.GaussianBlur(window, (0, 0), max(side / 16, 1.0)) if background == "blur" else np.uint8(GREY)
-    return np.where(inside, window, around)
+    return np.where(inside, window, _blurred(window) if background == "blur" else np.uint8(GREY))
 
 
 def crops(
     pixels: np.ndarray, masks: Sequence[RLE], *, margin: float = 0.1, background: str = "blur"
-) -> list[np.ndarray]:
-    """`crop` for many masks of one image."""
-    return [crop(pixels, mask, margin=margin, background=background) for mask in masks]
+) -> Iterator[np.ndarray]:
+    """`crop` for many masks of one image, one at a time: large crops are never all in memory."""
+    return (crop(pixels, mask, margin=margin, background=background) for mask in masks)
 
 
 def check_background(background: str) -> None:
     """Raise `SegzsError` unless it is one of `BACKGROUNDS`."""
     if background not in BACKGROUNDS:
         raise SegzsError(f"the background {background!r} is unknown; one of {', '.join(BACKGROUNDS)} is expected")
+
+
+def _blurred(window: np.ndarray) -> np.ndarray:
+    """Blur by a sixteenth of the side, at a size where that is cheap."""
+    side = len(window)
+    small = cv2.resize(window, (min(side, BLUR_SIDE),) * 2, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), max(len(small) / 16, 1.0))
+    return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def _window(array: np.ndarray, left: int, top: int, side: int, fill: int) -> np.ndarray:

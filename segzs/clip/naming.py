@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import PIL.Image
@@ -10,19 +11,17 @@ import torch
 from torch import Tensor
 
 from segzs.clip.build import ClipModel
-from segzs.clip.vocabulary import UNKNOWN
-from segzs.segments import Name
+from segzs.segments import UNKNOWN, Name
 
 BATCH = 32
 RANKED = 10
 
 
 @torch.inference_mode()
-def encode_pictures(clip: ClipModel, pictures: Sequence[np.ndarray]) -> Tensor:
+def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
     """Normalised image features of uint8 RGB pictures, each through the model's own preprocessing: (N, width)."""
-    features = []
-    for start in range(0, len(pictures), BATCH):
-        batch = [clip.preprocess(PIL.Image.fromarray(picture)) for picture in pictures[start : start + BATCH]]
+    features, prepared = [], (clip.preprocess(PIL.Image.fromarray(picture)) for picture in pictures)
+    while batch := list(islice(prepared, BATCH)):
         features.append(clip.module.encode_image(torch.stack(batch).to(clip.device), normalize=True))
     return torch.cat(features) if features else torch.zeros(0, 0)
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from segzs.clip.build import ClipModel
 from segzs.errors import VocabularyError
 from segzs.models.settings import PACKAGE, embedded_folder
+from segzs.segments import UNKNOWN
 
 NAMED_TEMPLATES = ("simple", "imagenet", "plain")
 PLAIN = ("a photo of a {}",)
 TINY_TEMPLATES = ("{}", "a photo of a {}.", "an icon of a {}", "a drawing of a {}")
 TEXT_BATCH = 256
 GENERAL_LABELS, GENERAL_FEATURES = "tiny_labels.txt", "tiny_labels.safetensors"
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,14 @@ class SamCheckpoint:
 class ClipCheckpoint:
     """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
 
+    ``revision`` is the hub's commit, so that a name always means the same weights.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown". Pictures whose objects come less
     close than ``familiar`` to everything that the model knows are of a kind it was not made for.
     """
 
     name: str
     hub: str = ""
+    revision: str | None = None
     licence: str = ""
     background: str = "blur"
     unknown: float = 0.2
@@ -111,9 +113,24 @@ CLIPS = {
     row.name: row
     for row in (
         ClipCheckpoint("tiny", licence="Apache-2.0", background="grey", unknown=0.3, familiar=0.4),
-        ClipCheckpoint("ViT-B-32:datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "MIT"),
-        ClipCheckpoint("ViT-B-16:datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", "MIT"),
-        ClipCheckpoint("ViT-L-14:datacomp_xl_s13b_b90k", "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT"),
+        ClipCheckpoint(
+            "ViT-B-32:datacomp_xl_s13b_b90k",
+            hub="laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K",
+            revision="f0e2ffa09cbadab3db6a261ec1ec56407ce42912",
+            licence="MIT",
+        ),
+        ClipCheckpoint(
+            "ViT-B-16:datacomp_xl_s13b_b90k",
+            hub="laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K",
+            revision="d110532e8d4ff91c574ee60a342323f28468b287",
+            licence="MIT",
+        ),
+        ClipCheckpoint(
+            "ViT-L-14:datacomp_xl_s13b_b90k",
+            hub="laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K",
+            revision="84c9828e63dc9a9351d1fe637c346d4c1c4db341",
+            licence="MIT",
+        ),
     )
 }
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ def locate_sam(spec: str) -> SamFile:
         if not path.is_file():
             raise ModelError(f"{path}: no such file")
         like = next(row for row in SAMS.values() if row.architecture == architecture)
+        like = replace(like, name=f"{architecture}:{path.name}", sha256="", url="")
         return SamFile(like, path, file_sha256(path))
     if spec not in SAMS:
         raise ModelError(f"there is no SAM {spec!r}; there are {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
@@ -145,7 +146,13 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def builtin_config(architecture: str, tag: str | None) -> dict[str, Any]:
-    """The configuration that open_clip itself has for an architecture and, where given, a pretrained tag."""
+    """The configuration that open_clip itself has for an architecture and a pretrained tag.
+
+    Without a tag, the preprocessing is that on which all tags of the architecture agree.
+
+    Raises:
+        ModelError: open_clip has no such architecture, or its tags disagree.
+    """
     import open_clip
 
     model = open_clip.get_model_config(architecture)
@@ -153,11 +160,18 @@ def builtin_config(architecture: str, tag: str | None) -> dict[str, Any]:
         raise ModelError(
             f"open_clip has no architecture {architecture!r}; see open_clip.list_models() for those that it has"
         )
-    pretrained = (open_clip.get_pretrained_cfg(architecture, tag) or {}) if tag else {}
+    tags = [tag] if tag else open_clip.list_pretrained_tags_by_model(architecture)
+    known = [open_clip.get_pretrained_cfg(architecture, name) or {} for name in tags]
     wanted = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    if pretrained.get("quick_gelu"):
+    ways = [{key: row[key] for key in wanted if key in row} for row in known] or [{}]
+    if any(way != ways[0] for way in ways):
+        raise ModelError(
+            f"weights of {architecture} are preprocessed in different ways; put an open_clip configuration beside the "
+            "file (same stem, .json) and give the file"
+        )
+    if tag and known[0].get("quick_gelu"):
         model["quick_gelu"] = True
-    return {"model_cfg": model, "preprocess_cfg": {k: v for k, v in pretrained.items() if k in wanted}}
+    return {"model_cfg": model, "preprocess_cfg": ways[0]}
 
 
 def hub_of(spec: str) -> str:
@@ -293,15 +307,25 @@ def _fetch_clip(spec: str, folder: Path) -> Path:
 
     try:
         for weights in CLIP_WEIGHTS:  # the first that the repository has; most hold the same weights twice
-            snapshot_download(hub, local_dir=target, allow_patterns=[*CLIP_FILES, weights])
+            snapshot_download(hub, revision=row.revision, local_dir=target, allow_patterns=[*CLIP_FILES, weights])
             if (target / weights).is_file():
                 break
     except Exception as error:  # the hub's client raises errors of many libraries
         raise ModelError(f"{spec} could not be fetched from the hub ({hub}): {error}") from error
+    _check_hub_hashes(target)
     if not (target / CLIP_CONFIG).is_file() and not spec.startswith("hf-hub:"):
         architecture, _, tag = spec.partition(":")
         (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
     return _clip_folder(row, target).folder
+
+
+def _check_hub_hashes(folder: Path) -> None:
+    """Compare every large file with the SHA-256 that the hub stated for it, and delete one that differs."""
+    for statement in (folder / ".cache" / "huggingface" / "download").glob("*.metadata"):
+        file, lines = folder / statement.stem, statement.read_text().split()
+        if len(lines) > 1 and len(lines[1]) == 64 and file.is_file() and file_sha256(file) != lines[1]:
+            file.unlink()
+            raise WeightsError(f"{file} is not what the hub stated and was deleted; run the same command again")
 
 
 def _refuse_offline(name: str) -> None:

@@ -69,7 +69,7 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
     points, boxes, masks = _tensors(sam, encoded, prompts)
     sparse, dense = sam.module.prompt_encoder(points=points, boxes=boxes, masks=masks)
     logits, predicted_iou = sam.module.mask_decoder.predict_masks(
-        image_embeddings=encoded.features,
+        image_embeddings=encoded.features.to(sam.device),
         image_pe=sam.module.prompt_encoder.get_dense_pe(),
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,

@@ -22,9 +22,9 @@ from segzs.sam.encode import EncodedImage
 class EverythingOptions:
     """What everything mode asks and keeps; None takes the model's own value.
 
-    ``points_per_side`` is the grid on the image's square input; a mask is kept with at least ``predicted_iou``,
-    ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than ``duplicate_iou`` the better
-    one stays; ``max_masks`` keeps the best so many.
+    ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
+    ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
+    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many.
     """
 
     points_per_side: int | None = None
@@ -86,18 +86,15 @@ def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> lis
 
     Overlap is of the masks themselves: boxes miss near-duplicates and remove neighbours.
     """
-    order = scores.argsort(descending=True).tolist()
+    order = scores.argsort(descending=True).cpu().numpy()
     flat = masks.flatten(1).float()
-    areas = flat.sum(1)
+    common = (flat @ flat.T).cpu().numpy()
+    areas = common.diagonal()
     chosen: list[int] = []
-    for index in order:
-        if areas[index] == 0:
-            continue
-        if chosen:
-            common = flat[chosen] @ flat[index]
-            if (common / (areas[chosen] + areas[index] - common)).max() > largest_iou:
-                continue
-        chosen.append(index)
+    for index in order[areas[order] > 0]:
+        overlap = common[index, chosen] / (areas[chosen] + areas[index] - common[index, chosen])
+        if not (overlap > largest_iou).any():
+            chosen.append(int(index))
     return chosen
 
 

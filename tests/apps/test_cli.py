@@ -194,8 +194,8 @@ def test_pictures_that_cannot_be_read_do_not_lose_the_others(label: Run, picture
     assert "no such file" in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "small.coco.json",
-        "small.json",
         "small.overlay.png",
+        "small.segzs.json",
     ]
 
 
@@ -212,7 +212,7 @@ def test_out_holds_an_overlay_and_both_json_files(label: Run, pictures: list[Pat
     assert code == 0
     with PIL.Image.open(out / "1.overlay.png") as overlay:
         assert overlay.size == (768, 576)
-    (row,) = json.loads((out / "1.json").read_text("utf-8"))["segments"]
+    (row,) = json.loads((out / "1.segzs.json").read_text("utf-8"))["segments"]
     assert ",".join(map(str, row["box"])) in table
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(out / "1.coco.json"))
@@ -261,12 +261,12 @@ def test_a_picture_whose_name_is_no_utf8(label: Run, pictures: list[Path], tmp_p
 
 
 def test_what_cannot_be_written_is_still_printed(label: Run, pictures: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "out" / "small.json").mkdir(parents=True)
+    (tmp_path / "out" / "small.segzs.json").mkdir(parents=True)
     code, out, err = label(pictures[2], pictures[0], "--point", "40,40", "--json", "--out", tmp_path / "out")
     assert code == 1
     assert len(out.splitlines()) == 2
-    assert "small.json cannot be written" in err
-    assert (tmp_path / "out" / "1.json").is_file()
+    assert "small.segzs.json cannot be written" in err
+    assert (tmp_path / "out" / "1.segzs.json").is_file()
 
 
 def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:

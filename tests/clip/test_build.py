@@ -172,11 +172,15 @@ def test_tags_bring_their_own_activation_and_preprocessing() -> None:
 
 
 @pytest.mark.skipif(find_spec("transformers") is not None, reason="transformers is installed")
-def test_a_tokenizer_of_transformers_says_what_to_install(tmp_path: Path) -> None:
+def test_a_tokenizer_that_is_not_beside_its_weights_is_not_downloaded(tmp_path: Path) -> None:
+    """Nothing is downloaded unasked, a tokenizer neither; and one of transformers says what to install."""
     model = {**PLAIN_MODEL, "text_cfg": {**PLAIN_MODEL["text_cfg"], "hf_tokenizer_name": "timm/ViT-B-16-SigLIP"}}
     folder = random_clip(tmp_path / "clip")
     save_clip(folder, model, {}, load_file(folder / WEIGHTS))
-    with pytest.raises(ModelError, match=r"pip install 'segzs\[siglip\]'"):
+    with pytest.raises(ModelError, match="the tokenizer of .* is not beside its weights"):
+        load(folder)
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"pip install 'segzs\[siglip\]'|is not beside its weights"):
         load(folder)
 
 

@@ -277,8 +277,8 @@ def test_a_hub_download_that_broke_off_goes_on(bare: Path, monkeypatch: pytest.M
     monkeypatch.delenv("SEGZS_OFFLINE")
     calls: list[list[str]] = []
 
-    def hub(repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
-        assert repository == CLIPS[B16].hub
+    def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        assert (repository, revision) == (CLIPS[B16].hub, CLIPS[B16].revision)
         calls.append(allow_patterns)
         if not local_dir.exists():
             clip_folder(local_dir, None)
@@ -301,7 +301,7 @@ def test_only_one_form_of_the_weights_is_fetched(bare: Path, monkeypatch: pytest
     monkeypatch.delenv("SEGZS_OFFLINE")
     wanted: list[str] = []
 
-    def hub(repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+    def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
         wanted.extend(name for name in allow_patterns if "model" in name)
         local_dir.mkdir(parents=True)
         (local_dir / "open_clip_model.safetensors").write_bytes(b"weights")
@@ -311,3 +311,18 @@ def test_only_one_form_of_the_weights_is_fetched(bare: Path, monkeypatch: pytest
     assert wanted == ["open_clip_model.safetensors"]
     config = json.loads((bare / "there" / "clip-ViT-B-16-datacomp_xl_s13b_b90k" / "open_clip_config.json").read_text())
     assert config["model_cfg"]["embed_dim"] == 512
+
+
+def test_what_differs_from_the_hubs_own_hash_is_deleted(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGZS_OFFLINE")
+
+    def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        statements = local_dir / ".cache" / "huggingface" / "download"
+        statements.mkdir(parents=True)
+        clip_folder(local_dir, "open_clip_model.safetensors")
+        (statements / "open_clip_model.safetensors.metadata").write_text(f"{revision}\n{'0' * 64}\n1.0\n")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
+    with pytest.raises(WeightsError, match="not what the hub stated"):
+        fetch(B16, bare / "there")
+    assert not list((bare / "there").rglob("open_clip_model.safetensors"))

@@ -40,7 +40,7 @@ def test_sam_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> N
 
 def test_clip_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    options = ("--out", str(folder), "--batch", "4")
+    options = ("--out", str(folder), "--batch", "4", "--align-steps", "2")
     run("training.clip", drawn_packs, *options, "--minutes", "0.05")
     again = run("training.clip", drawn_packs, *options, "--minutes", "0.1")
     assert "resuming at Progress" in again
