@@ -84,12 +84,13 @@ def measure_names(
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
     features = encode_pictures(segmenter.clip, crops(pixels, masks, background=segmenter.background))
     similarity = (features @ general_features(segmenter.clip).T).numpy()
+    scores.add("pictures said to be unfamiliar", [np.median(similarity.max(1)) < (segmenter.clip.row.familiar or -1)])
     for row, index in zip(similarity, right, strict=True):
         others = rng.permutation(np.delete(np.arange(len(row)), index))[: FEW_LABELS - 1]
         scores.add("top-1 of 20 names", [row[index] > row[others].max()])
         scores.add("top-1 of 1,148 names", [row.argmax() == index])
         scores.add("top-5 of 1,148 names", [(row > row[index]).sum() < 5])
-        scores.add('called "unknown" among 1,148 names', [row.max() < (segmenter.unknown or -1)])
+        scores.add('called "unknown" among 20 names', [max(row[index], row[others].max()) < (segmenter.unknown or -1)])
         scores.add("similarity of the right name", [row[index]])
         scores.add("similarity of the best name", [row.max()])
 
@@ -175,8 +176,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
         familiar = (pictures @ general_features(segmenter.clip).T).amax(1)
-        score.add('called "unknown" among 1,148 names', familiar.numpy() < (segmenter.unknown or -1))
-        score.add("said to be unfamiliar", [float(familiar.median()) < (segmenter.clip.row.familiar or -1)])
+        score.add("pictures said to be unfamiliar", [np.median(familiar) < (segmenter.clip.row.familiar or -1)])
         seen[photo.source] += photo.names
     result = {}
     for source, score in scores.items():

@@ -112,7 +112,7 @@ SAMS = {
 CLIPS = {
     row.name: row
     for row in (
-        ClipCheckpoint("tiny", licence="Apache-2.0", background="grey", unknown=0.3, familiar=0.4),
+        ClipCheckpoint("tiny", licence="Apache-2.0", background="grey", unknown=0.14, familiar=0.205),
         ClipCheckpoint(
             "ViT-B-32:datacomp_xl_s13b_b90k",
             hub="laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K",

@@ -177,7 +177,7 @@ def test_a_tokenizer_that_is_not_beside_its_weights_is_not_downloaded(tmp_path: 
     model = {**PLAIN_MODEL, "text_cfg": {**PLAIN_MODEL["text_cfg"], "hf_tokenizer_name": "timm/ViT-B-16-SigLIP"}}
     folder = random_clip(tmp_path / "clip")
     save_clip(folder, model, {}, load_file(folder / WEIGHTS))
-    with pytest.raises(ModelError, match="the tokenizer of .* is not beside its weights"):
+    with pytest.raises(ModelError, match=r"the tokenizer of .* is not beside its weights"):
         load(folder)
     (folder / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"pip install 'segzs\[siglip\]'|is not beside its weights"):

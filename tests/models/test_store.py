@@ -318,8 +318,8 @@ def test_what_differs_from_the_hubs_own_hash_is_deleted(bare: Path, monkeypatch:
 
     def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
         statements = local_dir / ".cache" / "huggingface" / "download"
+        clip_folder(local_dir)
         statements.mkdir(parents=True)
-        clip_folder(local_dir, "open_clip_model.safetensors")
         (statements / "open_clip_model.safetensors.metadata").write_text(f"{revision}\n{'0' * 64}\n1.0\n")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
