@@ -1,14 +1,10 @@
-"""Trains the embedded tiny CLIP: `python -m training.clip --packs DIR --out RUN --minutes 110`.
-
-The run folder holds everything: the same command resumes it, and `--export FILE` writes its averaged weights.
-"""
+"""Train the tiny CLIP from scratch: ``python -m training.clip``. Run it again to go on where it stopped."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -25,10 +21,10 @@ from torch.utils.data import DataLoader
 from training.concepts import Labels, Text, Vocabulary
 from training.crops import MILD, STYLE_SHARES, CropBatches, Studio
 from training.packs import UNSEEN_STYLE, Packs, add_packs_argument
+from training.run import add_run_arguments, load_checkpoint, log, resolve_device, save_checkpoint
 from training.student import Student, export, export_general_vocabulary
 
 CONFIG = Path(__file__).parents[1] / "checkpoints" / "tiny_clip.json"
-RUN = Path(__file__).parent / "runs" / "clip"
 SMALL_SIDE, SMALL_SHARE = 64, 0.55
 PEAK_RATE, WARMUP_MINUTES, WEIGHT_DECAY = 2e-3, 1.0, 0.05
 PICTURES_PER_TEXT = 3
@@ -36,7 +32,6 @@ ALIGN_RATE = 1e-3
 AVERAGE_DECAY = 0.998
 SAVE_MINUTES, EVALUATE_MINUTES = 3.0, 5.0
 EVALUATION_CROPS = 240
-STATE = "state.pt"
 
 
 @dataclass
@@ -51,26 +46,26 @@ class Progress:
 class Trainer:
     """Owns the model, its average, the optimiser and the run folder."""
 
-    def __init__(
-        self, packs: Packs, out: Path, minutes: float, device: str, workers: int, batch: int, align_steps: int
-    ) -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         self.config = json.loads(CONFIG.read_text())
+        packs: Packs = arguments.packs
+        self.out, self.minutes, self.workers = arguments.out, arguments.minutes, arguments.workers
+        self.batch, self.align_steps = arguments.batch, arguments.align_steps
+        self.device = resolve_device(arguments.device).type
         model_cfg = {key: value for key, value in self.config["model_cfg"].items() if key != "custom_text"}
-        self.out, self.minutes, self.device, self.workers, self.batch = out, minutes, device, workers, batch
-        self.align_steps = align_steps
         self.large_side = model_cfg["vision_cfg"]["image_size"]
         self.labels = Labels(packs.concepts())
         self.vocabulary = Vocabulary(self.labels, model_cfg["text_cfg"]["context_length"])
-        self.relevance = self.labels.relevance.to(device)
-        torch.manual_seed(0)
+        self.relevance = self.labels.relevance.to(self.device)
+        torch.manual_seed(arguments.seed)
         student = Student(model_cfg, len(self.vocabulary.rows), len(self.labels.concepts))
-        self.student = student.to(device, memory_format=torch.channels_last)
+        self.student = student.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
         self.optimiser = _optimiser(self.student)
         self.progress = Progress()
-        out.mkdir(parents=True, exist_ok=True)
-        if (out / STATE).exists():
-            self._resume()
+        self.out.mkdir(parents=True, exist_ok=True)
+        if saved := load_checkpoint(self.out):
+            self._resume(saved)
         self.studio = Studio(packs, (*STYLE_SHARES, UNSEEN_STYLE))
         self.exam = _exam(self.studio, self.large_side)
 
@@ -90,17 +85,17 @@ class Trainer:
             losses = self._step(*next(batches), rng)
             progress.minutes = (time.monotonic() - started) / 60
             if progress.step % 100 == 0:
-                self._log({**_rates(progress, shown, self.batch), "side": side, "rate": self._rate(), **losses})
+                log(self.out, **_rates(progress, shown, self.batch), side=side, **losses)
                 shown = {"step": progress.step, "minutes": progress.minutes}
             if progress.minutes - evaluated > EVALUATE_MINUTES:
-                self._log(self.evaluate())
+                log(self.out, **self.evaluate())
                 evaluated = progress.minutes
             if progress.minutes - saved > SAVE_MINUTES:
                 self.save()
                 saved = progress.minutes
         self.align_texts()
         self.save()
-        self._log(self.evaluate())
+        log(self.out, **self.evaluate())
 
     def _batches(self, side: int) -> Iterator[tuple[Tensor, Tensor]]:
         source = CropBatches(self.studio, side, self.batch, seed=self.progress.step)
@@ -154,7 +149,7 @@ class Trainer:
             optimiser.step()
             schedule.step()
             if step % 100 == 99:
-                self._log({"align": step + 1, "distance": round(loss.item(), 3)})
+                log(self.out, align=step + 1, distance=loss.item())
         text.eval().requires_grad_(False)
 
     @torch.inference_mode()
@@ -183,23 +178,14 @@ class Trainer:
             "progress": asdict(self.progress),
             "rows": torch.from_numpy(self.vocabulary.rows),
         }
-        unfinished = self.out / f"{STATE}.part"
-        torch.save(state, unfinished)
-        os.replace(unfinished, self.out / STATE)
+        save_checkpoint(self.out, state)
 
-    def _resume(self) -> None:
-        state = torch.load(self.out / STATE, map_location=self.device, weights_only=True)
+    def _resume(self, state: dict) -> None:
         self.student.load_state_dict(state["student"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
         print(f"resuming at {self.progress}", flush=True)
-
-    def _log(self, row: dict) -> None:
-        line = json.dumps(row)
-        print(time.strftime("%H:%M:%S"), line, flush=True)
-        with (self.out / "log.jsonl").open("a") as file:
-            file.write(line + "\n")
 
 
 def _optimiser(student: Student) -> torch.optim.Optimizer:
@@ -236,25 +222,19 @@ def _rates(progress: Progress, shown: dict, batch: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_packs_argument(parser)
-    parser.add_argument("--out", type=Path, default=RUN, help="run folder, resumed where it exists")
-    parser.add_argument("--minutes", type=float, default=110.0, help="wall-clock length of the whole run")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
-    parser.add_argument("--threads", type=int, default=0, help="torch threads (0: torch's choice)")
+    add_run_arguments(parser, out="training/runs/clip", minutes=110)
     parser.add_argument("--workers", type=int, default=0, help="processes that make crops (0: in this one)")
     parser.add_argument("--batch", type=int, default=192, help="crops a step, all of distinct concepts")
     parser.add_argument("--align-steps", type=int, default=2000, help="steps that align the texts at the end")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's averaged weights and stop")
     arguments = parser.parse_args()
     if arguments.export:
-        export(arguments.out / STATE, arguments.export)
+        export(arguments.out, arguments.export)
         return export_general_vocabulary([concept.name for concept in arguments.packs.concepts()])
     cv2.setNumThreads(0)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    cuda = arguments.device == "auto" and torch.cuda.is_available()
-    device = "cuda" if cuda else arguments.device.replace("auto", "cpu")
-    options = (arguments.minutes, device, arguments.workers, arguments.batch, arguments.align_steps)
-    Trainer(arguments.packs, arguments.out, *options).train()
+    Trainer(arguments).train()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the SAM's training runs: a time budget, a schedule, averaged weights, several processes, checkpoints, a log."""
+"""What runs need: arguments, a time budget, a schedule, averaged weights, several processes, checkpoints, a log."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def load_checkpoint(folder: Path) -> dict | None:
     return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
 
 
-def log(folder: Path, **row: float | int | str) -> None:
+def log(folder: Path, **row: object) -> None:
     """Print a row and append it to ``log.jsonl``."""
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
     print("  ".join(f"{k} {v}" for k, v in rounded.items()), flush=True)

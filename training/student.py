@@ -15,6 +15,7 @@ from segzs.clip.build import load_clip
 from segzs.clip.vocabulary import GENERAL_FEATURES, GENERAL_LABELS, encode_labels, general_vocabulary
 from segzs.models.settings import embedded_folder
 from segzs.models.store import locate_clip
+from training.run import half_precision, load_checkpoint
 
 
 class Student(nn.Module):
@@ -68,15 +69,14 @@ def _soft_cross_entropy(logits: Tensor, weights: Tensor) -> Tensor:
     return -(target * F.log_softmax(logits[chosen], dim=1)).sum(1).mean()
 
 
-def export(run_state: Path, file: Path) -> None:
+def export(run: Path, file: Path) -> None:
     """Write a run's averaged weights in half precision, with only the vocabulary rows that training saw."""
-    state = torch.load(run_state, map_location="cpu", weights_only=True)
+    state = load_checkpoint(run)
+    if state is None:
+        raise SystemExit(f"no checkpoint in {run}: train first")
     prefix, table = "module.clip.", "text.token_embedding.weight"
-    weights = {
-        key.removeprefix(prefix): value.half() if value.is_floating_point() else value
-        for key, value in state["average"].items()
-        if key.startswith(prefix)
-    }
+    averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)}
+    weights = half_precision(averaged)
     weights["text.token_embedding.values"] = weights.pop(table)
     weights["text.token_embedding.rows"] = state["rows"]
     progress = state["progress"]
@@ -85,8 +85,7 @@ def export(run_state: Path, file: Path) -> None:
         "licence": "Apache-2.0",
         **{k: str(v) for k, v in progress.items()},
     }
-    contiguous = {key: value.contiguous() for key, value in weights.items()}
-    save_file(contiguous, file, metadata)
+    save_file(weights, file, metadata)
     print(f"{file}: {file.stat().st_size / 1e6:.2f} MB after {progress['crops']:,} crops")
 
 
