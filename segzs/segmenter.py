@@ -43,7 +43,7 @@ class UnfamiliarWarning(UserWarning):
     """The embedded models are used on something that they were not made for."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmenter:
     """A SAM and a CLIP that segment and name; make one with `load`.
 
@@ -57,6 +57,9 @@ class Segmenter:
     unknown: float | None
     background: str
     margin: float = 0.1
+
+    def __repr__(self) -> str:
+        return f"Segmenter({self.model}, {len(self.vocabulary.labels)} labels, {self.sam.device})"
 
     def encode(self, source: ImageSource, *, bgr: bool = False) -> EncodedImage:
         """Run SAM's image encoder on a picture, once; see `read_image` for what a picture may be.

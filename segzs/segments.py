@@ -27,7 +27,7 @@ class Name:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Segment:
     """One object: its mask, how good SAM thinks the mask is, and its names, most probable first.
 
@@ -41,6 +41,9 @@ class Segment:
     stability: float
     names: tuple[Name, ...] = ()
     low_res_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Segment({self.name!r} {self.probability:.2f}, box={self.box}, area={self.area})"
 
     @property
     def name(self) -> str:
@@ -83,7 +86,7 @@ class Segment:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Segments(Sequence[Segment]):
     """The segments of one image, as a sequence that shows itself as a picture in a notebook.
 
@@ -93,6 +96,9 @@ class Segments(Sequence[Segment]):
     image: Image = field(repr=False)
     items: tuple[Segment, ...]
     model: str = ""
+
+    def __repr__(self) -> str:
+        return f"Segments({len(self)} of {self.image!r}: {', '.join(self.names[:8])}{', ...' if len(self) > 8 else ''})"
 
     @overload
     def __getitem__(self, index: int) -> Segment: ...

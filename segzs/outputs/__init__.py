@@ -23,6 +23,8 @@ def save(segments: Segments, file: str | os.PathLike[str], *, image_name: str | 
     Raises:
         OutputError: the ending means nothing, or the file cannot be written.
     """
+    if not isinstance(segments, Segments):
+        raise OutputError(f"{type(segments).__name__} cannot be saved alone; segment(photo, [prompt]) gives Segments")
     path = Path(file)
     name = path.name.lower()
     if not name.endswith((*TEXTS, *PICTURES)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class SamModel:
 
     row: SamCheckpoint
     digest: str
-    module: Sam
+    module: Sam = field(repr=False)
 
     @property
     def device(self) -> torch.device:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
 
 from segzs.errors import PromptError
-from segzs.masks import Masks
+from segzs.masks import RLE, Masks
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
 from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
+
+ISLAND_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def everything(
     options: EverythingOptions = EverythingOptions(),
     progress: Callable[[float], None] | None = None,
 ) -> list[Masks]:
-    """Every object that a grid of points finds, largest first, one mask each.
+    """Every object that a grid of points finds, largest first, one mask each, freed of specks.
 
     Low-res masks are filtered and freed of duplicates before any is brought to the size of the image.
     ``progress`` is called with the share done, from 0 to 1.
@@ -74,7 +77,7 @@ def everything(
     logits, ious = torch.cat(kept_logits), torch.cat(kept_ious)
     visible = _without_padding(sam, encoded, logits)
     chosen = without_duplicates(visible > sam.module.mask_threshold, ious, options.duplicate_iou)
-    found = [full_size(sam, encoded, logits[i : i + 1], ious[i : i + 1]) for i in chosen]
+    found = [_without_islands(full_size(sam, encoded, logits[i : i + 1], ious[i : i + 1])) for i in chosen]
     found = [
         masks for masks in found if masks.rles[0].area >= options.min_area and masks.stability[0] >= least_stability
     ]
@@ -96,6 +99,17 @@ def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> lis
         if not (overlap > largest_iou).any():
             chosen.append(int(index))
     return chosen
+
+
+def _without_islands(masks: Masks) -> Masks:
+    """The mask without the parts that are less than a twentieth of its largest one: specks, mostly far away."""
+    mask = masks.rles[0].decode()
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    areas[0] = 0
+    kept = areas >= ISLAND_SHARE * areas.max()
+    kept[0] = False
+    return replace(masks, rles=(RLE.encode(kept[labels]),))
 
 
 def _grid(encoded: EncodedImage, points_per_side: int) -> list[Prompt]:
