@@ -79,7 +79,7 @@ def verify_sam(row: SamCheckpoint, path: Path) -> str:
     if row.sha256 and digest != row.sha256:
         raise WeightsError(
             f"{path} has SHA-256 {digest[:16]}..., but {row.name} has {row.sha256[:16]}...: the file is damaged or "
-            f"another one; delete it and run: segzs fetch {row.name}"
+            f"another one; {f'delete it and run: segzs fetch {row.name}' if row.url else 'install segzs again'}"
         )
     return digest
 
