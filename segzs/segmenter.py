@@ -106,7 +106,7 @@ class Segmenter:
         duplicate_iou: float = 0.7,
         min_area: int = 100,
         max_masks: int | None = None,
-        progress: Callable[[float], None] | None = None,
+        progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.
 

@@ -49,7 +49,7 @@ def everything(
     sam: SamModel,
     encoded: EncodedImage,
     options: EverythingOptions = EverythingOptions(),
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> list[Masks]:
     """Every object that a grid of points finds, largest first, one mask each, freed of specks.
 
