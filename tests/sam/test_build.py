@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_every_architecture_loads(architecture: str, tmp_path: Path) -> None:
         first = (0,) * tensor.ndim
         assert tensor.shape == weights[key].shape
         assert tensor[first] == weights[key][first]
-    assert sam.row == row
+    assert sam.row == replace(row, name=f"{architecture}:weights.pth", sha256="", url="")
     assert sam.module.image_encoder.img_size == row.input_size
     assert sam.mask_size == (row.input_size // 4, row.input_size // 4)
     assert not any(module.training for module in sam.module.modules())
