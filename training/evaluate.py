@@ -61,6 +61,16 @@ def measure_prompts(segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truth
             scores.true_iou.extend(iou(answers.rles, [truth])[:, 0].tolist())
 
 
+def measure_overlaps(instances: np.ndarray, labels: np.ndarray, ious: Sequence[float], scores: Scores) -> None:
+    """Add the IoU of box answers apart by how much of the box other objects cover."""
+    for label, value in zip(labels, ious, strict=True):
+        x1, y1, x2, y2 = box_around(instances == label).astype(int)
+        inside = instances[y1:y2, x1:x2]
+        covered = ((inside != label) & (inside > 0)).mean()
+        kind = "under 1 %" if covered < 0.01 else "1-30 %" if covered < 0.3 else "30 % and more"
+        scores.add(f"box IoU, others cover {kind} of the box", [value])
+
+
 def measure_everything(
     segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truths: list[RLE], scores: Scores
 ) -> None:
@@ -106,6 +116,7 @@ def measure_scenes(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, 
         truths = [RLE.encode(scene.instances == label) for label in labels]
         photo = segmenter.encode(scene.pixels)
         measure_prompts(segmenter, photo, truths, scores)
+        measure_overlaps(scene.instances, labels, scores.values["box IoU"][-len(labels) :], scores)
         measure_everything(segmenter, photo, truths, scores)
         measure_names(segmenter, scene.pixels, truths, [row_of[scene.codes[n - 1] or ""] for n in labels], rng, scores)
     return {"objects": len(scores.values["box IoU"]), **scores.means()}
