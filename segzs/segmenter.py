@@ -26,13 +26,15 @@ from segzs.clip.vocabulary import (
 from segzs.errors import ModelError, PromptError, SegzsError
 from segzs.image import Image, ImageSource, read_image
 from segzs.masks import RLE, Masks
+from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import preset
-from segzs.models.settings import default_model
+from segzs.models.settings import default_model, embeddings_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel, load_sam
+from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
-from segzs.sam.encode import EncodedImage, encode
+from segzs.sam.encode import EncodedImage
 from segzs.sam.everything import EverythingOptions, everything
 from segzs.segments import Name, Segment, Segments
 
@@ -47,7 +49,8 @@ class UnfamiliarWarning(UserWarning):
 class Segmenter:
     """A SAM and a CLIP that segment and name; make one with `load`.
 
-    It keeps nothing about any image, so one `Segmenter` serves many threads and many images at once.
+    No image is part of its state, so one `Segmenter` serves many threads and many images at once. What SAM saw of
+    images is remembered in its ``cache``.
     """
 
     sam: SamModel
@@ -57,6 +60,7 @@ class Segmenter:
     unknown: float | None
     background: str
     margin: float = 0.1
+    cache: EmbeddingCache = field(default_factory=EmbeddingCache, repr=False)
 
     def __repr__(self) -> str:
         return f"Segmenter({self.model}, {len(self.vocabulary.labels)} labels, {self.sam.device})"
@@ -64,10 +68,12 @@ class Segmenter:
     def encode(self, source: ImageSource, *, bgr: bool = False) -> EncodedImage:
         """Run SAM's image encoder on a picture, once; see `read_image` for what a picture may be.
 
+        The answer is kept in the `cache`: the same pixels are not encoded again, today or tomorrow.
+
         Raises:
             ImageError: it is no picture.
         """
-        return encode(self.sam, read_image(source, bgr=bgr))
+        return self.cache.encode(self.sam, read_image(source, bgr=bgr))
 
     @overload
     def segment(self, photo: EncodedImage, prompts: Prompt) -> Segment: ...
@@ -106,6 +112,7 @@ class Segmenter:
         duplicate_iou: float = 0.7,
         min_area: int = 100,
         max_masks: int | None = None,
+        adaptive: bool = False,
         progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.
@@ -118,13 +125,17 @@ class Segmenter:
             duplicate_iou: of two masks that overlap more, the better one stays.
             min_area: smaller masks, in image pixels, are dropped.
             max_masks: keep only the best so many.
-            progress: called with the share done, from 0 to 1.
+            adaptive: do not ask where a mask that passed the filters lies already: faster, and finds a little less.
+            progress: called with the share done, from 0 to 1; what it raises ends the search.
 
         Raises:
+            PromptError: an option is out of range.
             ModelMismatchError: another model encoded the image.
         """
         _check_encoded(photo)
-        options = EverythingOptions(points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks)
+        options = EverythingOptions(
+            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive
+        )
         return self._named(photo.image, everything(self.sam, photo, options, progress))
 
     def name(self, segments: Segments) -> Segments:
@@ -202,6 +213,8 @@ def load(
     background: str | None = None,
     margin: float = 0.1,
     device: str = "auto",
+    dtype: str = "auto",
+    cache: bool = True,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
 
@@ -217,6 +230,9 @@ def load(
             left out, what suits the model.
         margin: context around an object's box before it is named, as a share of its longer side.
         device: "cpu", "cuda", "mps", or "auto".
+        dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has units for it, AMX on a CPU. The embedded
+            models stay in float32, so that they answer alike everywhere.
+        cache: keep encoded images on disk, up to 4 GiB; see ``segzs cache``.
 
     Raises:
         ModelError: a model is unknown or not on this machine; says what to run.
@@ -236,8 +252,9 @@ def load(
         raise SegzsError(f"margin is {margin!r}; a share of the object's longer side, such as 0.1, is expected")
     chosen = preset(model or default_model())
     place = resolve_device(device)
-    sam_model = load_sam(locate_sam(sam or chosen.sam), place)
-    clip_model = load_clip(locate_clip(clip or chosen.clip), place)
+    sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
+    sam_model = load_sam(sam_file, place, resolve_dtype(dtype, place, sam_file.row.name))
+    clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
     vocabulary = _vocabulary(clip_model, labels, templates)
     return Segmenter(
         sam=sam_model,
@@ -247,6 +264,7 @@ def load(
         unknown=clip_model.row.unknown if unknown == "auto" else unknown,
         background=background or clip_model.row.background,
         margin=margin,
+        cache=EmbeddingCache(embeddings_folder() if cache else None),
     )
 
 
@@ -265,6 +283,19 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ModelError(f"the device {name!r} cannot be used here ({reason}); try cpu") from error
     return device
+
+
+def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
+    """What a model computes with; see `load`.
+
+    Raises:
+        ModelError: there is no such type.
+    """
+    if name == "auto":
+        name = "bfloat16" if model != "tiny" and multiplies_bfloat16(device.type) else "float32"
+    if name not in ("float32", "bfloat16"):
+        raise ModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
+    return getattr(torch, name)
 
 
 def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequence[str] | None) -> Vocabulary:

@@ -42,7 +42,7 @@ def scene() -> Callable[[str], Scene]:
 @pytest.fixture(scope="session")
 def segmenter() -> segzs.Segmenter:
     """The embedded pair with its general vocabulary."""
-    return segzs.load("tiny", device="cpu")
+    return segzs.load("tiny", device="cpu", cache=False)
 
 
 @pytest.fixture(autouse=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers import ConvNormAct
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from segzs.sam.tiny import SkipMaskDecoder, build_tiny_sam
@@ -35,32 +39,42 @@ from training.run import (
 )
 from training.scenes import MEASURED, TRAINING, Compositor, Scene
 
-SMALL, LARGE = 320, 512
-LARGE_FROM = 0.82
+SMALL, LARGE = 320, 768
+SETTLED_FROM = 0.4
+SETTLED_SIZES = {384: 0.72, 512: 0.14, LARGE: 0.14}
+"""Sizes of batches once the statistics of the batch norms are settled, with their shares."""
+OBJECT_PIXELS = (60, 260)
 CLICKS, BOXES, OTHERS = 2, 2, 2
-PEAK_RATE = 1.2e-3
 
 Prompts = dict[str, Tensor]
 
 
 class SceneBatches(IterableDataset):
-    """Endless batches: pixels B 3 S S, instances B S S, and prompts of three kinds as tensors."""
+    """Endless batches: pixels B 3 S S, instances B S S, and prompts of three kinds as tensors.
 
-    def __init__(self, packs: Packs, size: int, batch: int, seed: int) -> None:
-        self.packs, self.size, self.batch, self.seed = packs, size, batch, seed
+    ``sizes`` are the sides S with their shares; every batch holds about as many pixels as ``batch`` scenes of the
+    smallest. Processes that share a seed draw the same sizes in the same order, and different scenes.
+    """
+
+    def __init__(self, packs: Packs, sizes: dict[int, float], batch: int, seed: tuple[int, ...], rank: int = 0) -> None:
+        self.packs, self.sizes, self.batch, self.seed, self.rank = packs, sizes, batch, seed, rank
 
     def __iter__(self) -> Iterator[dict]:
         cv2.setNumThreads(0)
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        compositor = Compositor(self.packs, TRAINING, rng)
-        plain = Compositor(self.packs, replace(MEASURED, size=(0.14, 0.6), restyle=0.2, margin=0.4), rng)
+        number = worker.id if worker else 0
+        order = np.random.default_rng([*self.seed, number, 0])
+        rng = np.random.default_rng([*self.seed, number, 1 + self.rank])
+        compositors = {size: self._compositors(size, rng) for size in self.sizes}
+        smallest = min(self.sizes)
         while True:
-            other = ("points", "boxes_with_point", "refine")[rng.choice(3, p=[0.35, 0.2, 0.45])]
+            size = int(order.choice(list(self.sizes), p=list(self.sizes.values())))
+            batch = max(2, round(self.batch * (smallest / size) ** 2))
+            other = ("points", "boxes_with_point", "refine")[order.choice(3, p=[0.35, 0.2, 0.45])]
             scenes, kinds = [], []
-            while len(scenes) < self.batch:
-                scene = self._padded(plain if rng.random() < 0.6 else compositor, rng)
+            while len(scenes) < batch:
+                scene = _padded(compositors[size][int(rng.random() < 0.35)], size, rng)
                 sampler = PromptSampler(scene.instances, rng)
                 if not len(sampler.labels):
                     continue
@@ -76,18 +90,27 @@ class SceneBatches(IterableDataset):
                 "others": _stack(others) if other != "refine" else {},
             }
 
-    def _padded(self, compositor: Compositor, rng: np.random.Generator) -> Scene:
-        """A scene in a square; one in four is oblong with an empty right or lower part, as SAM pads photographs."""
-        size = self.size
-        oblong = int(size * rng.uniform(0.6, 0.95)) if rng.random() < 0.25 else size
-        height, width = (oblong, size) if rng.random() < 0.7 else (size, oblong)
-        scene = compositor.scene(height, width)
-        instances = np.zeros((size, size), np.int16)
-        instances[:height, :width] = scene.instances
-        pixels = np.empty((size, size, 3), np.uint8)
-        pixels[:] = np.array([124, 116, 104], np.uint8)
-        pixels[:height, :width] = scene.pixels
-        return Scene(pixels, instances, scene.codes)
+    def _compositors(self, size: int, rng: np.random.Generator) -> tuple[Compositor, Compositor]:
+        """Plain and wild scenes; in those larger than ``SMALL``, objects have the pixels that they have in use."""
+        plain, wild = replace(MEASURED, size=(0.14, 0.6), restyle=0.2, margin=0.4), TRAINING
+        if size > SMALL:
+            shares = (OBJECT_PIXELS[0] / size, OBJECT_PIXELS[1] / size)
+            plain = replace(plain, size=shares, objects=(2, 7) if size < LARGE else (4, 14), margin=0.35)
+            wild = replace(wild, size=(shares[0] / 2, shares[1]))
+        return Compositor(self.packs, plain, rng), Compositor(self.packs, wild, rng)
+
+
+def _padded(compositor: Compositor, size: int, rng: np.random.Generator) -> Scene:
+    """A scene in a square; one in four is oblong with an empty right or lower part, as SAM pads photographs."""
+    oblong = int(size * rng.uniform(0.6, 0.95)) if rng.random() < 0.25 else size
+    height, width = (oblong, size) if rng.random() < 0.7 else (size, oblong)
+    scene = compositor.scene(height, width)
+    instances = np.zeros((size, size), np.int16)
+    instances[:height, :width] = scene.instances
+    pixels = np.empty((size, size, 3), np.uint8)
+    pixels[:] = np.array([124, 116, 104], np.uint8)
+    pixels[:height, :width] = scene.pixels
+    return Scene(pixels, instances, scene.codes)
 
 
 def _stack(rows: tuple[SampledPrompts, ...]) -> Prompts:
@@ -110,13 +133,17 @@ class PredictMasks(nn.Module):
 class Learner(nn.Module):
     """The tiny SAM with its training-only heads: one batch in, one loss out."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
+        self.precision = precision
         self.sam = build_tiny_sam(SMALL)
         self.dense = DenseHeads()
         for layer in self.sam.mask_decoder.transformer.layers:
             for attention in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token):
                 attention.k_proj.weight.data.copy_(attention.q_proj.weight * 1.5)
+        for refine in (self.sam.mask_decoder.refine_8, self.sam.mask_decoder.refine_4):
+            nn.init.zeros_(refine[-1].weight)
+            nn.init.zeros_(refine[-1].bias)
 
     def forward(self, batch: dict, dense_weight: float) -> dict[str, Tensor]:
         resize_inputs(self.sam, batch["pixels"].shape[-1])
@@ -187,8 +214,8 @@ class Learner(nn.Module):
 
     def _decode(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         pe = self.sam.prompt_encoder.get_dense_pe()
-        parts = (part.to(torch.bfloat16) for part in (embedding, pe, sparse, dense))
-        weights = {f"decoder.{k}": v.to(torch.bfloat16) for k, v in self.sam.mask_decoder.named_parameters()}
+        parts = (part.to(self.precision) for part in (embedding, pe, sparse, dense))
+        weights = {f"decoder.{k}": v.to(self.precision) for k, v in self.sam.mask_decoder.named_parameters()}
         with torch.autocast(embedding.device.type, enabled=False):
             masks, ious = functional_call(PredictMasks(self.sam.mask_decoder), weights, tuple(parts))
         return masks.float(), ious.float()
@@ -199,6 +226,33 @@ def resize_inputs(sam: nn.Module, size: int) -> None:
     sam.image_encoder.img_size = size
     sam.prompt_encoder.input_image_size = (size, size)
     sam.prompt_encoder.image_embedding_size = (size // 16, size // 16)
+    sam.prompt_encoder.mask_input_size = (size // 4, size // 4)
+
+
+def settle(learner: Learner) -> None:
+    """Freeze the first layers and the statistics of batch norms; fold the backbone's norms into its convolutions.
+
+    What the other weights compute, and their gradients, are those of frozen statistics; a third of the encoder's time
+    is saved.
+    """
+    learner.sam.image_encoder.backbone.stem.requires_grad_(False)
+    learner.sam.image_encoder.backbone.s1.requires_grad_(False)
+    for part in learner.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+        if isinstance(part, ConvNormAct):
+            part.forward = partial(_folded, part)
+
+
+def _folded(block: ConvNormAct, x: Tensor) -> Tensor:
+    conv, norm = block.conv, block.bn
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+    if conv.kernel_size == (1, 1) and conv.stride == (1, 1):
+        y = F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    else:
+        y = F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return norm.act(y)
 
 
 @torch.no_grad()
@@ -211,20 +265,20 @@ def spot_check(sam: nn.Module, packs: Packs, device: torch.device, scenes: int) 
         scores: dict[str, list[float]] = {"click": [], "box": []}
         guesses, truths = [], []
         for _ in range(scenes):
-            scene = compositor.scene(384, 512)
+            scene = compositor.scene(576, LARGE)
             instances = np.zeros((LARGE, LARGE), np.int16)
-            instances[:384] = scene.instances
+            instances[:576] = scene.instances
             pixels = torch.zeros(1, 3, LARGE, LARGE, device=device)
             picture = torch.from_numpy(scene.pixels).permute(2, 0, 1).float().to(device)
-            pixels[0, :, :384] = (picture - sam.pixel_mean) / sam.pixel_std
-            labels = visible_labels(instances, 180)
+            pixels[0, :, :576] = (picture - sam.pixel_mean) / sam.pixel_std
+            labels = visible_labels(instances, 400)
             masks = [instances == label for label in labels]
             target = soft_masks(
                 torch.from_numpy(instances)[None].to(device), torch.from_numpy(labels)[None].to(device)
             )[0]
             points = torch.tensor(np.array([centre(m) for m in masks]), device=device).float()[:, None] + 0.5
             boxes = torch.from_numpy(np.array([box_around(m) for m in masks])).to(device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
                 embedding = sam.image_encoder(pixels)
                 for kind, prompt in (
                     ("click", ((points, torch.ones(points.shape[:2], device=device)), None, None)),
@@ -246,90 +300,127 @@ def move(batch: dict, device: torch.device) -> dict:
     return {k: move(v, device) if isinstance(v, dict) else v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
-def train(arguments: argparse.Namespace) -> None:
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    device = resolve_device(arguments.device)
-    rank, processes = join_processes()
-    torch.manual_seed(arguments.seed)
-    learner = Learner().to(device=device, memory_format=torch.channels_last)
-    saved = load_checkpoint(arguments.out)
-    if saved is None and arguments.start:
-        learner.sam.load_state_dict(load_file(arguments.start))
-    average = Average(learner.sam)
+class Trainer:
+    """A run: the learner, its average, its optimiser, and where it stands; resumed from its folder if it is there."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        torch.manual_seed(arguments.seed)
+        self.arguments = arguments
+        self.device = resolve_device(arguments.device)
+        self.rank, self.processes = join_processes()
+        precision = {"bf16": torch.bfloat16, "fp32": torch.float32}[arguments.precision]
+        self.learner = Learner(precision).to(device=self.device, memory_format=torch.channels_last)
+        saved = load_checkpoint(arguments.out)
+        if saved is None and arguments.warm_start:
+            _start_from(self.learner.sam, load_file(arguments.warm_start))
+        self.average = Average(self.learner.sam)
+        self.optimizer = _optimizer(self.learner, arguments.rate)
+        self.step, self.scenes, used = 0, 0, 0.0
+        self.settled = bool(arguments.warm_start)
+        if saved:
+            self.learner.load_state_dict(saved["learner"])
+            self.average.module.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.scenes, used, self.average.updates, self.settled = (
+                saved[key] for key in ("step", "scenes", "seconds", "updates", "settled")
+            )
+        self.clock = Clock(arguments.minutes, used)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+
+    def train(self) -> None:
+        """Step until the time is up; the first process logs, checks and saves."""
+        batches = self._batches()
+        logged, checked, saved = Means(), self.clock.seconds(), self.clock.seconds()
+        while (progress := furthest(self.clock.progress(), self.processes)) < 1:
+            if not self.settled and progress >= SETTLED_FROM:
+                self.settled = True
+                batches = self._batches()
+            logged.add(self._step(next(batches), progress))
+            if self.rank:
+                continue
+            now = self.clock.seconds()
+            if logged.count == 100:
+                log(self.arguments.out, step=self.step, scenes=self.scenes, minutes=now / 60, **logged.take())
+            if now - checked > 420:
+                checked = now
+                self.check()
+            if now - saved > 180:
+                saved = now
+                self.save()
+        if self.rank == 0:
+            self.save()
+            self.check()
+
+    def _batches(self) -> Iterator[dict]:
+        self.learner.train()
+        if self.settled:
+            settle(self.learner)
+        sizes = SETTLED_SIZES if self.settled else {SMALL: 1.0}
+        seed = (self.arguments.seed, self.step)
+        data = SceneBatches(self.arguments.packs, sizes, self.arguments.batch, seed, self.rank)
+        return iter(DataLoader(data, batch_size=None, num_workers=self.arguments.workers))
+
+    def _step(self, batch: dict, progress: float) -> dict[str, float]:
+        batch = move(batch, self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.arguments.rate, progress, self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.precision == "bf16"):
+            values = self.learner(batch, dense_weight=max(0.4, 1 - progress))
+        self.optimizer.zero_grad(set_to_none=True)
+        values["loss"].backward()
+        average_gradients(self.learner, self.processes)
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), 2.0)
+        if not torch.isfinite(norm):
+            self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.average.update(self.learner.sam)
+        self.step, self.scenes = self.step + 1, self.scenes + len(batch["pixels"]) * self.processes
+        return {"norm": float(norm), **{key: float(value.detach()) for key, value in values.items()}}
+
+    def check(self) -> None:
+        found = spot_check(self.average.module, self.arguments.packs, self.device, self.arguments.check_scenes)
+        log(self.arguments.out, step=self.step, minutes=self.clock.seconds() / 60, **found)
+
+    def save(self) -> None:
+        state = {"learner": self.learner.state_dict(), "average": self.average.module.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict(), "updates": self.average.updates}
+        state |= {"step": self.step, "scenes": self.scenes, "seconds": self.clock.seconds()}
+        state["settled"] = self.settled
+        save_checkpoint(self.arguments.out, state)
+
+
+class Means:
+    """Means of rows of figures since they were last taken; a figure that a row could not tell (NaN) is left out."""
+
+    def __init__(self) -> None:
+        self.values, self.count = defaultdict[str, list[float]](list), 0
+
+    def add(self, row: dict[str, float]) -> None:
+        self.count += 1
+        for key, value in row.items():
+            self.values[key].append(value)
+
+    def take(self) -> dict[str, float]:
+        means = {key: float(np.nanmean(values)) for key, values in self.values.items()}
+        self.values.clear()
+        self.count = 0
+        return means
+
+
+def _start_from(sam: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load exported weights; those of an earlier version may lack the convolutions that refine masks."""
+    missing, unexpected = sam.load_state_dict(weights, strict=False)
+    if unexpected or any(not key.startswith("mask_decoder.refine_") for key in missing):
+        raise SystemExit(f"not the tiny SAM's weights: {len(missing)} missing keys, {len(unexpected)} unexpected ones")
+
+
+def _optimizer(learner: Learner, rate: float) -> torch.optim.Optimizer:
     decayed = [p for p in learner.parameters() if p.ndim > 1]
     others = [p for p in learner.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}], lr=PEAK_RATE
-    )
-    step, scenes, used = 0, 0, 0.0
-    if saved:
-        learner.load_state_dict(saved["learner"])
-        average.module.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step, scenes, used, average.updates = (saved[k] for k in ("step", "scenes", "seconds", "updates"))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    clock = Clock(arguments.minutes, used)
-    last_saved = last_checked = clock.seconds()
-    size, batches, sums, count = 0, iter(()), {}, 0
-
-    def check() -> None:
-        found = spot_check(average.module, arguments.packs, device, arguments.check_scenes)
-        log(arguments.out, step=step, minutes=clock.seconds() / 60, **found)
-
-    def save() -> None:
-        state = {"learner": learner.state_dict(), "average": average.module.state_dict()}
-        state |= {"optimizer": optimizer.state_dict(), "updates": average.updates}
-        save_checkpoint(arguments.out, state | {"step": step, "scenes": scenes, "seconds": clock.seconds()})
-
-    while (progress := furthest(clock.progress(), processes)) < 1:
-        wanted = LARGE if progress >= LARGE_FROM else SMALL
-        if wanted != size:
-            size = wanted
-            batch_size = arguments.batch if size == SMALL else max(2, arguments.batch // 2)
-            data = SceneBatches(arguments.packs, size, batch_size, (arguments.seed + step) * 64 + rank)
-            batches = iter(DataLoader(data, batch_size=None, num_workers=arguments.workers))
-        learner.train()
-        if size == LARGE:
-            _freeze_statistics(learner)
-        batch = move(next(batches), device)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(PEAK_RATE, progress, step)
-        with torch.autocast(device.type, torch.bfloat16):
-            values = learner(batch, dense_weight=max(0.4, 1 - progress))
-        optimizer.zero_grad(set_to_none=True)
-        values["loss"].backward()
-        average_gradients(learner, processes)
-        norm = nn.utils.clip_grad_norm_(learner.parameters(), 2.0)
-        if not torch.isfinite(norm):
-            optimizer.zero_grad(set_to_none=True)
-        optimizer.step()
-        average.update(learner.sam)
-        step, scenes, count = step + 1, scenes + len(batch["pixels"]) * processes, count + 1
-        for key, value in values.items():
-            sums[key] = sums.get(key, 0.0) + float(value.detach())
-        now = clock.seconds()
-        if rank:
-            continue
-        if count == 100:
-            means = {k: v / count for k, v in sums.items()}
-            log(arguments.out, step=step, scenes=scenes, minutes=now / 60, size=size, norm=float(norm), **means)
-            sums, count = {}, 0
-        if now - last_checked > 420:
-            last_checked = now
-            check()
-        if now - last_saved > 180:
-            last_saved = now
-            save()
-    if rank == 0:
-        save()
-        check()
-
-
-def _freeze_statistics(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()
+    groups = [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate)
 
 
 def export(run: Path, file: Path) -> None:
@@ -347,16 +438,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_packs_argument(parser)
     add_run_arguments(parser, out="training/runs/sam", minutes=240)
-    parser.add_argument("--batch", type=int, default=8, help="scenes a step at 320 px; half as many at 512 px")
+    parser.add_argument("--batch", type=int, default=8, help="small scenes a step; fewer when they are larger")
+    parser.add_argument("--rate", type=float, default=1.2e-3, help="highest learning rate")
+    parser.add_argument(
+        "--precision", choices=("bf16", "fp32"), default="bf16", help="fp32 is faster on CPUs without AMX"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that make scenes")
     parser.add_argument("--check-scenes", type=int, default=16, help="scenes a style in the checks on the way")
-    parser.add_argument("--start", type=Path, metavar="FILE", help="warm start from exported weights")
+    parser.add_argument(
+        "--warm-start", type=Path, metavar="FILE", help="warm start from exported weights: no small scenes first"
+    )
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's weights instead of training")
     arguments = parser.parse_args()
     if arguments.export:
         export(arguments.out, arguments.export)
     else:
-        train(arguments)
+        Trainer(arguments).train()
 
 
 if __name__ == "__main__":

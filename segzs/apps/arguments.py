@@ -42,6 +42,19 @@ class AddToObject(argparse.Action):
         objects[-1].append((self.dest, values))
 
 
+class AddToGrid(argparse.Action):
+    """Collect the options of everything mode, so that it is known which were given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.grid = {**namespace.grid, self.dest: values}
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``segzs``."""
     parser = argparse.ArgumentParser(
@@ -54,6 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a model: a preset, a SAM, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
     fetch.add_argument("--to", metavar="DIR", help="folder to put it in (default: the user cache, SEGZS_CACHE)")
+    cache = commands.add_parser("cache", help="show how much encoded images take on disk, or clear them")
+    cache.add_argument("--clear", action="store_true", help="forget all encoded images")
     commands.add_parser("doctor", help="check versions, devices, and the checkpoints that are here")
     return parser
 
@@ -95,12 +110,20 @@ def _add_label(commands: Any) -> None:
     models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
     models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, a file")
     models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
+    models.add_argument(
+        "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"
+    )
+    models.add_argument("--no-cache", action="store_true", help="keep no encoded image on disk")
     grid = label.add_argument_group("everything mode")
-    grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
-    grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of")
-    grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain")
-    grid.add_argument("--min-area", type=int, default=100, metavar="PIXELS", help="drop smaller masks (default 100)")
-    grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
+    grid.set_defaults(grid={})
+    for option, kind, metavar, help in (
+        ("--points-per-side", _count, "N", "points on a side of the grid"),
+        ("--predicted-iou", float, "X", "drop masks that SAM thinks worse of (0 to 1)"),
+        ("--stability", float, "X", "drop masks whose outline is less certain (0 to 1)"),
+        ("--min-area", int, "PIXELS", "drop smaller masks (default 100)"),
+        ("--max-masks", _count, "N", "keep the best N"),
+    ):
+        grid.add_argument(option, action=AddToGrid, type=kind, metavar=metavar, help=help)
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")

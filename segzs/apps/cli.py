@@ -1,4 +1,4 @@
-"""``segzs``: label, models, fetch, doctor. Results on stdout, progress and messages on stderr."""
+"""``segzs``: label, models, fetch, cache, doctor. Results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from segzs import __version__
 from segzs.apps.arguments import build_parser, prompts_of
-from segzs.errors import ModelError, OutputError, PromptError, SegzsError, WeightsError
+from segzs.errors import ModelError, OutputError, PromptError, SegzsError, VocabularyError, WeightsError
 
 if TYPE_CHECKING:
     from segzs.prompts import Prompt
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line
             return command(parsed)
-    except PromptError as error:
+    except (PromptError, VocabularyError) as error:
         _say(f"error: {error}")
         return 2
     except SegzsError as error:
@@ -47,16 +47,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of it at exit
         return 1
+    except OSError as error:  # a full disk, a folder that may not be read
+        _say(f"error: {error}")
+        return 1
 
 
 def _label(parsed: argparse.Namespace) -> int:
     prompts = prompts_of(parsed.objects)
     if prompts and parsed.everything:
         raise PromptError("--everything asks for every object; leave out --point and --box, or --everything")
+    if prompts and parsed.grid:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in parsed.grid)
+        raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
+    import segzs
+    from segzs.sam.everything import EverythingOptions
+
+    EverythingOptions(**parsed.grid)  # out of range is said before models are loaded
     if parsed.out:
         _make_folder(Path(parsed.out))
-    import segzs
-
     say = (lambda text: None) if parsed.quiet else _say
     say("loading models")
     segmenter = segzs.load(
@@ -68,6 +76,8 @@ def _label(parsed: argparse.Namespace) -> int:
         unknown=parsed.unknown,
         background=parsed.background,
         device=parsed.device,
+        dtype=parsed.dtype,
+        cache=not parsed.no_cache,
     )
     failed = 0
     for image, stem in zip(parsed.images, _different_stems(parsed.images), strict=True):
@@ -76,7 +86,9 @@ def _label(parsed: argparse.Namespace) -> int:
             segments = _segment(segmenter, image, prompts, parsed)
             _print(segments, image, parsed.json, len(parsed.images) > 1)
             written = _write(segments, image, Path(parsed.out), stem) if parsed.out else []
-        except SegzsError as error:
+        except BrokenPipeError:
+            raise
+        except (SegzsError, OSError) as error:
             _say(f"error: {image}: {error}" if image not in str(error) else f"error: {error}")
             failed += 1
             continue
@@ -96,11 +108,7 @@ def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: ar
     with tqdm(total=100, unit="%", desc=image, leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
         return segmenter.everything(
             photo,
-            points_per_side=parsed.points_per_side,
-            predicted_iou=parsed.predicted_iou,
-            stability=parsed.stability,
-            min_area=parsed.min_area,
-            max_masks=parsed.max_masks,
+            **parsed.grid,
             progress=lambda share: bar.update(round(share * 100) - bar.n),
         )
 
@@ -142,10 +150,12 @@ def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> N
 
 def _models(parsed: argparse.Namespace) -> int:
     from segzs.models.registry import CLIPS, PRESETS, SAMS
+    from segzs.models.settings import default_model
     from segzs.models.store import find_file, is_clip_here
 
     rows = [("preset", "SAM", "CLIP", "for")]
-    rows += [(p.name, p.sam, p.clip, p.note) for p in PRESETS.values()]
+    default = default_model()
+    rows += [(f"{p.name} (default)" if p.name == default else p.name, p.sam, p.clip, p.note) for p in PRESETS.values()]
     _table(rows)
     sams = [("SAM", "file", "MB", "licence", "here")]
     for sam in SAMS.values():
@@ -169,10 +179,23 @@ def _fetch(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _cache(parsed: argparse.Namespace) -> int:
+    from segzs.models.settings import embeddings_folder
+    from segzs.sam.cache import EmbeddingCache
+
+    cache = EmbeddingCache(embeddings_folder())
+    size = cache.size()
+    if parsed.clear:
+        cache.clear()
+    forgotten = " (now cleared)" if parsed.clear else ""
+    print(f"{cache.folder}: {size.images} images, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{forgotten}")
+    return 0
+
+
 def _doctor(parsed: argparse.Namespace) -> int:
     from segzs.models.environment import devices, require_fitting_torchvision, versions
-    from segzs.models.registry import CLIPS, SAMS
-    from segzs.models.settings import cache_folder, is_offline
+    from segzs.models.registry import CLIPS, SAMS, preset
+    from segzs.models.settings import cache_folder, default_model, is_offline
     from segzs.models.store import intact_clip, intact_sam
 
     _table([("package", "version"), ("segzs", __version__), *versions().items()])
@@ -183,6 +206,10 @@ def _doctor(parsed: argparse.Namespace) -> int:
         rows += [("torch and torchvision", "fit"), ("devices", ", ".join(devices()))]
     except SegzsError as error:
         faults.append(str(error))
+    try:
+        rows.append(("default model", preset(default_model()).name))
+    except ModelError as error:
+        faults.append(f"SEGZS_MODEL: {error}")
     rows.append(("cache", f"{cache_folder()}{' (offline)' if is_offline() else ''}"))
     checks = [(f"SAM {name}", partial(intact_sam, name)) for name in SAMS]
     checks += [(f"CLIP {name}", partial(intact_clip, name)) for name in CLIPS]
@@ -219,7 +246,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__name__ == "UnfamiliarWarning":
+    if category.__name__ in ("UnfamiliarWarning", "CacheWarning"):
         _say(f"note: {message}")
 
 

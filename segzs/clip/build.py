@@ -40,6 +40,11 @@ class ClipModel:
     def device(self) -> torch.device:
         return self.module.logit_scale.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its image tower computes with."""
+        return next(self.module.visual.parameters()).dtype
+
     @cached_property
     def logit_scale(self) -> float:
         return float(self.module.logit_scale.exp())
@@ -51,8 +56,10 @@ class ClipModel:
         return 0.0 if bias is None else float(bias)
 
 
-def load_clip(files: ClipFiles, device: torch.device | str = "cpu") -> ClipModel:
-    """Build the model that a configuration describes and load its weights strictly, in float32.
+def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> ClipModel:
+    """Build the model that a configuration describes and load its weights strictly.
+
+    The image tower computes in ``dtype``, the text tower, which runs once a vocabulary, in float32.
 
     Raises:
         WeightsError: the file is no checkpoint, or not this model's.
@@ -60,12 +67,14 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu") -> ClipModel
     with WithoutRandomWeights():
         module = build_module(files)
     known = _load(module, files)
+    module.to(device).eval().requires_grad_(False)
+    module.visual.to(dtype)
     preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
     preprocessing["size"] = module.visual.image_size
     return ClipModel(
         row=files.row,
         digest=file_sha256(files.weights),
-        module=module.to(device).eval().requires_grad_(False),
+        module=module,
         preprocess=image_transform_v2(PreprocessCfg(**preprocessing), is_train=False),
         tokenizer=_tokenizer(files),
         known_tokens=known,

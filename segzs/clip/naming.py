@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
 from segzs.segments import UNKNOWN, Name
@@ -22,7 +23,8 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
     """Normalised image features of uint8 RGB pictures, each through the model's own preprocessing: (N, width)."""
     features, prepared = [], (clip.preprocess(PIL.Image.fromarray(picture)) for picture in pictures)
     while batch := list(islice(prepared, BATCH)):
-        features.append(clip.module.encode_image(torch.stack(batch).to(clip.device), normalize=True))
+        pixels = torch.stack(batch).to(clip.device, clip.dtype)
+        features.append(F.normalize(clip.module.encode_image(pixels).float(), dim=-1))
     return torch.cat(features) if features else torch.zeros(0, 0)
 
 

@@ -37,8 +37,8 @@ class Vocabulary:
     Raises:
         VocabularyError: no labels, an empty or repeated one, the reserved "unknown", or a template without ``{}``.
 
-    >>> Vocabulary.of("cat, dog, coffee mug").labels
-    ('cat', 'dog', 'coffee mug')
+    >>> Vocabulary.of('cat, coffee mug, "salt, coarse"').labels
+    ('cat', 'coffee mug', 'salt, coarse')
     """
 
     labels: tuple[str, ...]
@@ -81,7 +81,7 @@ class Vocabulary:
         if isinstance(labels, os.PathLike) or (isinstance(labels, str) and _is_file(labels)):
             found: Iterable[str] = _read_labels(Path(labels))
         elif isinstance(labels, str):
-            found = labels.split(",")
+            found = _split(labels)
         else:
             found = list(labels)
         if strange := [label for label in found if not isinstance(label, str)]:
@@ -94,6 +94,11 @@ class Vocabulary:
     def digest(self) -> str:
         """SHA-256 of labels and templates."""
         return hashlib.sha256(json.dumps([self.labels, self.templates]).encode()).hexdigest()
+
+
+def _split(text: str) -> list[str]:
+    """Comma-separated labels; one that has a comma itself stands in double quotes."""
+    return next(csv.reader([" ".join(text.split())], skipinitialspace=True), [])
 
 
 def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:

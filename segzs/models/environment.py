@@ -39,6 +39,18 @@ def require_fitting_torchvision() -> None:
         ) from error
 
 
+def multiplies_bfloat16(kind: str) -> bool:
+    """Whether a kind of device ("cpu", "cuda", "mps") has units for products of bfloat16 matrices.
+
+    On CPUs that is AMX: AVX512-BF16 alone is slower than float32.
+    """
+    import torch
+
+    if kind == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return kind == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+
+
 def devices() -> list[str]:
     """What PyTorch computes on here, fastest first."""
     import torch

@@ -19,11 +19,16 @@ def is_offline() -> bool:
 
 
 def cache_folder() -> Path:
-    """Where downloads land: SEGZS_CACHE, or ``segzs`` in the user's cache folder."""
+    """Where downloads and encoded images land: SEGZS_CACHE, or ``segzs`` in the user's cache folder."""
     if chosen := os.environ.get("SEGZS_CACHE", "").strip():
         return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "").strip()
     return (Path(base) if base else Path.home() / ".cache") / "segzs"
+
+
+def embeddings_folder() -> Path:
+    """Where encoded images are kept."""
+    return cache_folder() / "embeddings"
 
 
 def embedded_folder() -> Path:

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, Sam
 from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
@@ -20,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from segzs.errors import WeightsError
 from segzs.models.registry import SamCheckpoint
 from segzs.models.store import SamFile
+from segzs.sam.attention import fuse_attention
+from segzs.sam.mask_decoder import FusedMaskDecoder
 from segzs.sam.mobile import build_mobile_sam
 from segzs.sam.tiny import build_tiny_sam
 
@@ -45,14 +47,21 @@ class SamModel:
         return self.module.pixel_mean.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are computed with."""
+        return self.module.mask_decoder.iou_token.weight.dtype
+
+    @property
     def mask_size(self) -> tuple[int, int]:
         """Height and width of its low-res logits."""
         height, width = self.module.prompt_encoder.mask_input_size
         return height, width
 
 
-def load_sam(file: SamFile, device: torch.device | str = "cpu") -> SamModel:
-    """Build the architecture of a checkpoint and load it strictly, in float32.
+def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> SamModel:
+    """Build the architecture of a checkpoint, load it strictly, and let it compute in ``dtype``.
+
+    Prompts are placed in float32 always: half a pixel is more than bfloat16 can tell apart.
 
     Raises:
         WeightsError: the file is no checkpoint, or one of another architecture.
@@ -60,7 +69,19 @@ def load_sam(file: SamFile, device: torch.device | str = "cpu") -> SamModel:
     with WithoutRandomWeights():
         module = ARCHITECTURES[file.row.architecture]()
     load_strictly(module, read_weights(file.path), f"{file.path} as {file.row.architecture}")
-    return SamModel(file.row, file.digest, module.to(device).eval().requires_grad_(False))
+    module = fused(module).to(device).eval().requires_grad_(False)
+    module.image_encoder.to(dtype)
+    module.mask_decoder.to(dtype)
+    return SamModel(file.row, file.digest, module)
+
+
+def fused(module: Sam) -> Sam:
+    """Let segment-anything's parts compute in fewer steps: this instance only, with its weights and its answers."""
+    if isinstance(module.image_encoder, ImageEncoderViT):
+        fuse_attention(module.image_encoder)
+    if type(module.mask_decoder) is MaskDecoder:
+        module.mask_decoder = FusedMaskDecoder(module.mask_decoder)
+    return module
 
 
 class WithoutRandomWeights(TorchFunctionMode):

@@ -15,7 +15,8 @@ from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, Resize
 
-CHUNK = 16
+CHUNK = 4
+"""Prompts decoded at once: what more of them need falls out of a CPU's cache, and each costs more."""
 STABILITY_OFFSET = 1.0
 
 
@@ -68,13 +69,15 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
     """
     points, boxes, masks = _tensors(sam, encoded, prompts)
     sparse, dense = sam.module.prompt_encoder(points=points, boxes=boxes, masks=masks)
+    if dense.stride(0) == 0:  # the same for all prompts: a copy for each would cost more than the attention
+        dense = dense[:1]
     logits, predicted_iou = sam.module.mask_decoder.predict_masks(
-        image_embeddings=encoded.features.to(sam.device),
-        image_pe=sam.module.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
+        image_embeddings=encoded.features.to(sam.device, sam.dtype),
+        image_pe=sam.module.prompt_encoder.get_dense_pe().to(sam.dtype),
+        sparse_prompt_embeddings=sparse.to(sam.dtype),
+        dense_prompt_embeddings=dense.to(sam.dtype),
     )
-    return LowRes(logits, predicted_iou)
+    return LowRes(logits.float(), predicted_iou.float())
 
 
 @torch.inference_mode()

@@ -13,6 +13,9 @@ from segzs.errors import ModelMismatchError
 from segzs.image import Image
 from segzs.sam.build import SamModel
 
+PREPROCESSING = 1
+"""Version of what happens to pixels before the encoder; features of another version are not comparable."""
+
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
@@ -49,8 +52,12 @@ class Resize(ResizeLongestSide):
 @torch.inference_mode()
 def encode(sam: SamModel, image: Image) -> EncodedImage:
     """Run SAM's image encoder once: the longest side resized to the model's input, the rest padded."""
-    side = sam.module.image_encoder.img_size
-    resized = Resize(side).apply_image(np.asarray(image.pixels))
+    resized = Resize(sam.module.image_encoder.img_size).apply_image(np.asarray(image.pixels))
     pixels = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
-    features = sam.module.image_encoder(sam.module.preprocess(pixels.float()))
-    return EncodedImage(image, features, tuple(resized.shape[:2]), sam.row.name, sam.digest)
+    features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float()
+    return EncodedImage(image, features, input_size(sam, image), sam.row.name, sam.digest)
+
+
+def input_size(sam: SamModel, image: Image) -> tuple[int, int]:
+    """Height and width that an image has inside the model's square input."""
+    return Resize.get_preprocess_shape(image.height, image.width, sam.module.image_encoder.img_size)

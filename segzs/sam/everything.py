@@ -19,6 +19,11 @@ from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
 
 ISLAND_SHARE = 0.05
+HOLE_SHARE = 0.01
+SCENERY_SHARE = 0.15
+MOST_POINTS_PER_SIDE = 256
+COARSEST = 256
+"""A power of two, that spacings may be halved."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class EverythingOptions:
 
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
-    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many.
+    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. An ``adaptive`` grid is asked from
+    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery.
     """
 
     points_per_side: int | None = None
@@ -36,10 +42,19 @@ class EverythingOptions:
     duplicate_iou: float = 0.7
     min_area: int = 100
     max_masks: int | None = None
+    adaptive: bool = False
 
     def __post_init__(self) -> None:
-        if self.points_per_side is not None and self.points_per_side < 1:
-            raise PromptError(f"points_per_side is {self.points_per_side}; at least 1 is expected")
+        if self.points_per_side is not None and not 1 <= self.points_per_side <= MOST_POINTS_PER_SIDE:
+            raise PromptError(
+                f"points_per_side is {self.points_per_side}; a number from 1 to {MOST_POINTS_PER_SIDE} is expected"
+            )
+        for name in ("predicted_iou", "stability", "duplicate_iou"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise PromptError(f"{name} is {value}; a number from 0 to 1 is expected")
+        if self.min_area < 0:
+            raise PromptError(f"min_area is {self.min_area}; a number of pixels from 0 on is expected")
         if self.max_masks is not None and self.max_masks < 1:
             raise PromptError(f"max_masks is {self.max_masks}; at least 1, or None for all, is expected")
 
@@ -51,10 +66,10 @@ def everything(
     options: EverythingOptions = EverythingOptions(),
     progress: Callable[[float], object] | None = None,
 ) -> list[Masks]:
-    """Every object that a grid of points finds, largest first, one mask each, freed of specks.
+    """Every object that a grid of points finds, largest first, one mask each, freed of specks and pinholes.
 
     Low-res masks are filtered and freed of duplicates before any is brought to the size of the image.
-    ``progress`` is called with the share done, from 0 to 1.
+    ``progress`` is called with the share done, from 0 to 1; what it raises ends the search.
 
     Raises:
         ModelMismatchError: another model encoded the image.
@@ -62,22 +77,29 @@ def everything(
     encoded.check_model(sam)
     least_iou = sam.row.predicted_iou if options.predicted_iou is None else options.predicted_iou
     least_stability = sam.row.stability if options.stability is None else options.stability
-    prompts = _grid(encoded, options.points_per_side or sam.row.points_per_side)
+    least_share = options.min_area / (encoded.image.width * encoded.image.height)
+    grid = _coarse_to_fine(options.points_per_side or sam.row.points_per_side)
+    pending, answered = grid, np.zeros((1, 1), bool)
     kept_logits, kept_ious = [], []
-    for start in range(0, len(prompts), CHUNK):
-        low_res = decode_low_res(sam, encoded, prompts[start : start + CHUNK])
+    while len(pending):
+        asked, pending = pending[:CHUNK], pending[CHUNK:]
+        low_res = decode_low_res(sam, encoded, _prompts(encoded, asked))
         logits, ious = low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten()
         logits, ious = logits[ious >= least_iou], ious[ious >= least_iou]
         visible = _without_padding(sam, encoded, logits)
         keep = stability_score(visible, sam.module.mask_threshold) >= least_stability
         kept_logits.append(logits[keep])
         kept_ious.append(ious[keep])
+        if options.adaptive:
+            answered = answered | _covered(visible[keep] > sam.module.mask_threshold, least_share)
+            cells = (pending * answered.shape[::-1]).astype(int)
+            pending = pending[~answered[cells[:, 1], cells[:, 0]]]
         if progress is not None:
-            progress(min(1.0, (start + CHUNK) / len(prompts)))
+            progress(1 - len(pending) / len(grid))
     logits, ious = torch.cat(kept_logits), torch.cat(kept_ious)
     visible = _without_padding(sam, encoded, logits)
     chosen = without_duplicates(visible > sam.module.mask_threshold, ious, options.duplicate_iou)
-    found = [_without_islands(full_size(sam, encoded, logits[i : i + 1], ious[i : i + 1])) for i in chosen]
+    found = [_cleaned(full_size(sam, encoded, logits[i : i + 1], ious[i : i + 1])) for i in chosen]
     found = [
         masks for masks in found if masks.rles[0].area >= options.min_area and masks.stability[0] >= least_stability
     ]
@@ -101,21 +123,39 @@ def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> lis
     return chosen
 
 
-def _without_islands(masks: Masks) -> Masks:
-    """The mask without the parts that are less than a twentieth of its largest one: specks, mostly far away."""
+def _cleaned(masks: Masks) -> Masks:
+    """The mask without specks and pinholes: parts much smaller than its largest one, holes much smaller than itself."""
     mask = masks.rles[0].decode()
+    parts, areas = _components(mask)
+    mask = (areas >= ISLAND_SHARE * areas.max())[parts] & mask
+    holes, areas = _components(~mask)
+    mask |= (areas < HOLE_SHARE * mask.sum())[holes] & ~mask
+    return replace(masks, rles=(RLE.encode(mask),))
+
+
+def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the connected part that each pixel belongs to, and the area of each; part 0 is what is not set."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     areas = statistics[:, cv2.CC_STAT_AREA]
     areas[0] = 0
-    kept = areas >= ISLAND_SHARE * areas.max()
-    kept[0] = False
-    return replace(masks, rles=(RLE.encode(kept[labels]),))
+    return labels, areas
 
 
-def _grid(encoded: EncodedImage, points_per_side: int) -> list[Prompt]:
-    width, height = encoded.image.width, encoded.image.height
-    points = build_point_grid(points_per_side) * np.array([width, height])
-    return [Prompt.point(x, y) for x, y in points]
+def _coarse_to_fine(points_per_side: int) -> np.ndarray:
+    """The points of a grid as shares of width and height, N 2: first some far apart, then those between them."""
+    row, column = np.divmod(np.arange(points_per_side**2), points_per_side)
+    spacing = np.gcd(np.gcd(row, column), COARSEST)
+    return build_point_grid(points_per_side)[np.argsort(-spacing, kind="stable")]
+
+
+def _prompts(encoded: EncodedImage, shares: np.ndarray) -> list[Prompt]:
+    return [Prompt.point(x, y) for x, y in shares * (encoded.image.width, encoded.image.height)]
+
+
+def _covered(masks: Tensor, least_share: float) -> np.ndarray:
+    """Where masks N h w lie, but for those too small to be kept, and for scenery: objects stand in front of that."""
+    share = masks.flatten(1).float().mean(1)
+    return masks[(share >= least_share) & (share < SCENERY_SHARE)].any(0).cpu().numpy()
 
 
 def _without_padding(sam: SamModel, encoded: EncodedImage, logits: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segzs.sam.attention import two_way
+from segzs.sam.mask_decoder import normed, quartered
+
 CHANNELS = 128
 CHANNELS_8 = CHANNELS // 4
 CHANNELS_4 = CHANNELS // 8
@@ -20,7 +23,7 @@ STRIDE = 16
 MASK_STATISTICS = 5
 
 
-def build_tiny_sam(image_size: int = 512) -> Sam:
+def build_tiny_sam(image_size: int = 768) -> Sam:
     """Build the tiny SAM with untrained weights for square inputs of ``image_size`` pixels."""
     grid = image_size // STRIDE
     sam = Sam(
@@ -132,6 +135,7 @@ class SkipMaskDecoder(MaskDecoder):
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.statistics_head = nn.Sequential(nn.Linear(MASK_STATISTICS, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.refine_8, self.refine_4 = _refine(CHANNELS_8), _refine(CHANNELS_4)
 
     def predict_masks(
         self,
@@ -145,13 +149,15 @@ class SkipMaskDecoder(MaskDecoder):
         x16, x8, x4 = unpack(image_embeddings)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
-        source = _add_per_image(dense_prompt_embeddings, x16)
-        answers, source = self.transformer(source, image_pe.expand(prompts, -1, -1, -1), tokens)
+        cells = _add_per_image(dense_prompt_embeddings, x16).flatten(2).transpose(1, 2)
+        answers, cells = two_way(self.transformer, cells, image_pe[0].flatten(1).T, tokens)
 
-        source = source.transpose(1, 2).unflatten(2, x16.shape[-2:])
         to_8, norm, relu, to_4, _ = self.output_upscaling
-        fine = relu(_layer_norm(_add_per_image(to_8(source), x8), norm))
-        fine = relu(_add_per_image(to_4(fine), x4))
+        fine = _doubled(to_8, cells.unflatten(1, x16.shape[-2:]).permute(0, 3, 1, 2))
+        fine = relu(_layer_norm(_add_per_image(fine, x8), norm))
+        fine = fine + self.refine_8(fine)
+        fine = relu(_add_per_image(_doubled(to_4, fine), x4))
+        fine = fine + self.refine_4(fine)
         weights = torch.stack([mlp(answers[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         masks = (fine.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2)).transpose(1, 2)
         masks = masks.unflatten(2, fine.shape[-2:])
@@ -180,6 +186,12 @@ def mask_statistics(logits: Tensor) -> Tensor:
     )
 
 
+def _doubled(convolution: nn.ConvTranspose2d, features: Tensor) -> Tensor:
+    """N C H W -> N C' 2H 2W."""
+    quarters = quartered(convolution, features.permute(0, 2, 3, 1)).unflatten(3, (2, 2))  # N H W 2 2 C'
+    return quarters.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
 def _conv_norm_relu(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.BatchNorm2d(channels),
@@ -187,6 +199,13 @@ def _conv_norm_relu(channels: int) -> nn.Sequential:
         nn.Conv2d(channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU(),
+    )
+
+
+def _refine(channels: int) -> nn.Sequential:
+    """What a pixel's neighbours make of the prompt: without it, masks are speckled where an object is patterned."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
     )
 
 
@@ -198,8 +217,7 @@ def _add_per_image(per_prompt: Tensor, per_image: Tensor) -> Tensor:
 
 def _layer_norm(features: Tensor, norm: LayerNorm2d) -> Tensor:
     """``norm`` over the channels of N C H W in one kernel; several times faster than the module itself."""
-    last = features.permute(0, 2, 3, 1)
-    return F.layer_norm(last, last.shape[-1:], norm.weight, norm.bias, norm.eps).permute(0, 3, 1, 2)
+    return normed(features.permute(0, 2, 3, 1), norm).permute(0, 3, 1, 2)
 
 
 def _double(features: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +44,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def label(run: Run, segmenter: segzs.Segmenter, monkeypatch: pytest.MonkeyPatch) -> Run:
     """``segzs label`` with the models that are loaded already."""
     monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter)
-    return lambda *arguments: run("label", "--points-per-side", "2", *arguments)
+    few = ("--points-per-side", "2")
+    return lambda *arguments: run("label", *(() if {"--point", "--box"} & set(arguments) else few), *arguments)
 
 
 @pytest.fixture
@@ -114,6 +117,12 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--unknown", "maybe"],
         ["label", "x.png", "--points-per-side", "0"],
         ["label", "x.png", "--max-masks", "-1"],
+        ["label", "x.png", "--predicted-iou", "5"],
+        ["label", "x.png", "--stability", "nan"],
+        ["label", "x.png", "--min-area", "-1"],
+        ["label", "x.png", "--points-per-side", "5000"],
+        ["label", "x.png", "--point", "1,2", "--min-area", "50"],
+        ["label", "x.png", "--labels", "cat,unknown"],
         ["label", "x.png", "--background", "pink"],
         ["label", "x.png", "--point", "1,2", "--everything"],
         ["label", "x.png", "--no-such-option"],
@@ -277,7 +286,7 @@ def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:
     (segment,) = json.loads(out)["segments"]
     assert {name["label"] for name in segment["names"]} == {"laptop", "potted plant"}
     code, out, err = run(*arguments, "--labels", tmp_path / "nowhere.txt")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "nowhere.txt" in err
 
 
@@ -383,3 +392,31 @@ def test_an_unfamiliar_picture_is_said_on_one_line(label: Run, tmp_path: Path) -
     notes = [line for line in err.splitlines() if line.startswith("segzs: note:")]
     assert len(notes) == 1
     assert "UnfamiliarWarning" not in err
+
+
+def test_the_cache_is_shown_and_cleared(run: Run, scene: Callable) -> None:
+    assert run("label", scene("desk").path, "--point", "380,150", "--quiet")[0] == 0
+    assert run("label", scene("desk").path, "--point", "380,150", "--quiet", "--no-cache")[0] == 0
+    code, out, err = run("cache")
+    assert (code, err) == (0, "")
+    assert ": 1 images, " in out
+    assert "now cleared" in run("cache", "--clear")[1]
+    assert ": 0 images, 0.0 MB" in run("cache")[1]
+
+
+def test_models_marks_the_default(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "tiny (default)" in run("models")[1]
+    monkeypatch.setenv("SEGZS_MODEL", "vit_b")
+    assert "vit_b (default)" in run("models")[1]
+
+
+def test_doctor_minds_an_unknown_default_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGZS_MODEL", "nope")
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "PROBLEM: SEGZS_MODEL" in out
+
+
+def test_python_m_segzs_is_segzs() -> None:
+    done = subprocess.run([sys.executable, "-m", "segzs", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"segzs {segzs.__version__}\n")

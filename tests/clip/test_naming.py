@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from segzs.clip.build import ClipModel
+from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.naming import encode_pictures, probabilities, rank
+from segzs.models.store import locate_clip
 
 LABELS = torch.eye(8)[:3]
 
@@ -74,3 +76,12 @@ def test_of_many_labels_the_ten_best_are_named() -> None:
 def test_nothing_to_name(clip: ClipModel) -> None:
     assert len(encode_pictures(clip, [])) == 0
     assert rank(torch.zeros(0, 4), ["cat", "dog", "mug"]) == []
+
+
+def test_bfloat16_names_as_float32(clip: ClipModel) -> None:
+    halved = load_clip(locate_clip("tiny"), dtype=torch.bfloat16)
+    pictures = [np.random.default_rng(seed).integers(0, 255, (90, 70, 3), np.uint8) for seed in range(4)]
+    ours, theirs = encode_pictures(halved, pictures), encode_pictures(clip, pictures)
+    assert (halved.dtype, ours.dtype) == (torch.bfloat16, torch.float32)
+    assert ours.norm(dim=1).tolist() == pytest.approx([1] * 4, abs=1e-5)
+    assert (ours * theirs).sum(1).min() > 0.99

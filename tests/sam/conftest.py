@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,7 +16,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from segzs.image import Image, read_image
 from segzs.models.registry import SAMS
 from segzs.models.store import locate_sam
-from segzs.sam.build import SamModel, load_sam
+from segzs.sam.build import SamModel, fused, load_sam
 from segzs.sam.encode import EncodedImage, encode
 from segzs.sam.tiny import build_tiny_sam
 from tests.conftest import EXAMPLES
@@ -62,7 +63,7 @@ def tiny_pair(tiny: SamModel, desk: Image) -> Pair:
 def small_pair(portrait: Image) -> Pair:
     """Meta's architecture, windows and global attention and all, but small."""
     module = randomised(build_small_sam).requires_grad_(False)
-    return pair(SamModel(replace(SAMS["vit_b"], name="small"), "small", module), portrait, module)
+    return pair(SamModel(replace(SAMS["vit_b"], name="small"), "small", fused(deepcopy(module))), portrait, module)
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def test_a_loaded_model_answers_as_the_saved_one(name: str, tmp_path: Path) -> N
     else:
         torch.save({"state_dict": weights, "epoch": 3} if name == "nested.pt" else weights, tmp_path / name)
     loaded = load("tiny", tmp_path / name).module
-    pixels = torch.randn(1, 3, 512, 512)
+    pixels = torch.randn(1, 3, 768, 768)
     with torch.inference_mode():
         assert torch.equal(loaded.image_encoder(pixels), saved.image_encoder(pixels))
         assert torch.equal(loaded.prompt_encoder.get_dense_pe(), saved.prompt_encoder.get_dense_pe())

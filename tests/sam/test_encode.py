@@ -28,7 +28,7 @@ def test_it_knows_its_image_and_its_model(tiny: SamModel, desk: Image) -> None:
     encoded = encode(tiny, desk)
     assert encoded.image is desk
     assert (encoded.model, encoded.model_digest) == ("tiny", tiny.digest)
-    assert encoded.input_size == (384, 512)
+    assert encoded.input_size == (576, 768)
     encoded.check_model(tiny)
 
 
@@ -82,11 +82,11 @@ def test_use_does_not_change_the_model(tiny: SamModel, portrait: Image) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(1, 1), (1, 300), (300, 2), (3000, 200), (2000, 1), (1, 5000), (513, 511), (512, 512), (40000, 3)],
+    [(1, 1), (1, 300), (300, 2), (3000, 200), (2000, 1), (1, 5000), (769, 767), (768, 768), (40000, 3)],
 )
 def test_pictures_of_any_shape(width: int, height: int, tiny: SamModel) -> None:
     encoded = encode(tiny, drawn(width, height))
-    assert max(encoded.input_size) == 512
+    assert max(encoded.input_size) == 768
     assert min(encoded.input_size) >= 1
     prompts = [
         Prompt.point(width / 2, height / 2),

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from segzs.errors import PromptError
 from segzs.image import Image
 from segzs.masks import RLE, Masks, iou
+from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
-from segzs.sam.decode import LowRes, stability_score
+from segzs.sam.decode import CHUNK, LowRes, decode_low_res, stability_score
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.everything import EverythingOptions, everything, without_duplicates
+from segzs.sam.everything import EverythingOptions, _cleaned, everything, without_duplicates
+from tests.conftest import read_scene
 
 MANY = EverythingOptions(points_per_side=8, predicted_iou=0.3, stability=0.3)
 
@@ -67,7 +69,6 @@ def test_thresholds_are_respected(tiny: SamModel, encoded: EncodedImage, every: 
     assert 0 < len(stable) < len(every)
     assert all(masks.predicted_iou[0] >= middle_iou for masks in sure)
     assert all(masks.stability[0] >= middle_stability for masks in stable)
-    assert everything(tiny, encoded, replace(MANY, predicted_iou=1.5)) == []
 
 
 def test_the_stability_reported_is_the_one_asked_for(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
@@ -85,10 +86,10 @@ def test_the_stability_reported_is_the_one_asked_for(tiny: SamModel, encoded: En
 
 def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the image a model may say what it likes: here, that both masks are there."""
-    halves = torch.full((1, 4, 128, 128), -9.0)
-    halves[:, 1, :64, :67] = 9
-    halves[:, 2, 64:, :67] = 9
-    halves[..., 67:] = 9
+    halves = torch.full((1, 4, 192, 192), -9.0)
+    halves[:, 1, :96, :100] = 9
+    halves[:, 2, 96:, :100] = 9
+    halves[..., 100:] = 9
     monkeypatch.setattr("segzs.sam.everything.decode_low_res", lambda *_: LowRes(halves, torch.ones(1, 4)))
     options = EverythingOptions(1, predicted_iou=0.5, stability=0.9, duplicate_iou=0.3)
     found = codes(tiny, encode(tiny, portrait), options)
@@ -161,3 +162,78 @@ def test_without_duplicates_compares_masks_not_boxes() -> None:
 
 def test_without_duplicates_of_nothing() -> None:
     assert without_duplicates(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), 0.7) == []
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
+    """Every prompt that everything mode asks."""
+    seen: list[Prompt] = []
+
+    def noting(sam: SamModel, encoded: EncodedImage, prompts: list[Prompt]) -> LowRes:
+        seen.extend(prompts)
+        return decode_low_res(sam, encoded, prompts)
+
+    monkeypatch.setattr("segzs.sam.everything.decode_low_res", noting)
+    return seen
+
+
+def test_an_adaptive_grid_asks_less_and_finds_the_objects(
+    tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
+) -> None:
+    full = codes(tiny, encoded, EverythingOptions(points_per_side=16))
+    assert len(asked) == len({prompt.points for prompt in asked}) == 256
+    asked.clear()
+    adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=16, adaptive=True))
+    assert len(asked) < 250
+    truths = read_scene("desk").masks
+    found, sought = (iou(truths, masks).max(1) >= 0.75 for masks in (adaptive, full))
+    assert found.sum() >= sought.sum() - 1
+
+
+def test_scenery_hides_nothing(
+    tiny: SamModel, encoded: EncodedImage, asked: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mask of the whole image is no reason not to ask on it."""
+    every = torch.full((1, 4, *tiny.mask_size), 9.0)
+    monkeypatch.setattr(
+        "segzs.sam.everything.decode_low_res",
+        lambda sam, encoded, prompts: (
+            asked.extend(prompts) or LowRes(every.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
+        ),
+    )
+    assert len(codes(tiny, encoded, EverythingOptions(points_per_side=9, adaptive=True))) == 1
+    assert len(asked) == 81
+
+
+def test_the_grid_goes_from_coarse_to_fine(tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]) -> None:
+    everything(tiny, encoded, EverythingOptions(points_per_side=8))
+    x, y = np.array([prompt.points[0] for prompt in asked]).T
+    assert len(set(x[:4])) == len(set(y[:4])) == 2
+    assert abs(x[:4, None] - x[None, :4]).max() == encoded.image.width / 2
+
+
+def test_what_progress_raises_ends_the_search(tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]) -> None:
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        everything(tiny, encoded, EverythingOptions(points_per_side=16), stop)
+    assert len(asked) == CHUNK
+
+
+def test_specks_and_pinholes_are_cleaned_away() -> None:
+    mask = np.zeros((100, 100), bool)
+    mask[20:80, 20:80] = True
+    wanted = mask.copy()
+    wanted[40:60, 40:60] = mask[40:60, 40:60] = False  # a hole that belongs to the object
+    mask[25, 25] = False
+    mask[5:8, 5:8] = mask[95, 95] = True
+    one = np.ones(1, np.float32)
+    cleaned = _cleaned(Masks((RLE.encode(mask),), one, one, np.zeros((1, 4, 4), np.float32)))
+    assert (cleaned.rles[0].decode() == wanted).all()
+
+
+def test_an_empty_mask_stays_empty() -> None:
+    one = np.ones(1, np.float32)
+    empty = Masks((RLE.encode(np.zeros((9, 9), bool)),), one, one, np.zeros((1, 4, 4), np.float32))
+    assert _cleaned(empty).rles[0].area == 0

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from segzs.models.registry import SAMS
 from segzs.models.store import SamFile, file_sha256
 from segzs.sam.build import load_sam
+from segzs.sam.tiny import build_tiny_sam
 from training.packs import Packs
+from training.sam import Learner, settle
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,3 +53,41 @@ def test_clip_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> 
         if "evaluation" in row
     ]
     assert 0 < steps[0] < steps[-1]
+
+
+def test_settling_changes_no_answer_and_no_gradient() -> None:
+    torch.manual_seed(0)
+    learner = Learner(torch.float32).eval()
+    encoder, pixels = learner.sam.image_encoder, torch.randn(1, 3, 64, 64)
+    weight = encoder.backbone.s3.b1.conv2.conv.weight
+    answers = []
+    for prepare in (lambda _: None, settle):
+        prepare(learner)
+        weight.grad = None
+        features = encoder(pixels)
+        features.square().mean().backward()
+        answers.append((features.detach(), weight.grad))
+    for before, after in zip(*answers, strict=True):
+        torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-6)
+
+
+def test_a_settled_run_stays_settled(drawn_packs: Packs, tmp_path: Path) -> None:
+    """Even when it is resumed without --warm-start."""
+    folder, start = tmp_path / "run", tmp_path / "start.safetensors"
+    save_file(build_tiny_sam(64).state_dict(), start)
+    options = ("--out", str(folder), "--batch", "2", "--workers", "0", "--check-scenes", "1")
+    run("training.sam", drawn_packs, *options, "--minutes", "0.02", "--warm-start", str(start))
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["settled"]
+    run("training.sam", drawn_packs, *options, "--minutes", "0.04")
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["settled"]
+
+
+def test_a_warm_start_from_something_else_is_refused(drawn_packs: Packs, tmp_path: Path) -> None:
+    start = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(3)}, start)
+    command = [sys.executable, "-m", "training.sam", "--out", str(tmp_path), "--warm-start", str(start)]
+    done = subprocess.run(
+        [*command, "--packs", str(drawn_packs.root)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "not the tiny SAM's weights" in done.stderr

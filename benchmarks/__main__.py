@@ -1,0 +1,80 @@
+"""Measure all rows, or those named: ``python -m benchmarks [ROW ...] [--out BENCHMARKS.md]``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure import Result, measure
+from benchmarks.rows import ROWS
+from segzs.models.environment import versions
+
+ROOT = Path(__file__).parents[1]
+
+
+def table(results: Sequence[Result]) -> str:
+    lines = [
+        "| what | segzs (min / median / max) | peer | its time | ratio of medians | sought | alike |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        row = result.row
+        lines.append(
+            f"| {row.what} | {result.ours} | {row.peer} | {result.peer} | {result.ratio:.1f} x | {row.target} "
+            f"| {result.alike} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":")[1].strip() for line in flags.splitlines() if line.startswith("model name")]
+    features = [name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if name in flags]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {', '.join(features)}"
+
+
+def commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
+    parser.add_argument("--repeats", type=int, help="times that each side runs")
+    parser.add_argument("--out", type=Path, help="write the table with machine and versions there")
+    arguments = parser.parse_args()
+    unknown = set(arguments.rows) - {row.name for row in ROWS}
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    results = []
+    for row in ROWS:
+        if row.name in arguments.rows or not arguments.rows:
+            results.append(measure(row, arguments.repeats))
+            print(table(results[-1:]).splitlines()[-1], flush=True)
+    about = ", ".join(f"{name} {found}" for name, found in versions().items() if found != "missing")
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `python -m benchmarks --out BENCHMARKS.md`: segzs and a peer in turn, on the same machine,",
+        "weights and picture.",
+        "",
+        f"{datetime.date.today().isoformat()}, commit {commit()}; {machine()}, {torch.get_num_threads()} threads; "
+        f"{about}.",
+        "",
+        table(results),
+        "",
+    ]
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""What is measured. Rows that need only arithmetic use random weights, the others the embedded pair."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import PIL.Image
+import torch
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
+from segment_anything.modeling import Sam
+
+from benchmarks.measure import Row
+from segzs.clip.build import ClipModel
+from segzs.clip.crops import crops
+from segzs.clip.naming import encode_pictures
+from segzs.image import Image, read_image
+from segzs.masks import RLE, Masks, iou
+from segzs.models.registry import SAMS, ClipCheckpoint
+from segzs.models.store import locate_sam
+from segzs.prompts import Prompt
+from segzs.sam.build import SamModel, fused, load_sam
+from segzs.sam.cache import EmbeddingCache
+from segzs.sam.decode import decode
+from segzs.sam.encode import encode
+from segzs.sam.everything import EverythingOptions, everything
+from segzs.sam.tiny import build_tiny_sam
+
+Pair = tuple[Callable[[], Any], Callable[[], Any]]
+PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"
+POINTS_PER_SIDE = 32
+
+
+@cache
+def desk() -> Image:
+    return read_image(PICTURE)
+
+
+@cache
+def vit_b() -> tuple[SamModel, SamPredictor]:
+    """ViT-B with the same random weights in segzs and in segment-anything."""
+    torch.manual_seed(0)
+    official = build_sam_vit_b()
+    for parameter in official.parameters():
+        if not parameter.any():  # positions start as zeros, which would hide mistakes
+            parameter.data.normal_(std=0.02)
+    ours = build_sam_vit_b()
+    ours.load_state_dict(official.state_dict())
+    return SamModel(SAMS["vit_b"], "random", frozen(fused(ours))), SamPredictor(frozen(official))
+
+
+@cache
+def tiny() -> tuple[SamModel, Sam]:
+    ours = load_sam(locate_sam("tiny"))
+    theirs = build_tiny_sam()  # the embedded SAM's decoder is segzs's own
+    theirs.load_state_dict(ours.module.state_dict())
+    return ours, frozen(theirs)
+
+
+def frozen(module: Sam) -> Sam:
+    return module.eval().requires_grad_(False)
+
+
+def encoding() -> Pair:
+    sam, predictor = vit_b()
+    pixels = np.array(desk().pixels)
+
+    def theirs() -> torch.Tensor:
+        predictor.set_image(pixels)
+        return predictor.features
+
+    return lambda: encode(sam, desk()).features, theirs
+
+
+def one_click() -> Pair:
+    sam, predictor = vit_b()
+    predictor.set_image(np.array(desk().pixels))
+    encoded = encode(sam, desk())
+
+    def theirs() -> np.ndarray:
+        masks, scores, _ = predictor.predict(np.array([[380.0, 150.0]]), np.array([1]), multimask_output=True)
+        return masks[scores.argsort()[::-1]]
+
+    return lambda: decode(sam, encoded, [Prompt.point(380, 150)], several=True)[0], theirs
+
+
+def many_clicks() -> Pair:
+    sam, predictor = vit_b()
+    predictor.set_image(np.array(desk().pixels))
+    encoded = encode(sam, desk())
+    points = np.random.default_rng(0).uniform((0, 0), (desk().width, desk().height), (64, 2))
+    prompts = [Prompt.point(x, y) for x, y in points]
+
+    def theirs() -> np.ndarray:
+        coordinates = torch.from_numpy(predictor.transform.apply_coords(points, predictor.original_size))[:, None]
+        masks, scores, _ = predictor.predict_torch(coordinates, torch.ones(64, 1), multimask_output=True)
+        return masks[torch.arange(64), scores.argmax(1)].numpy()
+
+    return lambda: decode(sam, encoded, prompts), theirs
+
+
+def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pair:
+    """Both start from pixels, as the peer must, on the same module: only the automatic mode is compared."""
+    sam, module = tiny()
+    generator = SamAutomaticMaskGenerator(
+        module,
+        points_per_side=POINTS_PER_SIDE,
+        pred_iou_thresh=sam.row.predicted_iou,
+        stability_score_thresh=sam.row.stability,
+        output_mode="coco_rle",
+    )
+    options = EverythingOptions(points_per_side=POINTS_PER_SIDE, min_area=0, adaptive=adaptive)
+    pixels = np.array(desk().pixels) if pixels is None else pixels
+    image = read_image(pixels)
+    return lambda: everything(sam, encode(sam, image), options), lambda: generator.generate(pixels)
+
+
+def names_of_100() -> Pair:
+    clip, transform = vit_b_32()
+    pixels = np.asarray(desk().pixels)
+    masks = [RLE.encode(mask) for mask in boxes(100)]
+
+    @torch.inference_mode()
+    def theirs() -> torch.Tensor:
+        pictures = [PIL.Image.fromarray(picture) for picture in crops(pixels, masks)]
+        return torch.cat([clip.module.encode_image(transform(p)[None], normalize=True) for p in pictures])
+
+    return lambda: encode_pictures(clip, crops(pixels, masks)), theirs
+
+
+@cache
+def vit_b_32() -> tuple[ClipModel, Callable]:
+    torch.manual_seed(0)
+    module, _, transform = open_clip.create_model_and_transforms("ViT-B-32", pretrained=None)
+    module.eval().requires_grad_(False)
+    row = ClipCheckpoint("ViT-B-32:random", licence="none")
+    return ClipModel(row, "random", module, transform, open_clip.get_tokenizer("ViT-B-32")), transform
+
+
+def boxes(count: int) -> np.ndarray:
+    """Masks that are boxes of many sizes, bool N H W."""
+    masks = np.zeros((count, desk().height, desk().width), bool)
+    rng = np.random.default_rng(0)
+    for mask in masks:
+        side = int(rng.uniform(30, 200))
+        x, y = rng.integers(0, (desk().width - side, desk().height - side))
+        mask[y : y + side, x : x + side] = True
+    return masks
+
+
+def opened_again() -> Pair:
+    sam, _ = vit_b()
+    folder = tempfile.TemporaryDirectory()
+    EmbeddingCache(Path(folder.name)).encode(sam, desk())
+
+    def ours(folder: tempfile.TemporaryDirectory = folder) -> torch.Tensor:
+        return EmbeddingCache(Path(folder.name)).encode(sam, desk()).features
+
+    return ours, lambda: encode(sam, desk()).features
+
+
+def help_text() -> Pair:
+    """The peer is Python itself, which imports nothing."""
+    command = [sys.executable, "-m", "segzs", "--help"]
+    empty = [sys.executable, "-c", "pass"]
+    run = partial(subprocess.run, capture_output=True, check=True, cwd=PICTURE.parents[1])
+    return lambda: run(command), lambda: run(empty)
+
+
+def masks_alike(ours: object, theirs: object) -> str:
+    codes = [code for masks in (ours if isinstance(ours, list) else [ours]) for code in masks.rles]
+    overlaps = iou(codes, [RLE.encode(mask) for mask in np.asarray(theirs)]).diagonal()
+    return f"mean IoU of the masks {overlaps.mean():.4f}"
+
+
+def features_alike(ours: object, theirs: object) -> str:
+    difference = (ours - theirs).norm() / theirs.norm()  # type: ignore[operator]
+    return f"features differ by {float(difference):.1e} of their norm"
+
+
+def objects_alike(ours: object, theirs: object) -> str:
+    codes = [masks.rles[0] for masks in ours if isinstance(masks, Masks)]  # type: ignore[attr-defined]
+    wanted = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in theirs]  # type: ignore
+    if not codes or not wanted:
+        return f"{len(codes)} masks and {len(wanted)}"
+    found = iou(wanted, codes).max(1)
+    pairs = np.triu(iou(codes, codes), 1)
+    return (
+        f"{len(codes)} masks and {len(wanted)}; {np.mean(found >= 0.9):.0%} of the peer's found at IoU 0.9; "
+        f"largest IoU of two of ours {pairs.max():.2f}"
+    )
+
+
+ROWS = (
+    Row(
+        "encode",
+        "encode, ViT-B, 1024 px",
+        "`SamPredictor.set_image`",
+        "3.5 x",
+        encoding,
+        features_alike,
+        repeats=3,
+    ),
+    Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, masks_alike, repeats=15),
+    Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, masks_alike, repeats=3),
+    Row(
+        "everything",
+        "everything, 32x32 grid, tiny",
+        "`SamAutomaticMaskGenerator`",
+        "20 x",
+        all_objects,
+        objects_alike,
+        repeats=3,
+    ),
+    Row(
+        "adaptive",
+        "everything, 32x32 grid, ours adaptive, tiny",
+        "`SamAutomaticMaskGenerator`",
+        "",
+        partial(all_objects, adaptive=True),
+        objects_alike,
+        repeats=1,
+    ),
+    Row(
+        "names",
+        "names of 100 segments, ViT-B-32",
+        "one crop at a time through open_clip",
+        "5 x",
+        names_of_100,
+        features_alike,
+        repeats=3,
+    ),
+    Row("again", "an image encoded earlier, ViT-B", "encoding it", "100 x", opened_again, features_alike, repeats=3),
+    Row("help", "`segzs --help`", "`python -c pass`", "under 0.3 s", help_text, repeats=9),
+)

@@ -1,0 +1,8 @@
+"""``python -m segzs`` is ``segzs``."""
+
+import sys
+
+from segzs.apps.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The attention of segment-anything's encoder and decoder, computed in fewer and smaller steps, with its weights.
+
+The encoder's relative positions enter as a mask for a few rows of the grid at a time, never as one whole table. In the
+decoder a handful of tokens meets thousands of image cells: there, projections of the cells are moved over to the
+tokens, ``(x W) q = x (W q)``, so that no cell is projected at all.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, TwoWayTransformer, transformer
+from segment_anything.modeling import image_encoder as reference
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MASK_BYTES = 16 * 2**20
+"""How much of the relative positions is in memory at once on a CPU, so that it stays in the cache."""
+
+
+class FusedAttention(nn.Module):
+    """`segment_anything.modeling.image_encoder.Attention` on the same weights, with the same keys in its state dict.
+
+    B H W C -> B H W C, for the one grid size H x W that the tables of relative positions were made for. For inference
+    only: the tables are made once, of the weights as they are then.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, original: reference.Attention) -> None:
+        super().__init__()
+        self.heads = original.num_heads
+        self.qkv, self.proj = original.qkv, original.proj
+        self.rel_pos_h, self.rel_pos_w = original.rel_pos_h, original.rel_pos_w
+        for name, table in (("rows", self.rel_pos_h), ("columns", self.rel_pos_w)):
+            size = (len(table) + 1) // 2
+            self.register_buffer(name, reference.get_rel_pos(size, size, table.detach()), persistent=False)  # S S c
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, height, width, _ = x.shape
+        qkv = self.qkv(x).view(batch, height * width, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each B heads HW c
+        grid = query.unflatten(2, (height, width))
+        up_down = torch.einsum("bnhwc,hkc->bnhwk", grid, self.rows)
+        left_right = torch.einsum("bnhwc,wkc->bnhwk", grid, self.columns)
+        a_row = batch * self.heads * width * height * width * x.element_size()
+        step = max(1, min(height, MASK_BYTES // a_row)) if x.device.type == "cpu" else height
+        attended = torch.empty_like(grid)
+        for top in range(0, height, step):
+            part = slice(top, top + step)
+            bias = up_down[:, :, part, :, :, None] + left_right[:, :, part, :, None, :]
+            attended[:, :, part] = F.scaled_dot_product_attention(
+                grid[:, :, part].flatten(2, 3), key, value, attn_mask=bias.flatten(4).flatten(2, 3)
+            ).unflatten(2, (-1, width))
+        return self.proj(attended.permute(0, 2, 3, 1, 4).flatten(3))
+
+
+def fuse_attention(encoder: ImageEncoderViT) -> None:
+    """Replace the attention of this encoder's blocks, in the instance; weights and answers stay."""
+    for block in encoder.blocks:
+        if isinstance(block.attn, reference.Attention) and block.attn.use_rel_pos:
+            block.attn = FusedAttention(block.attn)
+
+
+def two_way(module: TwoWayTransformer, cells: Tensor, positions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """`TwoWayTransformer` on the same weights, for many prompts on one image.
+
+    Args:
+        module: the decoder's transformer.
+        cells: image features, 1 L C where all prompts share them, or N L C.
+        positions: where the cells are, L C.
+        tokens: what is asked, N T C.
+
+    Returns:
+        The answered tokens N T C and the cells as each prompt changed them, N L C.
+    """
+    answers = tokens
+    for layer in module.layers:
+        if layer.skip_first_layer_pe:
+            answers = layer.norm1(layer.self_attn(answers, answers, answers))
+        else:
+            placed = answers + tokens
+            answers = layer.norm1(answers + layer.self_attn(placed, placed, answers))
+        placed_cells = cells + positions
+        found = tokens_to_cells(layer.cross_attn_token_to_image, answers + tokens, placed_cells, cells)
+        answers = layer.norm2(answers + found)
+        answers = layer.norm3(answers + layer.mlp(answers))
+        cells = layer.norm4(
+            cells_to_tokens(layer.cross_attn_image_to_token, placed_cells, answers + tokens, answers, cells)
+        )
+    found = tokens_to_cells(module.final_attn_token_to_image, answers + tokens, cells + positions, cells)
+    return module.norm_final_attn(answers + found), cells
+
+
+def tokens_to_cells(attention: transformer.Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Tokens N T C look at cells 1|N L C: what each finds, N T C.
+
+    The bias of the keys' projection adds the same to all cells and falls out of the softmax.
+    """
+    heads = attention.num_heads
+    asked = attention.q_proj(query).unflatten(2, (heads, -1))  # N T h c
+    asked = asked / sqrt(asked.shape[-1])
+    for_cells = torch.einsum("nthc,hcd->nhtd", asked, _by_head(attention.k_proj.weight, heads)).flatten(1, 2)
+    shares = (for_cells @ key.transpose(1, 2)).softmax(-1)  # N hT L
+    mixed = (shares @ value).unflatten(1, (heads, -1))  # N h T C
+    found = torch.einsum("nhtd,hcd->nthc", mixed, _by_head(attention.v_proj.weight, heads)).flatten(2)
+    return attention.out_proj(found + attention.v_proj.bias)
+
+
+def cells_to_tokens(
+    attention: transformer.Attention, query: Tensor, key: Tensor, value: Tensor, onto: Tensor
+) -> Tensor:
+    """Cells 1|N L C look at tokens N T C: what each finds, added ``onto`` 1|N L C, as N L C."""
+    prompts = len(key)
+    heads = attention.num_heads
+    offered = attention.k_proj(key).unflatten(2, (heads, -1))  # N T h c
+    offered = offered / sqrt(offered.shape[-1])
+    for_cells = torch.einsum("nthc,hcd->ndht", offered, _by_head(attention.q_proj.weight, heads)).flatten(2)
+    bias = torch.einsum("nthc,hc->nht", offered, attention.q_proj.bias.unflatten(0, (heads, -1))).flatten(1)
+    scores = torch.baddbmm(bias[:, None], query.expand(prompts, -1, -1), for_cells).unflatten(2, (heads, -1))
+    told = attention.v_proj(value).unflatten(2, (heads, -1))  # N T h c
+    told = torch.einsum("nthc,dhc->nhtd", told, attention.out_proj.weight.unflatten(1, (heads, -1))).flatten(1, 2)
+    shares = scores.softmax(-1).flatten(2)  # N L hT
+    return torch.baddbmm(onto + attention.out_proj.bias, shares, told)
+
+
+def _by_head(weight: Tensor, heads: int) -> Tensor:
+    """A projection's weight (h c) C -> h c C."""
+    return weight.unflatten(0, (heads, -1))

@@ -1,0 +1,193 @@
+"""Encoded images kept in memory and in a folder, so that no image is encoded twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from segzs.image import Image
+from segzs.sam.build import SamModel
+from segzs.sam.encode import PREPROCESSING, EncodedImage, encode, input_size
+
+MEBI = 2**20
+ENDING = ".safetensors"
+STRIPES = 64
+"""How many images can be worked on at once; two share a lock by chance only, and then one waits."""
+LONGEST_WAIT = 600
+"""Seconds after which another process's work is not waited for any longer: it may hang."""
+
+
+class CacheWarning(UserWarning):
+    """The cache cannot keep or find something; the image is encoded instead."""
+
+
+@dataclass(frozen=True)
+class CacheSize:
+    """How much a folder of encoded images holds."""
+
+    images: int
+    bytes: int
+
+
+@dataclass(eq=False)
+class EmbeddingCache:
+    """What `encode` answers, remembered: in memory, and in a folder that other processes may share.
+
+    The key is made of the pixels, the weights, what they are computed with, and the version of the preprocessing;
+    never of a file's name. Features are kept as float16, and answered so from the first time on. Files carry a
+    checksum; a damaged or foreign one is as good as none. Of threads and processes that want one image at once, one
+    encodes it and the others wait.
+
+    Args:
+        folder: where features are kept between runs; None keeps nothing.
+        memory: bytes of features kept in memory.
+        disk: bytes kept in the folder; those used longest ago go first.
+    """
+
+    folder: Path | None = None
+    memory: int = 256 * MEBI
+    disk: int = 4096 * MEBI
+    _recent: OrderedDict[str, Tensor] = field(init=False, default_factory=OrderedDict, repr=False)
+    _guard: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
+    _locks: list[threading.Lock] = field(
+        init=False, default_factory=lambda: [threading.Lock() for _ in range(STRIPES)], repr=False
+    )
+    _said: set[str] = field(init=False, default_factory=set, repr=False)
+
+    def __reduce__(self) -> tuple:
+        """In another process, the same folder and an empty memory."""
+        return EmbeddingCache, (self.folder, self.memory, self.disk)
+
+    def encode(self, sam: SamModel, image: Image) -> EncodedImage:
+        """The encoded image, remembered or made now."""
+        key = hashlib.sha256(f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}".encode()).hexdigest()
+        features = self._known(key)
+        if features is None:
+            with self._alone(int(key[:8], 16) % STRIPES):
+                features = self._known(key)  # another may have made it meanwhile
+                if features is None:
+                    features = _halved(encode(sam, image).features.cpu())
+                    self._write(key, features)
+                    self._evict()
+        self._remember(key, features)
+        return EncodedImage(
+            image, features.to(sam.device, torch.float32), input_size(sam, image), sam.row.name, sam.digest
+        )
+
+    def size(self) -> CacheSize:
+        """What lies in the folder."""
+        files = self._files()
+        return CacheSize(sum(path.suffix == ENDING for _, _, path in files), sum(size for _, size, _ in files))
+
+    def clear(self) -> None:
+        """Forget everything, in memory and in the folder."""
+        with self._guard:
+            self._recent.clear()
+        for _, _, path in self._files():
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self, stripe: int) -> Iterator[None]:
+        """Keep other threads and processes from encoding the same image meanwhile."""
+        with self._locks[stripe], ExitStack() as held:
+            if self.folder is not None:
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(FileLock(self.folder / f"{stripe:02}.lock", timeout=LONGEST_WAIT))
+                except (OSError, NotImplementedError) as error:
+                    self._warn(f"other processes cannot be waited for in {self.folder}: {error}")
+            yield
+
+    def _known(self, key: str) -> Tensor | None:
+        with self._guard:
+            if key in self._recent:
+                self._recent.move_to_end(key)
+                return self._recent[key]
+        return self._read(key)
+
+    def _remember(self, key: str, features: Tensor) -> None:
+        with self._guard:
+            self._recent[key] = features
+            self._recent.move_to_end(key)
+            while sum(kept.nbytes for kept in self._recent.values()) > self.memory:
+                self._recent.popitem(last=False)
+
+    def _read(self, key: str) -> Tensor | None:
+        if self.folder is None:
+            return None
+        path = self.folder / f"{key}{ENDING}"
+        try:
+            with safe_open(path, framework="pt") as file:
+                about, features = file.metadata() or {}, file.get_tensor("features").clone()  # else it changes with it
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError) as error:
+            self._warn(f"{path} is damaged or none of segzs's files ({error}); the image is encoded again")
+            return None
+        if features.dtype != torch.float16 or about != {"key": key, "sha256": _sha256(features)}:
+            self._warn(f"{path} is damaged or none of segzs's files; the image is encoded again")
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return features
+
+    def _write(self, key: str, features: Tensor) -> None:
+        """Write a temporary file and rename it: a reader sees all of it or nothing."""
+        if self.folder is None or features.dtype != torch.float16:
+            return
+        path = self.folder / f"{key}{ENDING}"
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+        try:
+            save_file({"features": features}, temporary, {"key": key, "sha256": _sha256(features)})
+            os.replace(temporary, path)
+        except (SafetensorError, OSError) as error:
+            with suppress(OSError):
+                temporary.unlink()
+            self._warn(f"the folder {self.folder} cannot be written to: {error}")
+
+    def _evict(self) -> None:
+        files = sorted(self._files())
+        surplus = sum(size for _, size, _ in files) - self.disk
+        for _, size, path in files:
+            if surplus <= 0:
+                return
+            with suppress(OSError):
+                path.unlink()
+                surplus -= size
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """When each file was last used, its bytes, and where it is; what a killed process left half written as well."""
+        found = []
+        for path in self.folder.glob(f"*{ENDING}*") if self.folder else ():
+            with suppress(FileNotFoundError):  # another process evicts as well
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+        return found
+
+    def _warn(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            warnings.warn(message, CacheWarning, stacklevel=3)
+
+
+def _halved(features: Tensor) -> Tensor:
+    """In float16, so that an image is the same fresh and remembered; as they are where float16 cannot hold them."""
+    halves = features.half().contiguous()
+    return halves if bool(torch.isfinite(halves).all()) else features
+
+
+def _sha256(features: Tensor) -> str:
+    return hashlib.sha256(features.numpy().tobytes()).hexdigest()

@@ -1,0 +1,83 @@
+"""Attention in fewer steps answers as segment-anything's own, on the same weights."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, TwoWayTransformer
+from torch import nn
+
+from segzs.sam import attention as module
+from segzs.sam.attention import fuse_attention, two_way
+from segzs.sam.mask_decoder import FusedMaskDecoder
+from tests.sam.conftest import build_small_sam, randomised
+
+
+@pytest.fixture
+def encoder() -> ImageEncoderViT:
+    encoder = randomised(build_small_sam).image_encoder
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if "rel_pos" in name:
+                parameter.normal_(std=0.5)  # large enough that a table read backwards shows
+    return encoder
+
+
+@pytest.mark.parametrize("mask_bytes", [1, 40_000, 2**30])
+def test_the_encoder_keeps_its_answers_and_keys(
+    encoder: ImageEncoderViT, mask_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MASK_BYTES", mask_bytes)  # one row at a time, a few, all
+    ours = deepcopy(encoder)
+    fuse_attention(ours)
+    assert ours.state_dict().keys() == encoder.state_dict().keys()
+    pixels = torch.randn(2, 3, 256, 256)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(pixels), encoder(pixels), rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_without_relative_positions_is_left_alone() -> None:
+    plain = ImageEncoderViT(img_size=64, embed_dim=32, depth=1, num_heads=2)
+    attention = plain.blocks[0].attn
+    fuse_attention(plain)
+    assert plain.blocks[0].attn is attention
+
+
+def transformer() -> TwoWayTransformer:
+    torch.manual_seed(1)
+    built = TwoWayTransformer(depth=2, embedding_dim=64, num_heads=4, mlp_dim=96).eval()
+    return filled(built)
+
+
+def filled(built: nn.Module) -> nn.Module:
+    """With biases that count."""
+    for name, parameter in built.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter, std=0.5)
+    return built
+
+
+@pytest.mark.parametrize("images", [1, 5])
+def test_two_way_is_the_transformer(images: int) -> None:
+    reference = transformer()
+    embeddings, positions = torch.randn(images, 64, 6, 7), torch.randn(1, 64, 6, 7)
+    tokens = torch.randn(5, 8, 64)
+    with torch.inference_mode():
+        expected = reference(embeddings.expand(5, -1, -1, -1), positions.expand(5, -1, -1, -1), tokens)
+        cells = embeddings.flatten(2).transpose(1, 2)
+        found = two_way(reference, cells, positions[0].flatten(1).T, tokens)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_the_mask_decoder_keeps_its_answers_and_keys(with_masks: bool) -> None:
+    reference = filled(MaskDecoder(transformer_dim=64, transformer=transformer(), iou_head_hidden_dim=32)).eval()
+    ours = FusedMaskDecoder(reference)
+    assert ours.state_dict().keys() == reference.state_dict().keys()
+    image, positions, sparse = torch.randn(1, 64, 6, 7), torch.randn(1, 64, 6, 7), torch.randn(3, 2, 64)
+    dense = torch.randn(3, 64, 6, 7) if with_masks else torch.randn(1, 64, 1, 1).expand(3, -1, 6, 7)
+    with torch.inference_mode():
+        found, expected = (d.predict_masks(image, positions, sparse, dense) for d in (ours, reference))
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
