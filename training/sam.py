@@ -232,8 +232,7 @@ def resize_inputs(sam: nn.Module, size: int) -> None:
 def settle(learner: Learner) -> None:
     """Freeze the first layers and the statistics of batch norms; fold the backbone's norms into its convolutions.
 
-    What the other weights compute, and their gradients, are those of frozen statistics; a third of the encoder's time
-    is saved.
+    What the other weights compute, and their gradients, are those of frozen statistics, in fewer passes over the data.
     """
     learner.sam.image_encoder.backbone.stem.requires_grad_(False)
     learner.sam.image_encoder.backbone.s1.requires_grad_(False)
@@ -440,9 +439,7 @@ def main() -> None:
     add_run_arguments(parser, out="training/runs/sam", minutes=240)
     parser.add_argument("--batch", type=int, default=8, help="small scenes a step; fewer when they are larger")
     parser.add_argument("--rate", type=float, default=1.2e-3, help="highest learning rate")
-    parser.add_argument(
-        "--precision", choices=("bf16", "fp32"), default="bf16", help="fp32 is faster on CPUs without AMX"
-    )
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="fp32 suits CPUs without AMX")
     parser.add_argument("--workers", type=int, default=1, help="processes that make scenes")
     parser.add_argument("--check-scenes", type=int, default=16, help="scenes a style in the checks on the way")
     parser.add_argument(

@@ -42,19 +42,6 @@ class AddToObject(argparse.Action):
         objects[-1].append((self.dest, values))
 
 
-class AddToGrid(argparse.Action):
-    """Collect the options of everything mode, so that it is known which were given."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        namespace.grid = {**namespace.grid, self.dest: values}
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``segzs``."""
     parser = argparse.ArgumentParser(
@@ -115,15 +102,11 @@ def _add_label(commands: Any) -> None:
     )
     models.add_argument("--no-cache", action="store_true", help="keep no encoded image on disk")
     grid = label.add_argument_group("everything mode")
-    grid.set_defaults(grid={})
-    for option, kind, metavar, help in (
-        ("--points-per-side", _count, "N", "points on a side of the grid"),
-        ("--predicted-iou", float, "X", "drop masks that SAM thinks worse of (0 to 1)"),
-        ("--stability", float, "X", "drop masks whose outline is less certain (0 to 1)"),
-        ("--min-area", int, "PIXELS", "drop smaller masks (default 100)"),
-        ("--max-masks", _count, "N", "keep the best N"),
-    ):
-        grid.add_argument(option, action=AddToGrid, type=kind, metavar=metavar, help=help)
+    grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
+    grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")
+    grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain (0 to 1)")
+    grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
+    grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
@@ -147,6 +130,12 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
         positive = [sign for _, _, sign in points]
         prompts.append(Prompt([(x, y) for x, y, _ in points], positive, boxes[0] if boxes else None))
     return prompts
+
+
+def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The options of everything mode that were given."""
+    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks")
+    return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
 
 
 def _point(text: str) -> tuple[float, float, bool]:

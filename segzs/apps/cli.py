@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzs import __version__
-from segzs.apps.arguments import build_parser, prompts_of
+from segzs.apps.arguments import build_parser, grid_of, prompts_of
 from segzs.errors import ModelError, OutputError, PromptError, SegzsError, VocabularyError, WeightsError
 
 if TYPE_CHECKING:
@@ -53,16 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _label(parsed: argparse.Namespace) -> int:
-    prompts = prompts_of(parsed.objects)
+    prompts, grid = prompts_of(parsed.objects), grid_of(parsed)
     if prompts and parsed.everything:
         raise PromptError("--everything asks for every object; leave out --point and --box, or --everything")
-    if prompts and parsed.grid:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in parsed.grid)
+    if prompts and grid:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in grid)
         raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
     import segzs
     from segzs.sam.everything import EverythingOptions
 
-    EverythingOptions(**parsed.grid)  # out of range is said before models are loaded
+    EverythingOptions(**grid)  # out of range is said before models are loaded
     if parsed.out:
         _make_folder(Path(parsed.out))
     say = (lambda text: None) if parsed.quiet else _say
@@ -108,7 +108,7 @@ def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: ar
     with tqdm(total=100, unit="%", desc=image, leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
         return segmenter.everything(
             photo,
-            **parsed.grid,
+            **grid_of(parsed),
             progress=lambda share: bar.update(round(share * 100) - bar.n),
         )
 

@@ -40,10 +40,7 @@ def require_fitting_torchvision() -> None:
 
 
 def multiplies_bfloat16(kind: str) -> bool:
-    """Whether a kind of device ("cpu", "cuda", "mps") has units for products of bfloat16 matrices.
-
-    On CPUs that is AMX: AVX512-BF16 alone is slower than float32.
-    """
+    """Whether a kind of device ("cpu", "cuda", "mps") has units for bfloat16 matrix products; on CPUs that is AMX."""
     import torch
 
     if kind == "cuda":

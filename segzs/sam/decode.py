@@ -69,7 +69,7 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
     """
     points, boxes, masks = _tensors(sam, encoded, prompts)
     sparse, dense = sam.module.prompt_encoder(points=points, boxes=boxes, masks=masks)
-    if dense.stride(0) == 0:  # the same for all prompts: a copy for each would cost more than the attention
+    if dense.stride(0) == 0:  # the same for all prompts: it need not be copied for each
         dense = dense[:1]
     logits, predicted_iou = sam.module.mask_decoder.predict_masks(
         image_embeddings=encoded.features.to(sam.device, sam.dtype),

@@ -36,16 +36,11 @@ class FusedMaskDecoder(MaskDecoder):
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Masks N 4 4G 4G and predicted IoU N 4 for N prompts on one image, 1 C G G."""
-        prompts = len(sparse_prompt_embeddings)
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
         if dense_prompt_embeddings.stride(0) == 0:  # no mask among the prompts: one embedding stands for all
             dense_prompt_embeddings = dense_prompt_embeddings[:1]
-        cells = _cells(image_embeddings + dense_prompt_embeddings)
-        answers, cells = two_way(self.transformer, cells, _cells(image_pe)[0], tokens)
-
-        weights = [mlp(answers[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks = self._upscaled(cells).flatten(1, 3) @ torch.stack(weights, dim=2)  # N (L 4 4) 4
+        cells = image_embeddings + dense_prompt_embeddings
+        answers, cells, weights = answer(self, cells, image_pe, sparse_prompt_embeddings)
+        masks = self._upscaled(cells).flatten(1, 3) @ weights  # N (L 4 4) 4
         height, width = image_embeddings.shape[-2:]
         masks = masks.unflatten(1, (height, width, 2, 2, 2, 2))  # N y x y x y x 4
         masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6).flatten(5).flatten(2, 4)
@@ -58,9 +53,24 @@ class FusedMaskDecoder(MaskDecoder):
         return activation_2(quartered(second, finer))
 
 
-def _cells(features: Tensor) -> Tensor:
-    """N C H W -> N HW C."""
-    return features.flatten(2).transpose(1, 2)
+def answer(decoder: MaskDecoder, features: Tensor, positions: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a decoder's transformer makes of prompts, before there are masks.
+
+    Args:
+        decoder: whose tokens, transformer and mask heads.
+        features: image and dense prompt embeddings, 1|N C H W.
+        positions: 1 C H W.
+        sparse: sparse prompt embeddings, N T C.
+
+    Returns:
+        The answered tokens N T' C, the IoU's first; the cells N HW C; the weights of the four masks N c 4.
+    """
+    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
+    cells, places = (part.flatten(2).transpose(1, 2) for part in (features, positions))
+    answers, cells = two_way(decoder.transformer, cells, places[0], tokens)
+    weights = [mlp(answers[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+    return answers, cells, torch.stack(weights, dim=2)
 
 
 def quartered(convolution: nn.ConvTranspose2d, cells: Tensor) -> Tensor:

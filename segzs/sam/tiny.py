@@ -13,8 +13,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segzs.sam.attention import two_way
-from segzs.sam.mask_decoder import normed, quartered
+from segzs.sam.mask_decoder import answer, normed, quartered
 
 CHANNELS = 128
 CHANNELS_8 = CHANNELS // 4
@@ -145,21 +144,16 @@ class SkipMaskDecoder(MaskDecoder):
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Masks N 4 4G 4G and predicted IoU N 4, for N prompts that belong to B images in equal, ordered shares."""
-        prompts = sparse_prompt_embeddings.shape[0]
         x16, x8, x4 = unpack(image_embeddings)
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
-        cells = _add_per_image(dense_prompt_embeddings, x16).flatten(2).transpose(1, 2)
-        answers, cells = two_way(self.transformer, cells, image_pe[0].flatten(1).T, tokens)
-
+        features = _add_per_image(dense_prompt_embeddings, x16)
+        answers, cells, weights = answer(self, features, image_pe, sparse_prompt_embeddings)
         to_8, norm, relu, to_4, _ = self.output_upscaling
         fine = _doubled(to_8, cells.unflatten(1, x16.shape[-2:]).permute(0, 3, 1, 2))
         fine = relu(_layer_norm(_add_per_image(fine, x8), norm))
         fine = fine + self.refine_8(fine)
         fine = relu(_add_per_image(_doubled(to_4, fine), x4))
         fine = fine + self.refine_4(fine)
-        weights = torch.stack([mlp(answers[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        masks = (fine.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2)).transpose(1, 2)
+        masks = (fine.permute(0, 2, 3, 1).flatten(1, 2) @ weights).transpose(1, 2)
         masks = masks.unflatten(2, fine.shape[-2:])
         statistics = mask_statistics(masks.detach().float()).to(masks.dtype)
         return masks, self.iou_prediction_head(answers[:, 0]) + self.statistics_head(statistics).squeeze(-1)
@@ -203,7 +197,7 @@ def _conv_norm_relu(channels: int) -> nn.Sequential:
 
 
 def _refine(channels: int) -> nn.Sequential:
-    """What a pixel's neighbours make of the prompt: without it, masks are speckled where an object is patterned."""
+    """What a pixel's neighbours make of the prompt, so that they can agree where an object is patterned."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
     )
