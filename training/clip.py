@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -59,6 +61,9 @@ class Trainer:
         self.relevance = self.labels.relevance.to(self.device)
         torch.manual_seed(arguments.seed)
         student = Student(model_cfg, len(self.vocabulary.rows), len(self.labels.concepts))
+        self.warm, self.peak_rate = bool(arguments.warm_start), arguments.rate
+        if self.warm:
+            self._start_from(student, load_file(arguments.warm_start))
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
         self.optimiser = _optimiser(self.student)
@@ -71,7 +76,20 @@ class Trainer:
 
     @property
     def side(self) -> int:
-        return SMALL_SIDE if self.progress.minutes < SMALL_SHARE * self.minutes else self.large_side
+        small = not self.warm and self.progress.minutes < SMALL_SHARE * self.minutes
+        return SMALL_SIDE if small else self.large_side
+
+    def _start_from(self, student: Student, weights: dict[str, Tensor]) -> None:
+        """Load exported weights; a concept's prototype is where its name lies."""
+        rows = weights.pop("text.token_embedding.rows")
+        if not np.array_equal(rows.numpy(), self.vocabulary.rows):
+            raise SystemExit("not weights of this vocabulary: they know other tokens")
+        weights["text.token_embedding.weight"] = weights.pop("text.token_embedding.values")
+        student.clip.load_state_dict(weights)
+        with torch.no_grad():
+            tokens = self.labels.evaluation_tokens(self.vocabulary)
+            student.prototypes.copy_(F.normalize(sum(student.eval().read(rows) for rows in tokens), dim=-1))
+            student.log_scale.copy_(student.clip.logit_scale)
 
     def train(self) -> None:
         """Train until the minutes are used, saving and evaluating on the way."""
@@ -124,7 +142,7 @@ class Trainer:
     def _rate(self) -> float:
         used = self.progress.minutes
         warm = min(1.0, (used + 0.02) / WARMUP_MINUTES)
-        return PEAK_RATE * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, used / self.minutes)))
+        return self.peak_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, used / self.minutes)))
 
     def align_texts(self) -> None:
         """Teach the averaged text tower alone to land on the prototypes that the pictures were trained on.
@@ -225,6 +243,10 @@ def main() -> None:
     add_run_arguments(parser, out="training/runs/clip", minutes=110)
     parser.add_argument("--workers", type=int, default=0, help="processes that make crops (0: in this one)")
     parser.add_argument("--batch", type=int, default=192, help="crops a step, all of distinct concepts")
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="highest learning rate")
+    parser.add_argument(
+        "--warm-start", type=Path, metavar="FILE", help="warm start from exported weights: no small crops first"
+    )
     parser.add_argument("--align-steps", type=int, default=2000, help="steps that align the texts at the end")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's averaged weights and stop")
     arguments = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from training.restyle import (
 GREY = 128
 STYLE_SHARES = {"noto": 0.45, "fluent3d": 0.275, "fluentflat": 0.275}
 BACKDROP_SIDE = 160
-LEAST_VISIBLE = 0.3
+LEAST_VISIBLE = 0.12
 NOTHING_SHARE = 0.12
 
 
@@ -58,7 +59,7 @@ STRONG = Recipe(
     distort=0.5,
     flip=0.4,
     cut_away=0.2,
-    occlude=0.45,
+    occlude=0.6,
     rough_mask=0.45,
     grey=0.65,
     degrade=0.4,
@@ -127,9 +128,10 @@ class Studio:
     def _occlude(self, scene: np.ndarray, visible: np.ndarray, whole: np.ndarray, style: str, rng: random.Random):
         size = len(scene)
         other = rng.choice(list(self.drawings[style].values()))
-        scale = size / SIDE * rng.uniform(0.35, 0.8)
-        side, along = rng.choice((0.0, 1.0)), rng.random()
-        centre = np.array((side, along) if rng.random() < 0.5 else (along, side)) * size
+        scale = size / SIDE * math.exp(rng.uniform(math.log(0.35), math.log(1.8)))
+        reach = rng.uniform(0.3, 0.5 + scale * SIDE / size / 2)
+        turn = rng.uniform(0, 2 * math.pi)
+        centre = (0.5 + reach * np.array((math.cos(turn), math.sin(turn)))) * size
         affine = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), rng.uniform(-25, 25), scale)
         affine[:, 2] += centre - SIDE / 2
         above = cv2.warpAffine(other.pixels, affine, (size, size)).astype(np.float32)

@@ -10,6 +10,7 @@ from segzs.sam.tiny import CHANNELS, CHANNELS_4, CHANNELS_8, STRIDE, unpack
 
 MASK_STRIDE = 4
 SEEDS = 24
+CONCEPT_WEIGHT = 0.1
 
 
 def soft_masks(instances: Tensor, labels: Tensor) -> Tensor:
@@ -54,36 +55,45 @@ def prompt_loss(masks: Tensor, predicted_iou: Tensor, target: Tensor, asked: Ten
 
 
 class DenseHeads(nn.Module):
-    """Heads that exist during training only: what every pixel belongs to, so that one scene teaches much."""
+    """Heads that exist during training only: what every pixel belongs to and is, so that one scene teaches much."""
 
-    def __init__(self) -> None:
+    def __init__(self, concepts: int) -> None:
         super().__init__()
         seed_width = CHANNELS + CHANNELS_8 + CHANNELS_4
         self.seed = nn.Sequential(nn.Linear(seed_width, 128), nn.ReLU(), nn.Linear(128, CHANNELS_4 + 1))
         self.spread = nn.Conv2d(CHANNELS, CHANNELS_4, 1)
         self.border = nn.Conv2d(CHANNELS_4, 2, 1)
         self.extent = nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), nn.ReLU(), nn.Conv2d(CHANNELS, 4, 1))
+        self.concept = nn.Sequential(nn.Linear(CHANNELS, 2 * CHANNELS), nn.ReLU(), nn.Linear(2 * CHANNELS, concepts))
 
-    def forward(self, embedding: Tensor, instances: Tensor) -> Tensor:
-        """Scalar loss for embeddings B 512 G G of scenes with instances B S S."""
+    def forward(self, embedding: Tensor, instances: Tensor, concepts: Tensor) -> Tensor:
+        """Scalar loss for embeddings B 512 G G of scenes with instances B S S, which are concepts B L (-1: none)."""
         x16, x8, x4 = (features.float() for features in unpack(embedding))
-        return (
-            self._affinity_loss(x16, x8, x4, instances)
-            + self._border_loss(x4, instances)
-            + self._extent_loss(x16, instances)
-        )
-
-    def _affinity_loss(self, x16: Tensor, x8: Tensor, x4: Tensor, instances: Tensor) -> Tensor:
-        """From the features at random object pixels, tell the whole object."""
         size = instances.shape[-1]
         pixels = _random_object_pixels(instances, SEEDS)
         labels = instances.flatten(1).gather(1, pixels)
         where = torch.stack([pixels % size, pixels // size], -1) * (2 / size) + (1 / size - 1)
-        at_seed = [
-            F.grid_sample(features, where[:, None], mode="bilinear", align_corners=False)[:, :, 0]
+        seeds = [
+            F.grid_sample(features, where[:, None], mode="bilinear", align_corners=False)[:, :, 0].transpose(1, 2)
             for features in (x16, x8, x4)
         ]
-        weights = self.seed(torch.cat(at_seed, 1).transpose(1, 2))
+        return (
+            self._affinity_loss(seeds, labels, x16, x4, instances)
+            + CONCEPT_WEIGHT * self._concept_loss(seeds[0], concepts.gather(1, labels.long()))
+            + self._border_loss(x4, instances)
+            + self._extent_loss(x16, instances)
+        )
+
+    def _concept_loss(self, seeds: Tensor, concepts: Tensor) -> Tensor:
+        """What the object at a pixel is: knowing that, its parts belong together."""
+        named = concepts >= 0
+        if not named.any():
+            return seeds.new_zeros(())
+        return F.cross_entropy(self.concept(seeds[named]), concepts[named])
+
+    def _affinity_loss(self, seeds: list[Tensor], labels: Tensor, x16: Tensor, x4: Tensor, instances: Tensor) -> Tensor:
+        """From the features at random object pixels, tell the whole object."""
+        weights = self.seed(torch.cat(seeds, 2))
         fine = F.relu(x4 + F.interpolate(self.spread(x16), size=x4.shape[-2:], mode="bilinear"))
         logits = (weights[..., :-1] @ fine.flatten(2) + weights[..., -1:]).unflatten(2, fine.shape[-2:])
         cells = instances[:, None, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from segzs.sam.tiny import SkipMaskDecoder, build_tiny_sam
-from training.losses import DenseHeads, hard_iou, prompt_loss, soft_masks
+from training.losses import MASK_STRIDE, DenseHeads, hard_iou, prompt_loss, soft_masks
 from training.packs import UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import PromptSampler, SampledPrompts, box_around, centre, visible_labels
 from training.run import (
@@ -45,6 +45,8 @@ SETTLED_SIZES = {384: 0.72, 512: 0.14, LARGE: 0.14}
 """Sizes of batches once the statistics of the batch norms are settled, with their shares."""
 OBJECT_PIXELS = (60, 260)
 CLICKS, BOXES, OTHERS = 2, 2, 2
+OWN_REFINEMENT = 0.5
+"""Share of the refinements that add nothing but what the model itself said."""
 
 Prompts = dict[str, Tensor]
 
@@ -68,6 +70,7 @@ class SceneBatches(IterableDataset):
         rng = np.random.default_rng([*self.seed, number, 1 + self.rank])
         compositors = {size: self._compositors(size, rng) for size in self.sizes}
         smallest = min(self.sizes)
+        index_of = {concept.code: index for index, concept in enumerate(self.packs.concepts())}
         while True:
             size = int(order.choice(list(self.sizes), p=list(self.sizes.values())))
             batch = max(2, round(self.batch * (smallest / size) ** 2))
@@ -85,6 +88,7 @@ class SceneBatches(IterableDataset):
             yield {
                 "pixels": torch.from_numpy(np.stack([s.pixels for s in scenes])).permute(0, 3, 1, 2),
                 "instances": torch.from_numpy(np.stack([s.instances for s in scenes])),
+                "concepts": _concepts(scenes, index_of),
                 "clicks": _stack(clicks),
                 "boxes": _stack(boxes),
                 "others": _stack(others) if other != "refine" else {},
@@ -113,6 +117,15 @@ def _padded(compositor: Compositor, size: int, rng: np.random.Generator) -> Scen
     return Scene(pixels, instances, scene.codes)
 
 
+def _concepts(scenes: list[Scene], index_of: dict[str, int]) -> Tensor:
+    """The concept of each label of each scene, B L; -1 for the background and for shapes without a name."""
+    rows = torch.full((len(scenes), 1 + max(len(scene.codes) for scene in scenes)), -1)
+    for row, scene in zip(rows, scenes, strict=True):
+        for label, code in enumerate(scene.codes, start=1):
+            row[label] = index_of.get(code or "", -1)
+    return rows
+
+
 def _stack(rows: tuple[SampledPrompts, ...]) -> Prompts:
     fields = ("labels", "points", "positive", "boxes")
     columns = {name: [getattr(row, name) for row in rows] for name in fields}
@@ -133,11 +146,11 @@ class PredictMasks(nn.Module):
 class Learner(nn.Module):
     """The tiny SAM with its training-only heads: one batch in, one loss out."""
 
-    def __init__(self, precision: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, concepts: int, precision: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
         self.precision = precision
         self.sam = build_tiny_sam(SMALL)
-        self.dense = DenseHeads()
+        self.dense = DenseHeads(concepts)
         for layer in self.sam.mask_decoder.transformer.layers:
             for attention in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token):
                 attention.k_proj.weight.data.copy_(attention.q_proj.weight * 1.5)
@@ -149,7 +162,7 @@ class Learner(nn.Module):
         resize_inputs(self.sam, batch["pixels"].shape[-1])
         pixels = (batch["pixels"].float() - self.sam.pixel_mean) / self.sam.pixel_std
         embedding = self.sam.image_encoder(pixels.contiguous(memory_format=torch.channels_last))
-        dense = self.dense(embedding, batch["instances"])
+        dense = self.dense(embedding, batch["instances"], batch["concepts"])
 
         clicks, boxes = (self._encode(batch[kind]) for kind in ("clicks", "boxes"))
         first = [
@@ -158,27 +171,35 @@ class Learner(nn.Module):
         ]
         labels = torch.cat([batch["clicks"]["labels"], batch["boxes"]["labels"]], 1)
         target = soft_masks(batch["instances"], labels)
-        masks, ious = self._decode(embedding, *first)
-        first_loss = prompt_loss(masks, ious, target.flatten(0, 1), labels.flatten() > 0)
+        first_masks, ious = self._decode(embedding, *first)
+        first_loss = prompt_loss(first_masks, ious, target.flatten(0, 1), labels.flatten() > 0)
+        own = False
         if batch["others"]:
             other_labels = batch["others"]["labels"]
             encoded = self._encode(batch["others"])
             other_target = soft_masks(batch["instances"], other_labels)
         else:
-            keep = torch.tensor([int(torch.randint(CLICKS, ())), CLICKS])
+            masks, ious = first_masks.unflatten(0, labels.shape), ious.unflatten(0, labels.shape)
+            own = bool(torch.rand(()) < OWN_REFINEMENT)
+            keep = torch.arange(CLICKS) if own else torch.tensor([int(torch.randint(CLICKS, ())), CLICKS])
             other_labels, other_target = labels[:, keep], target[:, keep]
-            encoded = self._refinement(batch, keep, masks.unflatten(0, labels.shape)[:, keep], other_target)
+            if own:
+                encoded = self._own_refinement(batch, masks[:, keep], ious[:, keep])
+            else:
+                encoded = self._refinement(batch, keep, masks[:, keep], other_target)
         other_masks, other_ious = self._decode(embedding, *encoded)
         other_loss = prompt_loss(other_masks, other_ious, other_target.flatten(0, 1), other_labels.flatten() > 0)
         loss = first_loss + 0.5 * other_loss + dense_weight * dense
         with torch.no_grad():
-            found = hard_iou(masks[:, 0], target.flatten(0, 1)).unflatten(0, labels.shape)
+            found = hard_iou(first_masks[:, 0], target.flatten(0, 1)).unflatten(0, labels.shape)
+            again = hard_iou(other_masks[:, 0], other_target.flatten(0, 1))[other_labels.flatten() > 0].mean()
             real = batch["clicks"]["labels"] > 0
         return {
             "loss": loss,
             "dense": dense.detach(),
             "click": found[:, :CLICKS][real].mean(),
             "box": found[:, CLICKS:].mean(),
+            "again" if own else "other": again,
         }
 
     def _encode(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -212,6 +233,19 @@ class Learner(nn.Module):
         sparse, dense = (torch.stack(pair, 1).flatten(0, 1) for pair in pairs)
         return sparse, dense
 
+    def _own_refinement(self, batch: dict, masks: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask again for every click as everything mode does: the click, the best of its three masks, and that's box."""
+        best = 1 + ious[:, :, 1:].argmax(2)
+        logits = masks.detach().float().take_along_dim(best[:, :, None, None, None], 2)[:, :, 0]
+        return self._encode(
+            {
+                "points": batch["clicks"]["points"],
+                "positive": batch["clicks"]["positive"],
+                "boxes": boxes_of(logits > 0, batch["clicks"]["points"][:, :, 0]),
+                "masks": logits.flatten(0, 1)[:, None],
+            }
+        )
+
     def _decode(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         pe = self.sam.prompt_encoder.get_dense_pe()
         parts = (part.to(self.precision) for part in (embedding, pe, sparse, dense))
@@ -219,6 +253,20 @@ class Learner(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             masks, ious = functional_call(PredictMasks(self.sam.mask_decoder), weights, tuple(parts))
         return masks.float(), ious.float()
+
+
+def boxes_of(masks: Tensor, points: Tensor) -> Tensor:
+    """x1 y1 x2 y2 in pixels of stride-4 masks B P h w, B P 4; where a mask is empty, a small one around its point."""
+    sides = []
+    for axis in (-2, -1):
+        there = masks.any(axis)
+        places = torch.arange(there.shape[-1], device=masks.device)
+        low = torch.where(there, places, there.shape[-1]).amin(-1)
+        high = torch.where(there, places, -1).amax(-1) + 1
+        sides += [low, high]
+    boxes = torch.stack([sides[0], sides[2], sides[1], sides[3]], -1).float() * MASK_STRIDE
+    empty = ~masks.flatten(2).any(-1)
+    return torch.where(empty[..., None], torch.cat([points - 8, points + 8], -1), boxes)
 
 
 def resize_inputs(sam: nn.Module, size: int) -> None:
@@ -310,7 +358,8 @@ class Trainer:
         self.device = resolve_device(arguments.device)
         self.rank, self.processes = join_processes()
         precision = {"bf16": torch.bfloat16, "fp32": torch.float32}[arguments.precision]
-        self.learner = Learner(precision).to(device=self.device, memory_format=torch.channels_last)
+        learner = Learner(len(arguments.packs.concepts()), precision)
+        self.learner = learner.to(device=self.device, memory_format=torch.channels_last)
         saved = load_checkpoint(arguments.out)
         if saved is None and arguments.warm_start:
             _start_from(self.learner.sam, load_file(arguments.warm_start))

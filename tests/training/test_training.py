@@ -57,7 +57,7 @@ def test_clip_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> 
 
 def test_settling_changes_no_answer_and_no_gradient() -> None:
     torch.manual_seed(0)
-    learner = Learner(torch.float32).eval()
+    learner = Learner(2, torch.float32).eval()
     encoder, pixels = learner.sam.image_encoder, torch.randn(1, 3, 64, 64)
     weight = encoder.backbone.s3.b1.conv2.conv.weight
     answers = []
