@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from segzs.errors import PromptError
 from segzs.masks import RLE, Masks
-from segzs.prompts import Prompt
+from segzs.prompts import Box, Prompt
 from segzs.sam.build import SamModel
 from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
@@ -33,7 +34,8 @@ class EverythingOptions:
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
     ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. An ``adaptive`` grid is asked from
-    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery.
+    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery. To ``refine``
+    is to ask once more for each mask found, by its point, its box and itself, and to filter the answers alike.
     """
 
     points_per_side: int | None = None
@@ -43,6 +45,7 @@ class EverythingOptions:
     min_area: int = 100
     max_masks: int | None = None
     adaptive: bool = False
+    refine: bool | None = None
 
     def __post_init__(self) -> None:
         if self.points_per_side is not None and not 1 <= self.points_per_side <= MOST_POINTS_PER_SIDE:
@@ -57,6 +60,14 @@ class EverythingOptions:
             raise PromptError(f"min_area is {self.min_area}; a number of pixels from 0 on is expected")
         if self.max_masks is not None and self.max_masks < 1:
             raise PromptError(f"max_masks is {self.max_masks}; at least 1, or None for all, is expected")
+
+
+class Candidate(NamedTuple):
+    """A mask as low-res logits h w, SAM's prediction of its IoU, and the point x, y that asked for it."""
+
+    logits: Tensor
+    predicted_iou: Tensor
+    point: tuple[float, float]
 
 
 @torch.inference_mode()
@@ -75,35 +86,93 @@ def everything(
         ModelMismatchError: another model encoded the image.
     """
     encoded.check_model(sam)
-    least_iou = sam.row.predicted_iou if options.predicted_iou is None else options.predicted_iou
-    least_stability = sam.row.stability if options.stability is None else options.stability
-    least_share = options.min_area / (encoded.image.width * encoded.image.height)
-    grid = _coarse_to_fine(options.points_per_side or sam.row.points_per_side)
-    pending, answered = grid, np.zeros((1, 1), bool)
-    kept_logits, kept_ious = [], []
-    while len(pending):
-        asked, pending = pending[:CHUNK], pending[CHUNK:]
-        low_res = decode_low_res(sam, encoded, _prompts(encoded, asked))
-        logits, ious = low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten()
-        logits, ious = logits[ious >= least_iou], ious[ious >= least_iou]
-        visible = _without_padding(sam, encoded, logits)
-        keep = stability_score(visible, sam.module.mask_threshold) >= least_stability
-        kept_logits.append(logits[keep])
-        kept_ious.append(ious[keep])
-        if options.adaptive:
-            answered = answered | _covered(visible[keep] > sam.module.mask_threshold, least_share)
-            cells = (pending * answered.shape[::-1]).astype(int)
-            pending = pending[~answered[cells[:, 1], cells[:, 0]]]
-        if progress is not None:
-            progress(1 - len(pending) / len(grid))
-    logits, ious = torch.cat(kept_logits), torch.cat(kept_ious)
-    visible = _without_padding(sam, encoded, logits)
-    chosen = without_duplicates(visible > sam.module.mask_threshold, ious, options.duplicate_iou)
-    found = [_cleaned(full_size(sam, encoded, logits[i : i + 1], ious[i : i + 1])) for i in chosen]
-    found = [
-        masks for masks in found if masks.rles[0].area >= options.min_area and masks.stability[0] >= least_stability
+    search = _Search(
+        sam,
+        encoded,
+        options,
+        predicted_iou=sam.row.predicted_iou if options.predicted_iou is None else options.predicted_iou,
+        stability=sam.row.stability if options.stability is None else options.stability,
+    )
+    found = search.unique(search.grid(progress))
+    if sam.row.refine if options.refine is None else options.refine:
+        found = search.unique(search.refined(found))
+    answers = [_cleaned(full_size(sam, encoded, logits[None], iou[None])) for logits, iou, _ in found]
+    answers = [
+        masks for masks in answers if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.stability
     ]
-    return sorted(found[: options.max_masks], key=lambda masks: -masks.rles[0].area)
+    return sorted(answers[: options.max_masks], key=lambda masks: -masks.rles[0].area)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The steps of everything mode on one image, with the thresholds settled."""
+
+    sam: SamModel
+    encoded: EncodedImage
+    options: EverythingOptions
+    predicted_iou: float
+    stability: float
+
+    def grid(self, progress: Callable[[float], object] | None) -> list[Candidate]:
+        """What the points of the grid find and the filters leave."""
+        size = (self.encoded.image.width, self.encoded.image.height)
+        grid = _coarse_to_fine(self.options.points_per_side or self.sam.row.points_per_side)
+        pending, answered = grid, np.zeros((1, 1), bool)
+        found: list[Candidate] = []
+        while len(pending):
+            asked, pending = pending[:CHUNK], pending[CHUNK:]
+            prompts = [Prompt.point(x, y) for x, y in asked * size]
+            low_res = decode_low_res(self.sam, self.encoded, prompts)
+            kept = self.filtered(prompts, low_res.logits[:, 1:], low_res.predicted_iou[:, 1:])
+            found += kept
+            if self.options.adaptive and kept:
+                answered = answered | _covered(self.visible(kept), self.options.min_area / (size[0] * size[1]))
+                cells = (pending * answered.shape[::-1]).astype(int)
+                pending = pending[~answered[cells[:, 1], cells[:, 0]]]
+            if progress is not None:
+                progress(1 - len(pending) / len(grid))
+        return found
+
+    def refined(self, found: list[Candidate]) -> list[Candidate]:
+        """The answers to each candidate's point, box and logits together that the filters leave."""
+        refined: list[Candidate] = []
+        for start in range(0, len(found), CHUNK):
+            part = found[start : start + CHUNK]
+            prompts = [
+                Prompt(points=[candidate.point], box=box, mask=candidate.logits.cpu().numpy())
+                for candidate, box in zip(part, self.boxes(part), strict=True)
+            ]
+            low_res = decode_low_res(self.sam, self.encoded, prompts)
+            refined += self.filtered(prompts, low_res.logits[:, :1], low_res.predicted_iou[:, :1])
+        return refined
+
+    def filtered(self, prompts: list[Prompt], logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
+        """The good ones of M low-res answers N M h w to each of N prompts."""
+        asked, which = (predicted_iou >= self.predicted_iou).nonzero(as_tuple=True)
+        good, ious = logits[asked, which], predicted_iou[asked, which]
+        visible = _without_padding(self.sam, self.encoded, good)
+        stable = stability_score(visible, self.sam.module.mask_threshold) >= self.stability
+        return [Candidate(good[i], ious[i], prompts[asked[i]].points[0]) for i in stable.nonzero().flatten().tolist()]
+
+    def unique(self, found: list[Candidate]) -> list[Candidate]:
+        """Candidates without duplicates, best first."""
+        if not found:
+            return []
+        scores = torch.stack([candidate.predicted_iou for candidate in found])
+        return [found[i] for i in without_duplicates(self.visible(found), scores, self.options.duplicate_iou)]
+
+    def visible(self, found: list[Candidate]) -> Tensor:
+        """The masks of candidates on the model's grid, without padding: bool N h w."""
+        logits = torch.stack([candidate.logits for candidate in found])
+        return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
+
+    def boxes(self, found: list[Candidate]) -> list[Box]:
+        """Boxes around candidates in image pixels."""
+        cell = self.sam.module.image_encoder.img_size / self.sam.mask_size[0]
+        size = np.array([self.encoded.image.width, self.encoded.image.height])
+        boxes = [RLE.encode(mask).box for mask in self.visible(found).cpu().numpy()]
+        corners = np.array(boxes, float).reshape(-1, 2, 2) * cell * size / self.encoded.input_size[::-1]
+        return [tuple(box) for box in np.minimum(corners, size).reshape(-1, 4).tolist()]
 
 
 def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
@@ -146,10 +215,6 @@ def _coarse_to_fine(points_per_side: int) -> np.ndarray:
     row, column = np.divmod(np.arange(points_per_side**2), points_per_side)
     spacing = np.gcd(np.gcd(row, column), COARSEST)
     return build_point_grid(points_per_side)[np.argsort(-spacing, kind="stable")]
-
-
-def _prompts(encoded: EncodedImage, shares: np.ndarray) -> list[Prompt]:
-    return [Prompt.point(x, y) for x, y in shares * (encoded.image.width, encoded.image.height)]
 
 
 def _covered(masks: Tensor, least_share: float) -> np.ndarray:
