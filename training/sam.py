@@ -44,7 +44,7 @@ SETTLED_FROM = 0.4
 SETTLED_SIZES = {384: 0.72, 512: 0.14, LARGE: 0.14}
 """Sizes of batches once the statistics of the batch norms are settled, with their shares."""
 OBJECT_PIXELS = (60, 260)
-CLICKS, BOXES, OTHERS = 2, 2, 2
+CLICKS, BOXES, OTHERS = 4, 1, 2
 OWN_REFINEMENT = 0.5
 """Share of the refinements that add nothing but what the model itself said."""
 
