@@ -233,7 +233,7 @@ def load(
             left out, what suits the model.
         margin: context around an object's box before it is named, as a share of its longer side.
         device: "cpu", "cuda", "mps", or "auto".
-        dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has units for it, AMX on a CPU. The embedded
+        dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
         cache: keep encoded images on disk, up to 4 GiB; see ``segzs cache``.
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import platform
+import timeit
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
 from segzs.errors import ModelError
 
+BFLOAT16_TRIAL = 512
+BFLOAT16_GAIN = 1.5
 PACKAGES = ("torch", "torchvision", "segment-anything", "open-clip-torch", "timm", "numpy", "opencv-python")
 
 
@@ -39,13 +43,25 @@ def require_fitting_torchvision() -> None:
         ) from error
 
 
+@lru_cache
 def multiplies_bfloat16(kind: str) -> bool:
-    """Whether a kind of device ("cpu", "cuda", "mps") has units for bfloat16 matrix products; on CPUs that is AMX."""
+    """Whether a kind of device ("cpu", "cuda", "mps") has units that multiply bfloat16 matrices faster than float32.
+
+    A CPU is asked by a product: some that list AVX512-BF16 are slower in it than in float32, others are more than twice
+    as fast.
+    """
     import torch
 
     if kind == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    return kind == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+    if kind != "cpu":
+        return False
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(BFLOAT16_TRIAL, BFLOAT16_TRIAL, dtype=dtype)
+        torch.mm(matrix, matrix)
+        seconds[dtype] = min(timeit.repeat(partial(torch.mm, matrix, matrix), number=1, repeat=5))
+    return seconds[torch.bfloat16] < seconds[torch.float32] / BFLOAT16_GAIN
 
 
 def devices() -> list[str]:
