@@ -113,7 +113,6 @@ class Segmenter:
         min_area: int = 100,
         max_masks: int | None = None,
         adaptive: bool = False,
-        refine: bool | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.
@@ -127,8 +126,6 @@ class Segmenter:
             min_area: smaller masks, in image pixels, are dropped.
             max_masks: keep only the best so many.
             adaptive: do not ask where a mask that passed the filters lies already: faster, and finds a little less.
-            refine: ask once more for each mask found, by its point, its box and itself; None is the model's own choice,
-                which is True for the embedded SAM alone.
             progress: called with the share done, from 0 to 1; what it raises ends the search.
 
         Raises:
@@ -137,7 +134,7 @@ class Segmenter:
         """
         _check_encoded(photo)
         options = EverythingOptions(
-            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, refine
+            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive
         )
         return self._named(photo.image, everything(self.sam, photo, options, progress))
 

@@ -12,7 +12,7 @@ MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/"
 
 @dataclass(frozen=True)
 class SamCheckpoint:
-    """One SAM: a file with its hash, the architecture that it fits, and everything mode's own options for it."""
+    """One SAM: a file with its hash, the architecture that it fits, and everything mode's thresholds for it."""
 
     name: str
     architecture: str
@@ -25,7 +25,6 @@ class SamCheckpoint:
     points_per_side: int = 32
     predicted_iou: float = 0.88
     stability: float = 0.95
-    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,6 @@ SAMS = {
             points_per_side=16,
             predicted_iou=0.6,
             stability=0.5,
-            refine=True,
         ),
         SamCheckpoint(
             name="mobile",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segzs.errors import PromptError
 from segzs.masks import RLE, Masks
-from segzs.prompts import Box, Prompt
+from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
 from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
@@ -34,8 +34,7 @@ class EverythingOptions:
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
     ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. An ``adaptive`` grid is asked from
-    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery. To ``refine``
-    is to ask once more for each mask found, by its point, its box and itself, and to filter the answers alike.
+    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery.
     """
 
     points_per_side: int | None = None
@@ -45,7 +44,6 @@ class EverythingOptions:
     min_area: int = 100
     max_masks: int | None = None
     adaptive: bool = False
-    refine: bool | None = None
 
     def __post_init__(self) -> None:
         if self.points_per_side is not None and not 1 <= self.points_per_side <= MOST_POINTS_PER_SIDE:
@@ -63,11 +61,11 @@ class EverythingOptions:
 
 
 class Candidate(NamedTuple):
-    """A mask as low-res logits h w, SAM's prediction of its IoU, and the point x, y that asked for it."""
+    """A mask as low-res logits h w, its predicted IoU and stability."""
 
     logits: Tensor
     predicted_iou: Tensor
-    point: tuple[float, float]
+    stability: Tensor
 
 
 @torch.inference_mode()
@@ -86,7 +84,7 @@ def everything(
         ModelMismatchError: another model encoded the image.
     """
     encoded.check_model(sam)
-    search = _Search(
+    search = Search(
         sam,
         encoded,
         options,
@@ -94,9 +92,7 @@ def everything(
         stability=sam.row.stability if options.stability is None else options.stability,
     )
     found = search.unique(search.grid(progress))
-    if sam.row.refine if options.refine is None else options.refine:
-        found = search.unique(search.refined(found))
-    answers = [_cleaned(full_size(sam, encoded, logits[None], iou[None])) for logits, iou, _ in found]
+    answers = [_cleaned(full_size(sam, encoded, mask.logits[None], mask.predicted_iou[None])) for mask in found]
     answers = [
         masks for masks in answers if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.stability
     ]
@@ -104,7 +100,7 @@ def everything(
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """The steps of everything mode on one image, with the thresholds settled."""
 
     sam: SamModel
@@ -123,7 +119,7 @@ class _Search:
             asked, pending = pending[:CHUNK], pending[CHUNK:]
             prompts = [Prompt.point(x, y) for x, y in asked * size]
             low_res = decode_low_res(self.sam, self.encoded, prompts)
-            kept = self.filtered(prompts, low_res.logits[:, 1:], low_res.predicted_iou[:, 1:])
+            kept = self.filtered(low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten())
             found += kept
             if self.options.adaptive and kept:
                 answered = answered | _covered(self.visible(kept), self.options.min_area / (size[0] * size[1]))
@@ -133,26 +129,14 @@ class _Search:
                 progress(1 - len(pending) / len(grid))
         return found
 
-    def refined(self, found: list[Candidate]) -> list[Candidate]:
-        """The answers to each candidate's point, box and logits together that the filters leave."""
-        refined: list[Candidate] = []
-        for start in range(0, len(found), CHUNK):
-            part = found[start : start + CHUNK]
-            prompts = [
-                Prompt(points=[candidate.point], box=box, mask=candidate.logits.cpu().numpy())
-                for candidate, box in zip(part, self.boxes(part), strict=True)
-            ]
-            low_res = decode_low_res(self.sam, self.encoded, prompts)
-            refined += self.filtered(prompts, low_res.logits[:, :1], low_res.predicted_iou[:, :1])
-        return refined
-
-    def filtered(self, prompts: list[Prompt], logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
-        """The good ones of M low-res answers N M h w to each of N prompts."""
-        asked, which = (predicted_iou >= self.predicted_iou).nonzero(as_tuple=True)
-        good, ious = logits[asked, which], predicted_iou[asked, which]
-        visible = _without_padding(self.sam, self.encoded, good)
-        stable = stability_score(visible, self.sam.module.mask_threshold) >= self.stability
-        return [Candidate(good[i], ious[i], prompts[asked[i]].points[0]) for i in stable.nonzero().flatten().tolist()]
+    def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
+        """The good ones of low-res answers N h w."""
+        likely = predicted_iou >= self.predicted_iou
+        logits, predicted_iou = logits[likely], predicted_iou[likely]
+        visible = _without_padding(self.sam, self.encoded, logits)
+        stability = stability_score(visible, self.sam.module.mask_threshold)
+        stable = (stability >= self.stability).nonzero().flatten().tolist()
+        return [Candidate(logits[i], predicted_iou[i], stability[i]) for i in stable]
 
     def unique(self, found: list[Candidate]) -> list[Candidate]:
         """Candidates without duplicates, best first."""
@@ -166,30 +150,26 @@ class _Search:
         logits = torch.stack([candidate.logits for candidate in found])
         return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
 
-    def boxes(self, found: list[Candidate]) -> list[Box]:
-        """Boxes around candidates in image pixels."""
-        cell = self.sam.module.image_encoder.img_size / self.sam.mask_size[0]
-        size = np.array([self.encoded.image.width, self.encoded.image.height])
-        boxes = [RLE.encode(mask).box for mask in self.visible(found).cpu().numpy()]
-        corners = np.array(boxes, float).reshape(-1, 2, 2) * cell * size / self.encoded.input_size[::-1]
-        return [tuple(box) for box in np.minimum(corners, size).reshape(-1, 4).tolist()]
-
 
 def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
     """Indices of masks N h w, best first, without those that overlap a better one by more than ``largest_iou``.
 
     Overlap is of the masks themselves: boxes miss near-duplicates and remove neighbours.
     """
-    order = scores.argsort(descending=True).cpu().numpy()
-    flat = masks.flatten(1).float()
-    common = (flat @ flat.T).cpu().numpy()
-    areas = common.diagonal()
+    areas = masks.flatten(1).sum(1).cpu().numpy()
+    overlap = overlaps(masks, masks).cpu().numpy()
     chosen: list[int] = []
-    for index in order[areas[order] > 0]:
-        overlap = common[index, chosen] / (areas[chosen] + areas[index] - common[index, chosen])
-        if not (overlap > largest_iou).any():
-            chosen.append(int(index))
+    for index in scores.argsort(descending=True).tolist():
+        if areas[index] and not (overlap[index, chosen] > largest_iou).any():
+            chosen.append(index)
     return chosen
+
+
+def overlaps(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Intersection over union of every pair of masks N h w and M h w, N M."""
+    ours, theirs = ours.flatten(1).float(), theirs.flatten(1).float()
+    common = ours @ theirs.T
+    return common / (ours.sum(1)[:, None] + theirs.sum(1) - common).clamp(min=1)
 
 
 def _cleaned(masks: Masks) -> Masks:

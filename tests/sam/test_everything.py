@@ -20,7 +20,7 @@ from segzs.sam.encode import EncodedImage, encode
 from segzs.sam.everything import EverythingOptions, _cleaned, everything, without_duplicates
 from tests.conftest import read_scene
 
-MANY = EverythingOptions(points_per_side=8, predicted_iou=0.3, stability=0.3, refine=False)
+MANY = EverythingOptions(points_per_side=8, predicted_iou=0.3, stability=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch
     halves[:, 2, 96:, :100] = 9
     halves[..., 100:] = 9
     monkeypatch.setattr("segzs.sam.everything.decode_low_res", lambda *_: LowRes(halves, torch.ones(1, 4)))
-    options = EverythingOptions(1, predicted_iou=0.5, stability=0.9, duplicate_iou=0.3, refine=False)
+    options = EverythingOptions(1, predicted_iou=0.5, stability=0.9, duplicate_iou=0.3)
     found = codes(tiny, encode(tiny, portrait), options)
     assert len(found) == 2
     assert sum(mask.area for mask in found) == pytest.approx(portrait.width * portrait.height, rel=0.03)
@@ -177,44 +177,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     return seen
 
 
-def test_refining_asks_by_point_box_and_mask_and_finds_no_less(
-    tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
-) -> None:
-    plain = codes(tiny, encoded, EverythingOptions(points_per_side=16, refine=False))
-    first = len(asked)
-    refined = codes(tiny, encoded, EverythingOptions(points_per_side=16, refine=True))
-    again = asked[2 * first :]
-    assert again
-    for prompt in again:
-        assert prompt == prompt.inside(encoded.image.width, encoded.image.height)
-        assert prompt.mask is not None
-        x1, y1, x2, y2 = prompt.box
-        height, width = encoded.input_size
-        mask = prompt.mask[: -(-height // 4), : -(-width // 4)] > 0
-        rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-        shares = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        scale = encoded.image.width / width * 4
-        assert np.allclose((x1, y1, x2, y2), np.array(shares) * scale, atol=scale)
-    truths = read_scene("desk").masks
-    found, sought = (iou(truths, masks).max(1).mean() for masks in (refined, plain))
-    assert found > sought - 0.01
-
-
-@pytest.mark.parametrize("refine", [False, True])
-def test_the_models_row_says_whether_to_refine(
-    refine: bool, tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
-) -> None:
-    everything(replace(tiny, row=replace(tiny.row, refine=refine)), encoded, EverythingOptions(points_per_side=6))
-    assert any(prompt.box for prompt in asked) == refine
-
-
 def test_an_adaptive_grid_asks_less_and_finds_the_objects(
     tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
 ) -> None:
-    full = codes(tiny, encoded, EverythingOptions(points_per_side=16, refine=False))
+    full = codes(tiny, encoded, EverythingOptions(points_per_side=16))
     assert len(asked) == len({prompt.points for prompt in asked}) == 256
     asked.clear()
-    adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=16, adaptive=True, refine=False))
+    adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=16, adaptive=True))
     assert len(asked) < 250
     truths = read_scene("desk").masks
     found, sought = (iou(truths, masks).max(1) >= 0.75 for masks in (adaptive, full))
@@ -232,7 +201,7 @@ def test_scenery_hides_nothing(
             asked.extend(prompts) or LowRes(every.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
         ),
     )
-    assert len(codes(tiny, encoded, EverythingOptions(points_per_side=9, adaptive=True, refine=False))) == 1
+    assert len(codes(tiny, encoded, EverythingOptions(points_per_side=9, adaptive=True))) == 1
     assert len(asked) == 81
 
 
