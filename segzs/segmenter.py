@@ -59,6 +59,7 @@ class Segmenter:
     label_features: Tensor = field(repr=False)
     unknown: float | None
     background: str
+    templates: str | Sequence[str] | None = None
     margin: float = 0.1
     cache: EmbeddingCache = field(default_factory=EmbeddingCache, repr=False)
 
@@ -139,10 +140,17 @@ class Segmenter:
         return self._named(photo.image, everything(self.sam, photo, options, progress))
 
     def name(self, segments: Segments) -> Segments:
-        """The same masks with names of this segmenter's vocabulary."""
+        """The same masks with names of this segmenter's vocabulary.
+
+        Raises:
+            PromptError: it is given something else than `Segments`.
+        """
+        if not isinstance(segments, Segments):
+            raise PromptError(f"{type(segments).__name__} is not Segments; give what everything() or a list found")
         names = self._names(segments.image, [segment.rle for segment in segments])
         items = tuple(replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
-        return Segments(segments.image, items, self.model)
+        origin = segments.model.partition("+")[0]
+        return Segments(segments.image, items, f"{origin}+{self.clip.row.name}" if origin else self.clip.row.name)
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
         """The most probable names of a whole picture, best first."""
@@ -150,12 +158,12 @@ class Segmenter:
         return rank(self._probabilities(features), self.vocabulary.labels)[0]
 
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
-        """The same models with other labels; cheap, and images stay encoded.
+        """The same models with other labels, and the same templates unless others are given; images stay encoded.
 
         Raises:
             VocabularyError: nothing can be named with these.
         """
-        vocabulary = _vocabulary(self.clip, labels, templates)
+        vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
         return replace(self, vocabulary=vocabulary, label_features=_features(self.clip, vocabulary))
 
     @property
@@ -182,7 +190,7 @@ class Segmenter:
             return []
         cut = crops(image.pixels, rles, margin=self.margin, background=self.background)
         features = encode_pictures(self.clip, cut)
-        self._say_if_unfamiliar(features)
+        self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
         return rank(self._probabilities(features), self.vocabulary.labels)
 
     def _probabilities(self, features: Tensor) -> Tensor:
@@ -190,7 +198,7 @@ class Segmenter:
 
     def _say_if_unfamiliar(self, features: Tensor) -> None:
         """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
-        if self.clip.row.familiar is None:
+        if self.clip.row.familiar is None or not len(features):
             return
         best = (features @ general_features(self.clip).T).amax(1)
         if best.median() < self.clip.row.familiar:
@@ -261,8 +269,9 @@ def load(
         clip=clip_model,
         vocabulary=vocabulary,
         label_features=_features(clip_model, vocabulary),
-        unknown=clip_model.row.unknown if unknown == "auto" else unknown,
+        unknown=clip_model.unknown if unknown == "auto" else unknown,
         background=background or clip_model.row.background,
+        templates=templates,
         margin=margin,
         cache=EmbeddingCache(embeddings_folder() if cache else None),
     )
@@ -278,8 +287,8 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"the device {name!r} cannot be used here ({reason}); try cpu") from error
     return device

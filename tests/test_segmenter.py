@@ -358,3 +358,34 @@ def test_the_embedded_pair_computes_in_float32_unless_told(segmenter: Segmenter)
     assert (halved.sam.dtype, halved.clip.dtype) == (torch.bfloat16, torch.bfloat16)
     with pytest.raises(segzs.ModelError, match="the dtype 'float16' is unknown"):
         segzs.load("tiny", dtype="float16")
+
+
+def test_other_labels_keep_the_templates(segmenter: Segmenter) -> None:
+    asked = replace(segmenter, templates=("a drawing of a {}",))
+    assert asked.with_labels(["cat"]).vocabulary.templates == ("a drawing of a {}",)
+    assert asked.with_labels(["cat"], templates=["{}"]).vocabulary.templates == ("{}",)
+
+
+def test_names_from_elsewhere_leave_the_masks_to_their_model(segmenter: Segmenter, scene: Callable) -> None:
+    foreign = replace(given(scene("desk")), model="vit_h+ViT-L-14")
+    assert segmenter.name(foreign).model == "vit_h+tiny"
+    with pytest.raises(PromptError, match="Segment is not Segments"):
+        segmenter.name(foreign[0])  # type: ignore[arg-type]
+
+
+def test_features_cannot_be_written_to(segmenter: Segmenter, desk: EncodedImage) -> None:
+    with pytest.raises(RuntimeError, match=r"[Ii]nference"):
+        segmenter.encode(desk.image).features.zero_()
+
+
+def test_an_empty_mask_does_not_make_a_picture_unfamiliar(segmenter: Segmenter, scene: Callable) -> None:
+    known = given(scene("desk"))
+    empty = replace(known[0], rle=RLE.encode(np.zeros((known.image.height, known.image.width), bool)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnfamiliarWarning)
+        segmenter.name(Segments(known.image, (empty,)))
+
+
+def test_a_device_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match="'meta' cannot be used here"):
+        resolve_device("meta")

@@ -234,7 +234,7 @@ class Learner(nn.Module):
         return sparse, dense
 
     def _own_refinement(self, batch: dict, masks: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
-        """Ask again for every click as everything mode does: the click, the best of its three masks, and that's box."""
+        """Ask again for every click by what the model said: the click, the best of its three masks, and its box."""
         best = 1 + ious[:, :, 1:].argmax(2)
         logits = masks.detach().float().take_along_dim(best[:, :, None, None, None], 2)[:, :, 0]
         return self._encode(
@@ -488,7 +488,9 @@ def main() -> None:
     add_run_arguments(parser, out="training/runs/sam", minutes=240)
     parser.add_argument("--batch", type=int, default=8, help="small scenes a step; fewer when they are larger")
     parser.add_argument("--rate", type=float, default=1.2e-3, help="highest learning rate")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="fp32 suits CPUs without AMX")
+    parser.add_argument(
+        "--precision", choices=("bf16", "fp32"), default="bf16", help="fp32 where a CPU is slow in bf16"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that make scenes")
     parser.add_argument("--check-scenes", type=int, default=16, help="scenes a style in the checks on the way")
     parser.add_argument(

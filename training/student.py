@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from segzs.clip.build import load_clip
 from segzs.clip.vocabulary import GENERAL_FEATURES, GENERAL_LABELS, encode_labels, general_vocabulary
+from segzs.models.registry import CLIPS
 from segzs.models.settings import embedded_folder
-from segzs.models.store import locate_clip
+from segzs.models.store import EMBEDDED_CLIP, ClipFiles, read_config
 from training.run import half_precision, load_checkpoint
 
 
@@ -93,7 +94,8 @@ def export_general_vocabulary(names: list[str]) -> None:
     """Write the names that the exported CLIP was trained on and their text features, which take seconds to make."""
     folder = embedded_folder()
     (folder / GENERAL_LABELS).write_text("\n".join(names) + "\n", "utf-8")
-    clip = load_clip(locate_clip("tiny"))
+    config, weights = (folder / name for name in EMBEDDED_CLIP)
+    clip = load_clip(ClipFiles(CLIPS["tiny"], read_config(config), weights, folder))
     vocabulary = general_vocabulary(clip)
     features = encode_labels(clip, vocabulary).half()
     metadata = {"weights": clip.digest, "vocabulary": vocabulary.digest}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from segzs import __version__
@@ -51,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_label(commands)
     commands.add_parser("models", help="list the models, and which of them are here")
-    fetch = commands.add_parser("fetch", help="download a model: a preset, a SAM, or a CLIP")
+    fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
     fetch.add_argument("--to", metavar="DIR", help="folder to put it in (default: the user cache, SEGZS_CACHE)")
     cache = commands.add_parser("cache", help="show how much encoded images take on disk, or clear them")
@@ -68,6 +70,7 @@ def _add_label(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Find objects in pictures and name them: those that are asked for, or without prompts all.",
     )
+    label._negative_number_matcher = re.compile(r"-[\d.]")  # a box may begin outside: --box -10,-10,50,50
     label.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
     prompts = label.add_argument_group("prompts, in pixels from the upper left corner")
     prompts.set_defaults(objects=[])
@@ -169,7 +172,7 @@ def _count(text: str) -> int:
 def _unknown(text: str) -> float | str | None:
     if text in ("auto", "never"):
         return "auto" if text == "auto" else None
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'never'") from None
+    with suppress(ValueError):
+        if -1 <= (cosine := float(text)) <= 1:
+            return cosine
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a cosine from -1 to 1 nor 'never'")

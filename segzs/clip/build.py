@@ -20,6 +20,7 @@ from segzs.sam.build import WithoutRandomWeights, load_strictly, read_weights
 
 TABLE = "text.token_embedding.weight"
 ROWS, VALUES = "text.token_embedding.rows", "text.token_embedding.values"
+CONTRASTIVE_UNKNOWN = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +51,15 @@ class ClipModel:
         return float(self.module.logit_scale.exp())
 
     @cached_property
-    def logit_bias(self) -> float:
-        """SigLIP's bias; 0 for models without one."""
+    def unknown(self) -> float:
+        """The similarity from which on a label beats "unknown": the row's, else where SigLIP's sigmoid says one half.
+
+        Contrastive models without either get what suits those of OpenAI and LAION.
+        """
+        if self.row.unknown is not None:
+            return self.row.unknown
         bias = getattr(self.module, "logit_bias", None)
-        return 0.0 if bias is None else float(bias)
+        return CONTRASTIVE_UNKNOWN if bias is None else -float(bias) / self.logit_scale
 
 
 def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> ClipModel:

@@ -32,7 +32,8 @@ class ClipCheckpoint:
     """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
 
     ``revision`` is the hub's commit, so that a name always means the same weights.
-    ``unknown`` is the similarity (cosine) from which on a label beats "unknown". Pictures whose objects come less
+    ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
+    Pictures whose objects come less
     close than ``familiar`` to everything that the model knows are of a kind it was not made for.
     """
 
@@ -41,8 +42,9 @@ class ClipCheckpoint:
     revision: str | None = None
     licence: str = ""
     background: str = "blur"
-    unknown: float = 0.2
+    unknown: float | None = None
     familiar: float | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ SAMS = {
             architecture="tiny",
             file="tiny_sam.safetensors",
             bytes=11_830_826,
-            sha256="39264d0cd8aca42e55c4daca8ddefb57c3daa93210eb40cb455823315153e1d6",
+            sha256="99397d5b08789646bd592837029593821eb68ef924cae777ae07e7b242a043a5",
             licence="Apache-2.0",
             input_size=768,
             points_per_side=16,
@@ -112,7 +114,14 @@ SAMS = {
 CLIPS = {
     row.name: row
     for row in (
-        ClipCheckpoint("tiny", licence="Apache-2.0", background="grey", unknown=0.14, familiar=0.205),
+        ClipCheckpoint(
+            "tiny",
+            licence="Apache-2.0",
+            background="grey",
+            unknown=0.14,
+            familiar=0.205,
+            sha256="6808a14b1a231755bca5369b3e175a7f31d382f284a9d2759166d900da036eab",
+        ),
         ClipCheckpoint(
             "ViT-B-32:datacomp_xl_s13b_b90k",
             hub="laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K",

@@ -66,10 +66,10 @@ def locate_sam(spec: str) -> SamFile:
     found = find_file(row.file)
     if found is None:
         raise ModelError(missing(f"SAM {row.name} ({row.file}, {row.bytes / 1e6:,.0f} MB)", row.name))
-    return SamFile(row, found, verify_sam(row, found))
+    return SamFile(row, found, verify(row, found))
 
 
-def verify_sam(row: SamCheckpoint, path: Path) -> str:
+def verify(row: SamCheckpoint | ClipCheckpoint, path: Path) -> str:
     """The SHA-256 of a checkpoint's file.
 
     Raises:
@@ -77,9 +77,10 @@ def verify_sam(row: SamCheckpoint, path: Path) -> str:
     """
     digest = file_sha256(path)
     if row.sha256 and digest != row.sha256:
+        cure = "install segzs again" if row.name == "tiny" else f"delete it and run: segzs fetch {row.name}"
         raise WeightsError(
             f"{path} has SHA-256 {digest[:16]}..., but {row.name} has {row.sha256[:16]}...: the file is damaged or "
-            f"another one; {f'delete it and run: segzs fetch {row.name}' if row.url else 'install segzs again'}"
+            f"another one; {cure}"
         )
     return digest
 
@@ -100,6 +101,7 @@ def locate_clip(spec: str) -> ClipFiles:
         config, weights = (folder / name for name in EMBEDDED_CLIP)
         if not (config.is_file() and weights.is_file()):
             raise ModelError(f"the embedded CLIP is missing from {folder}: install segzs again")
+        verify(CLIPS["tiny"], weights)
         return ClipFiles(CLIPS["tiny"], read_config(config), weights, folder)
     row = CLIPS.get(spec, ClipCheckpoint(spec))
     local = Path(spec).expanduser()
@@ -213,15 +215,13 @@ def is_clip_here(spec: str) -> bool:
 
 
 def intact_sam(spec: str) -> Path:
-    """Where a SAM's file is, once its hash, or the embedded one's length, has shown that it is the right one.
+    """Where a SAM's file is, once its hash has shown that it is the right one.
 
     Raises:
         ModelError: it is not here.
         WeightsError: it is damaged, or another one.
     """
-    path = locate_sam(spec).path
-    _check_whole(path, spec)
-    return path
+    return locate_sam(spec).path
 
 
 def intact_clip(spec: str) -> Path:
@@ -244,8 +244,7 @@ def _check_whole(path: Path, spec: str) -> None:
         with safe_open(path, "np"):
             pass
     except SafetensorError as error:
-        cure = "install segzs again" if spec == "tiny" else f"delete it and run: segzs fetch {spec}"
-        raise WeightsError(f"{path} is damaged: {error}; {cure}") from error
+        raise WeightsError(f"{path} is damaged: {error}; delete it and run: segzs fetch {spec}") from error
 
 
 def find_file(name: str) -> Path | None:
@@ -259,7 +258,7 @@ def missing(what: str, name: str) -> str:
 
 
 def fetch(name: str, folder: Path | None = None) -> list[Path]:
-    """Download a preset, a SAM or a CLIP: with a progress bar, resuming, checked against its hash.
+    """Download a preset, a SAM alone (``sam:NAME``) or a CLIP: with a progress bar, resuming, checked by hash.
 
     Returns:
         The files or folders that are now here.
@@ -272,18 +271,19 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
     if name in PRESETS:
         row = PRESETS[name]
         return [_fetch_sam(SAMS[row.sam], folder), _fetch_clip(row.clip, folder)]
-    if name in SAMS:
-        return [_fetch_sam(SAMS[name], folder)]
+    if name.startswith("sam:") and name[4:] in SAMS:
+        return [_fetch_sam(SAMS[name[4:]], folder)]
     if name in CLIPS or ":" in name:
         return [_fetch_clip(name, folder)]
     raise ModelError(
-        f"there is no model {name!r}; there are {', '.join(PRESETS)}, and CLIPs as ARCHITECTURE:TAG or hf-hub:ORG/NAME"
+        f"there is no model {name!r}; there are {', '.join(PRESETS)}, their SAMs alone as sam:NAME, and CLIPs as "
+        "ARCHITECTURE:TAG or hf-hub:ORG/NAME"
     )
 
 
 def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
     if found := find_file(row.file):
-        verify_sam(row, found)
+        verify(row, found)
         return found
     if not row.url:
         raise ModelError(f"{row.file} is part of segzs, but missing: install segzs again")

@@ -71,6 +71,7 @@ class EmbeddingCache:
         """In another process, the same folder and an empty memory."""
         return EmbeddingCache, (self.folder, self.memory, self.disk)
 
+    @torch.inference_mode()  # its tensors refuse to be written to outside of it
     def encode(self, sam: SamModel, image: Image) -> EncodedImage:
         """The encoded image, remembered or made now."""
         key = hashlib.sha256(f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}".encode()).hexdigest()
@@ -165,7 +166,7 @@ class EmbeddingCache:
             if surplus <= 0:
                 return
             with suppress(OSError):
-                path.unlink()
+                path.unlink(missing_ok=True)  # another process may have evicted it first
                 surplus -= size
 
     def _files(self) -> list[tuple[float, int, Path]]:

@@ -21,6 +21,8 @@ from segzs.sam.encode import EncodedImage
 
 ISLAND_SHARE = 0.05
 HOLE_SHARE = 0.01
+SPECK_SHARE = 0.001
+"""Of the image: what is larger may be an object, whatever it is part of or a hole in."""
 SCENERY_SHARE = 0.15
 MOST_POINTS_PER_SIDE = 256
 COARSEST = 256
@@ -173,12 +175,17 @@ def overlaps(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _cleaned(masks: Masks) -> Masks:
-    """The mask without specks and pinholes: parts much smaller than its largest one, holes much smaller than itself."""
+    """The mask without specks and pinholes: small parts and holes, much smaller than its largest part and itself.
+
+    What reaches the border of the image is no hole.
+    """
     mask = masks.rles[0].decode()
+    speck = SPECK_SHARE * mask.size
     parts, areas = _components(mask)
-    mask = (areas >= ISLAND_SHARE * areas.max())[parts] & mask
+    mask = (areas >= min(ISLAND_SHARE * areas.max(), speck))[parts] & mask
     holes, areas = _components(~mask)
-    mask |= (areas < HOLE_SHARE * mask.sum())[holes] & ~mask
+    areas[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = mask.size
+    mask |= (areas < min(HOLE_SHARE * mask.sum(), speck))[holes] & ~mask
     return replace(masks, rles=(RLE.encode(mask),))
 
 

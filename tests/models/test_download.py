@@ -160,8 +160,8 @@ def test_fetch_puts_a_sam_where_it_is_found_and_asks_once(
     row = replace(SAMS["vit_b"], name="local", file="sam.pth", url=site.url, bytes=len(CONTENT), sha256=HASH)
     monkeypatch.setitem(SAMS, "local", row)
     for _ in range(2):
-        assert fetch("local") == [tmp_path / "cache" / "sam.pth"]
+        assert fetch("sam:local") == [tmp_path / "cache" / "sam.pth"]
     assert len(site.asked) == 1
     (tmp_path / "cache" / "sam.pth").write_bytes(b"other")
     with pytest.raises(WeightsError, match="delete it and run: segzs fetch local"):
-        fetch("local")
+        fetch("sam:local")

@@ -11,7 +11,7 @@ import pytest
 
 import segzs
 from segzs import ModelError, WeightsError
-from segzs.models import settings
+from segzs.models import settings, store
 from segzs.models.registry import CLIPS, PRESETS, SAMS
 from segzs.models.store import (
     builtin_config,
@@ -326,3 +326,24 @@ def test_what_differs_from_the_hubs_own_hash_is_deleted(bare: Path, monkeypatch:
     with pytest.raises(WeightsError, match="not what the hub stated"):
         fetch(B16, bare / "there")
     assert not list((bare / "there").rglob("open_clip_model.safetensors"))
+
+
+def test_a_damaged_embedded_clip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "embedded"
+    shutil.copytree(settings.embedded_folder(), folder)
+    monkeypatch.setattr(store, "embedded_folder", lambda: folder)
+    data = bytearray((folder / "tiny_clip.safetensors").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    (folder / "tiny_clip.safetensors").write_bytes(data)
+    for find in (locate_clip, intact_clip):
+        with pytest.raises(WeightsError, match="damaged or another one; install segzs again"):
+            find("tiny")
+
+
+def test_a_sam_is_fetched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(store, "_fetch_sam", lambda row, folder: fetched.append(row.name) or Path(row.file))
+    monkeypatch.setattr(store, "_fetch_clip", lambda spec, folder: fetched.append(spec) or Path(spec))
+    fetch("sam:vit_b")
+    assert fetched == ["vit_b"]

@@ -237,3 +237,15 @@ def test_an_empty_mask_stays_empty() -> None:
     one = np.ones(1, np.float32)
     empty = Masks((RLE.encode(np.zeros((9, 9), bool)),), one, one, np.zeros((1, 4, 4), np.float32))
     assert _cleaned(empty).rles[0].area == 0
+
+
+def test_what_may_be_an_object_is_no_speck_and_what_reaches_the_border_no_pinhole() -> None:
+    mask = np.ones((400, 400), bool)
+    mask[:9, :9] = False  # a notch in the corner
+    mask[200:220, 200:220] = False  # an object on a table
+    mask[:, 350:360] = False
+    mask[:, 362:] = False
+    mask[100:120, 370:390] = True
+    one = np.ones(1, np.float32)
+    cleaned = _cleaned(Masks((RLE.encode(mask),), one, one, np.zeros((1, 4, 4), np.float32)))
+    assert (cleaned.rles[0].decode() == mask).all()
