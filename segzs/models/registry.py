@@ -70,7 +70,7 @@ SAMS = {
             input_size=768,
             points_per_side=16,
             predicted_iou=0.6,
-            stability=0.5,
+            stability=0.6,
         ),
         SamCheckpoint(
             name="mobile",
@@ -119,7 +119,7 @@ CLIPS = {
             licence="Apache-2.0",
             background="grey",
             unknown=0.14,
-            familiar=0.205,
+            familiar=0.25,
             sha256="6808a14b1a231755bca5369b3e175a7f31d382f284a9d2759166d900da036eab",
         ),
         ClipCheckpoint(

@@ -21,7 +21,7 @@ from segzs.sam.encode import EncodedImage
 
 ISLAND_SHARE = 0.05
 HOLE_SHARE = 0.01
-SPECK_SHARE = 0.001
+SPECK_SHARE = 0.002
 """Of the image: what is larger may be an object, whatever it is part of or a hole in."""
 SCENERY_SHARE = 0.15
 MOST_POINTS_PER_SIDE = 256
