@@ -385,10 +385,23 @@ def test_the_program_of_its_caller_stays_as_it_was(label: Run, pictures: list[Pa
     assert warnings.showwarning is before
 
 
+def test_a_box_may_begin_outside_the_picture(label: Run, scene: Callable) -> None:
+    code, out, _ = label(scene("desk").path, "--box", "-10,-10,220,224")
+    assert code == 0
+    assert "potted plant" in out
+
+
+@pytest.mark.parametrize("similarity", ["2", "nan", "much"])
+def test_an_impossible_unknown_is_wrong_use(label: Run, similarity: str, scene: Callable) -> None:
+    code, out, err = label(scene("desk").path, "--unknown", similarity)
+    assert (code, out) == (2, "")
+    assert "neither a cosine from -1 to 1 nor 'never'" in err
+
+
 def test_an_unfamiliar_picture_is_said_on_one_line(label: Run, tmp_path: Path) -> None:
-    dusk = tmp_path / "dusk.png"
-    PIL.Image.linear_gradient("L").save(dusk)
-    _, _, err = label(dusk, dusk, "--box", "20,20,230,230")
+    fractal = tmp_path / "fractal.png"
+    PIL.Image.effect_mandelbrot((256, 256), (-3, -2.5, 2, 2.5), 100).save(fractal)
+    _, _, err = label(fractal, fractal, "--box", "20,20,230,230")
     notes = [line for line in err.splitlines() if line.startswith("segzs: note:")]
     assert len(notes) == 1
     assert "UnfamiliarWarning" not in err
