@@ -43,6 +43,8 @@ class Progress:
     minutes: float = 0.0
     step: int = 0
     crops: int = 0
+    warm: bool = False
+    """Started from exported weights: no small crops first, also when it is resumed."""
 
 
 class Trainer:
@@ -61,22 +63,23 @@ class Trainer:
         self.relevance = self.labels.relevance.to(self.device)
         torch.manual_seed(arguments.seed)
         student = Student(model_cfg, len(self.vocabulary.rows), len(self.labels.concepts))
-        self.warm, self.peak_rate = bool(arguments.warm_start), arguments.rate
-        if self.warm:
+        self.peak_rate = arguments.rate
+        self.progress = Progress(warm=bool(arguments.warm_start))
+        saved = load_checkpoint(self.out)
+        if arguments.warm_start and not saved:
             self._start_from(student, load_file(arguments.warm_start))
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
         self.optimiser = _optimiser(self.student)
-        self.progress = Progress()
         self.out.mkdir(parents=True, exist_ok=True)
-        if saved := load_checkpoint(self.out):
+        if saved:
             self._resume(saved)
         self.studio = Studio(packs, (*STYLE_SHARES, UNSEEN_STYLE))
         self.exam = _exam(self.studio, self.large_side)
 
     @property
     def side(self) -> int:
-        small = not self.warm and self.progress.minutes < SMALL_SHARE * self.minutes
+        small = not self.progress.warm and self.progress.minutes < SMALL_SHARE * self.minutes
         return SMALL_SIDE if small else self.large_side
 
     def _start_from(self, student: Student, weights: dict[str, Tensor]) -> None:

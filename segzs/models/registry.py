@@ -33,8 +33,8 @@ class ClipCheckpoint:
 
     ``revision`` is the hub's commit, so that a name always means the same weights.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
-    Pictures whose objects come less
-    close than ``familiar`` to everything that the model knows are of a kind it was not made for.
+    Pictures whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
+    not made for. ``sha256`` is the weights' hash, where it is known.
     """
 
     name: str

@@ -14,6 +14,7 @@ from segzs.sam.build import load_sam
 from segzs.sam.tiny import build_tiny_sam
 from training.packs import Packs
 from training.sam import Learner, settle
+from training.student import export
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +54,17 @@ def test_clip_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> 
         if "evaluation" in row
     ]
     assert 0 < steps[0] < steps[-1]
+
+
+def test_a_warm_clip_stays_warm(drawn_packs: Packs, tmp_path: Path) -> None:
+    """Even when it is resumed without --warm-start."""
+    cold, warm, weights = tmp_path / "cold", tmp_path / "warm", tmp_path / "clip.safetensors"
+    options = ("--batch", "4", "--align-steps", "2")
+    run("training.clip", drawn_packs, "--out", str(cold), *options, "--minutes", "0.02")
+    export(cold, weights)
+    for minutes, start in (("0.02", ("--warm-start", str(weights))), ("0.04", ())):
+        run("training.clip", drawn_packs, "--out", str(warm), *options, "--minutes", minutes, *start)
+        assert torch.load(warm / "checkpoint.pt", weights_only=True)["progress"]["warm"]
 
 
 def test_settling_changes_no_answer_and_no_gradient() -> None:
