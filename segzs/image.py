@@ -36,6 +36,19 @@ class Image:
 
     pixels: np.ndarray
 
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.size):
+            raise ImageError(
+                "an Image is made of uint8 pixels (height, width, 3); read_image takes pictures of any kind"
+            )
+        if pixels.shape[2] != 3:
+            raise ImageError(f"an Image is made of pixels (height, width, 3), not {pixels.shape}")
+        if pixels.flags.writeable:
+            pixels = pixels.copy()
+            pixels.setflags(write=False)
+            object.__setattr__(self, "pixels", pixels)
+
     @property
     def width(self) -> int:
         return int(self.pixels.shape[1])
@@ -86,6 +99,8 @@ def read_image(
     np.uint8(255)
     """
     if isinstance(source, Image):
+        if bgr:
+            raise ImageError("an Image's channels are red, green, blue already; bgr is for arrays and tensors")
         return source
     if isinstance(source, np.ndarray):
         pixels = _from_array(source, bgr)
@@ -203,8 +218,16 @@ def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
 
 def _composite(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
     alpha = rgba[:, :, 3:].astype(np.uint32)
-    behind = np.asarray(background, np.uint32)
+    behind = _colour(background)
     return ((rgba[:, :, :3] * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _colour(background: Any) -> np.ndarray:
+    try:
+        red, green, blue = (int(value) for value in background)
+        return np.array([red, green, blue], np.uint8).astype(np.uint32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ImageError(f"the background is {background!r}; (red, green, blue) from 0 to 255 is expected") from error
 
 
 def _check_size(width: int, height: int, max_pixels: int, what: str) -> None:

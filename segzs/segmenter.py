@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from os import PathLike
 from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
+from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.crops import check_background, crops
 from segzs.clip.naming import encode_pictures, probabilities, rank
@@ -23,7 +25,7 @@ from segzs.clip.vocabulary import (
     general_vocabulary,
     unknown_words,
 )
-from segzs.errors import ModelError, PromptError, SegzsError
+from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
 from segzs.masks import RLE, Masks
 from segzs.models.environment import multiplies_bfloat16
@@ -35,7 +37,8 @@ from segzs.sam.build import SamModel, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
-from segzs.sam.everything import EverythingOptions, everything
+from segzs.sam.everything import EverythingOptions
+from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
 Labels = Vocabulary | str | PathLike[str] | Iterable[str]
@@ -114,6 +117,7 @@ class Segmenter:
         min_area: int = 100,
         max_masks: int | None = None,
         adaptive: bool = False,
+        tiles: int = 1,
         progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.
@@ -127,6 +131,8 @@ class Segmenter:
             min_area: smaller masks, in image pixels, are dropped.
             max_masks: keep only the best so many.
             adaptive: do not ask where a mask that passed the filters lies already: faster, and finds a little less.
+            tiles: look again at so many overlapping tiles a side, each at the model's full resolution: for small
+                objects in large pictures; each tile takes as long as the picture.
             progress: called with the share done, from 0 to 1; what it raises ends the search.
 
         Raises:
@@ -135,9 +141,10 @@ class Segmenter:
         """
         _check_encoded(photo)
         options = EverythingOptions(
-            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive
+            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles
         )
-        return self._named(photo.image, everything(self.sam, photo, options, progress))
+        look = partial(self.cache.encode, self.sam)
+        return self._named(photo.image, everything_in_tiles(self.sam, look, photo, options, progress))
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
@@ -254,10 +261,12 @@ def load(
     """
     if background is not None:
         check_background(background)
-    if not (unknown is None or unknown == "auto" or (isinstance(unknown, int | float) and -1 <= unknown <= 1)):
-        raise SegzsError(f"unknown is {unknown!r}; a cosine similarity from -1 to 1, 'auto' or None is expected")
-    if not 0 <= margin <= 10:
-        raise SegzsError(f"margin is {margin!r}; a share of the object's longer side, such as 0.1, is expected")
+    if unknown is not None and unknown != "auto":
+        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
+    check_number("margin", margin, "a share of the object's longer side, such as 0.1,", 0, 10)
+    for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
+        if not isinstance(spec, str | PathLike | None):
+            raise ModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
@@ -288,7 +297,7 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"the device {name!r} cannot be used here ({reason}); try cpu") from error
     return device
@@ -342,6 +351,8 @@ def _check_encoded(photo: object) -> None:
 
 
 def _checked(prompts: Iterable[Prompt]) -> list[Prompt]:
+    if not isinstance(prompts, Iterable):
+        raise PromptError(f"{prompts!r} is neither a Prompt nor a list of them")
     prompts = list(prompts)
     for prompt in prompts:
         if not isinstance(prompt, Prompt):

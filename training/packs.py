@@ -48,11 +48,17 @@ class Packs:
 def add_packs_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--packs",
-        type=lambda text: Packs(Path(text)),
+        type=_packs,
         default=Packs(Path(__file__).parents[2] / "shared" / "packs"),
         metavar="DIR",
         help="folder with cutouts/, backgrounds/ and photos/ (default: ../shared/packs)",
     )
+
+
+def _packs(text: str) -> Packs:
+    if not (Path(text) / "cutouts" / "names.json").is_file():
+        raise argparse.ArgumentTypeError(f"{text} holds no cutouts/names.json: it is no folder of the packs")
+    return Packs(Path(text))
 
 
 @lru_cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from segzs import __version__
 from segzs.errors import PromptError
+from segzs.models.registry import PRESETS
 from segzs.prompts import Prompt
 
 EXAMPLES = """examples:
@@ -96,7 +97,9 @@ def _add_label(commands: Any) -> None:
         "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
     )
     models = label.add_argument_group("models")
-    models.add_argument("--model", help="tiny (default, or SEGZS_MODEL), mobile, vit_b, vit_l, vit_h")
+    models.add_argument(
+        "--model", choices=PRESETS, metavar="NAME", help=f"{', '.join(PRESETS)} (default: SEGZS_MODEL, or tiny)"
+    )
     models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
     models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, a file")
     models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
@@ -110,6 +113,7 @@ def _add_label(commands: Any) -> None:
     grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain (0 to 1)")
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
+    grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
@@ -137,7 +141,7 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
 
 def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
-    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks")
+    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "tiles")
     return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
 
 

@@ -172,10 +172,15 @@ def _models(parsed: argparse.Namespace) -> int:
 
 
 def _fetch(parsed: argparse.Namespace) -> int:
+    from segzs.models.settings import search_folders
     from segzs.models.store import fetch
 
-    for path in fetch(parsed.name, Path(parsed.to) if parsed.to else None):
+    paths = fetch(parsed.name, Path(parsed.to) if parsed.to else None)
+    for path in paths:
         print(path)
+    known = {folder.resolve() for folder in search_folders()}
+    if elsewhere := {path.parent for path in paths if not {path.resolve(), path.parent.resolve()} & known}:
+        _say(f"note: to use what lies in {elsewhere.pop()}, set SEGZS_CACHE to it or run where it is ./checkpoints")
     return 0
 
 

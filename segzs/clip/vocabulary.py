@@ -45,10 +45,12 @@ class Vocabulary:
     templates: tuple[str, ...] = PLAIN
 
     def __post_init__(self) -> None:
+        for name in ("labels", "templates"):
+            object.__setattr__(self, name, _texts(getattr(self, name), name))
         if not self.labels:
             raise VocabularyError("a vocabulary needs at least one label")
         for label in self.labels:
-            if not isinstance(label, str) or not label.strip():
+            if not label.strip():
                 raise VocabularyError(f"{label!r} is not a label; words are expected")
             if label == UNKNOWN:
                 raise VocabularyError(f"{UNKNOWN!r} is the answer where no label fits; it cannot be a label itself")
@@ -83,10 +85,8 @@ class Vocabulary:
         elif isinstance(labels, str):
             found = _split(labels)
         else:
-            found = list(labels)
-        if strange := [label for label in found if not isinstance(label, str)]:
-            raise VocabularyError(f"{strange[0]!r} is not a label; words are expected")
-        stripped = (" ".join(label.split()) for label in found)
+            found = labels
+        stripped = (" ".join(label.split()) for label in _texts(found, "labels"))
         kept = tuple(dict.fromkeys(label for label in stripped if label))
         return cls(kept, PLAIN if templates is None else named_templates(templates))
 
@@ -94,6 +94,15 @@ class Vocabulary:
     def digest(self) -> str:
         """SHA-256 of labels and templates."""
         return hashlib.sha256(json.dumps([self.labels, self.templates]).encode()).hexdigest()
+
+
+def _texts(values: Any, what: str) -> tuple[str, ...]:
+    if isinstance(values, str | bytes | None) or not isinstance(values, Iterable):
+        raise VocabularyError(f"the {what} are {values!r}; a list of words or sentences is expected")
+    texts = tuple(values)
+    if strange := [text for text in texts if not isinstance(text, str)]:
+        raise VocabularyError(f"{strange[0]!r} among the {what} is no text; words or sentences are expected")
+    return texts
 
 
 def _split(text: str) -> list[str]:
@@ -104,7 +113,7 @@ def _split(text: str) -> list[str]:
 def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     """Sentences by the name of a set, or the user's own."""
     if not isinstance(templates, str):
-        return tuple(templates)
+        return _texts(templates, "templates")
     if templates == "plain":
         return PLAIN
     if templates in ("simple", "imagenet"):

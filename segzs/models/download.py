@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
+from filelock import FileLock
 from tqdm import tqdm
 
 from segzs.errors import ModelError, WeightsError
@@ -24,9 +27,28 @@ def download(url: str, target: Path, size: int, sha256: str) -> Path:
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _continue(url, part, size)
+        with _alone(target):
+            if not target.is_file():
+                _complete(url, part, target, size, sha256)
+        return target
     except OSError as error:  # requests' errors are OSErrors too
         raise ModelError(f"{url} could not be downloaded: {error}{_kept(part)}") from error
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Two processes must not write into one part; who waited finds the file, or goes on with the part."""
+    lock = Path(f"{target}.lock")
+    try:
+        with FileLock(lock):
+            yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+
+
+def _complete(url: str, part: Path, target: Path, size: int, sha256: str) -> None:
+    _continue(url, part, size)
     if (have := part.stat().st_size) < size:
         raise ModelError(f"{url} broke off after {have:,} of {size:,} bytes{_kept(part)}")
     with part.open("rb") as file:
@@ -38,7 +60,6 @@ def download(url: str, target: Path, size: int, sha256: str) -> Path:
             "Try again, or fetch the file by another way"
         )
     os.replace(part, target)
-    return target
 
 
 def _kept(part: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -225,15 +226,17 @@ def intact_sam(spec: str) -> Path:
 
 
 def intact_clip(spec: str) -> Path:
-    """Where a CLIP's weights are, once their file has shown itself to be whole.
+    """Where a CLIP's weights are, once their file has shown itself to be whole, and what the hub said it was.
 
     Raises:
         ModelError: it is not here.
         WeightsError: it is damaged.
     """
-    path = locate_clip(spec).weights
-    _check_whole(path, spec)
-    return path
+    files = locate_clip(spec)
+    _check_whole(files.weights, spec)
+    for file in _changed_since_fetched(files.folder):
+        raise WeightsError(f"{file} is not what the hub stated; delete it and run: segzs fetch {spec}")
+    return files.weights
 
 
 def _check_whole(path: Path, spec: str) -> None:
@@ -282,9 +285,10 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
 
 
 def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
-    if found := find_file(row.file):
-        verify(row, found)
-        return found
+    for place in dict.fromkeys([folder, *search_folders()]):
+        if (place / row.file).is_file():
+            verify(row, place / row.file)
+            return place / row.file
     if not row.url:
         raise ModelError(f"{row.file} is part of segzs, but missing: install segzs again")
     _refuse_offline(row.name)
@@ -298,7 +302,9 @@ def _fetch_clip(spec: str, folder: Path) -> Path:
         return locate_clip(spec).folder
     target = folder / clip_folder_name(spec)
     row = CLIPS.get(spec, ClipCheckpoint(spec))
-    for place in search_folders():
+    for file in _changed_since_fetched(target):
+        file.unlink()  # to fetch it again
+    for place in dict.fromkeys([folder, *search_folders()]):
         with suppress(WeightsError):  # a download that broke off, to go on with
             return _clip_folder(row, place / clip_folder_name(spec)).folder
     hub = hub_of(spec)
@@ -312,20 +318,21 @@ def _fetch_clip(spec: str, folder: Path) -> Path:
                 break
     except Exception as error:  # the hub's client raises errors of many libraries
         raise ModelError(f"{spec} could not be fetched from the hub ({hub}): {error}") from error
-    _check_hub_hashes(target)
+    for file in _changed_since_fetched(target):
+        file.unlink()
+        raise WeightsError(f"{file} is not what the hub stated and was deleted; run the same command again")
     if not (target / CLIP_CONFIG).is_file() and not spec.startswith("hf-hub:"):
         architecture, _, tag = spec.partition(":")
         (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
     return _clip_folder(row, target).folder
 
 
-def _check_hub_hashes(folder: Path) -> None:
-    """Compare every large file with the SHA-256 that the hub stated for it, and delete one that differs."""
+def _changed_since_fetched(folder: Path) -> Iterator[Path]:
+    """The large files of a fetched CLIP that have another SHA-256 than the hub stated for them."""
     for statement in (folder / ".cache" / "huggingface" / "download").glob("*.metadata"):
         file, lines = folder / statement.stem, statement.read_text().split()
         if len(lines) > 1 and len(lines[1]) == 64 and file.is_file() and file_sha256(file) != lines[1]:
-            file.unlink()
-            raise WeightsError(f"{file} is not what the hub stated and was deleted; run the same command again")
+            yield file
 
 
 def _refuse_offline(name: str) -> None:

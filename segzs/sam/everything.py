@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +13,7 @@ import torch
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
 
+from segzs.checks import check_number
 from segzs.errors import PromptError
 from segzs.masks import RLE, Masks
 from segzs.prompts import Prompt
@@ -24,7 +26,10 @@ HOLE_SHARE = 0.01
 SPECK_SHARE = 0.002
 """Of the image: what is larger may be an object, whatever it is part of or a hole in."""
 SCENERY_SHARE = 0.15
+BLOCK = 256
+"""Masks that are floats at the same time: a mask of a float a pixel is large."""
 MOST_POINTS_PER_SIDE = 256
+MOST_TILES_PER_SIDE = 16
 COARSEST = 256
 """A power of two, that spacings may be halved."""
 
@@ -36,7 +41,8 @@ class EverythingOptions:
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
     ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. An ``adaptive`` grid is asked from
-    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery.
+    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery. Only
+    `everything_in_tiles` looks at ``tiles``.
     """
 
     points_per_side: int | None = None
@@ -46,20 +52,22 @@ class EverythingOptions:
     min_area: int = 100
     max_masks: int | None = None
     adaptive: bool = False
+    tiles: int = 1
 
     def __post_init__(self) -> None:
-        if self.points_per_side is not None and not 1 <= self.points_per_side <= MOST_POINTS_PER_SIDE:
-            raise PromptError(
-                f"points_per_side is {self.points_per_side}; a number from 1 to {MOST_POINTS_PER_SIDE} is expected"
-            )
-        for name in ("predicted_iou", "stability", "duplicate_iou"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise PromptError(f"{name} is {value}; a number from 0 to 1 is expected")
-        if self.min_area < 0:
-            raise PromptError(f"min_area is {self.min_area}; a number of pixels from 0 on is expected")
-        if self.max_masks is not None and self.max_masks < 1:
-            raise PromptError(f"max_masks is {self.max_masks}; at least 1, or None for all, is expected")
+        check = partial(check_number, error=PromptError)
+        if self.points_per_side is not None:
+            expected = f"a whole number from 1 to {MOST_POINTS_PER_SIDE}"
+            check("points_per_side", self.points_per_side, expected, 1, MOST_POINTS_PER_SIDE, whole=True)
+        for name in ("predicted_iou", "stability"):
+            if getattr(self, name) is not None:
+                check(name, getattr(self, name), "a number from 0 to 1", 0, 1)
+        expected = f"a whole number from 1 to {MOST_TILES_PER_SIDE}"
+        check("tiles", self.tiles, expected, 1, MOST_TILES_PER_SIDE, whole=True)
+        check("duplicate_iou", self.duplicate_iou, "a number from 0 to 1", 0, 1)
+        check("min_area", self.min_area, "a number of pixels from 0 on", 0)
+        if self.max_masks is not None:
+            check("max_masks", self.max_masks, "at least 1, or None for all,", 1, whole=True)
 
 
 class Candidate(NamedTuple):
@@ -86,6 +94,8 @@ def everything(
         ModelMismatchError: another model encoded the image.
     """
     encoded.check_model(sam)
+    if progress is not None and not callable(progress):
+        raise PromptError(f"progress is {progress!r}; something to call with the share done is expected")
     search = Search(
         sam,
         encoded,
@@ -169,8 +179,10 @@ def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> lis
 
 def overlaps(ours: Tensor, theirs: Tensor) -> Tensor:
     """Intersection over union of every pair of masks N h w and M h w, N M."""
-    ours, theirs = ours.flatten(1).float(), theirs.flatten(1).float()
-    common = ours @ theirs.T
+    ours, theirs = ours.flatten(1), theirs.flatten(1)
+    common = torch.cat(
+        [torch.cat([a.float() @ b.float().T for b in theirs.split(BLOCK)], 1) for a in ours.split(BLOCK)]
+    )
     return common / (ours.sum(1)[:, None] + theirs.sum(1) - common).clamp(min=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -347,3 +348,31 @@ def test_a_sam_is_fetched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_fetch_clip", lambda spec, folder: fetched.append(spec) or Path(spec))
     fetch("sam:vit_b")
     assert fetched == ["vit_b"]
+
+
+def test_a_fetched_clip_that_was_changed_is_not_intact(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGZS_OFFLINE")
+    fetched: list[str] = []
+
+    def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        fetched.append(repository)
+        statements = local_dir / ".cache" / "huggingface" / "download"
+        shutil.rmtree(local_dir, ignore_errors=True)
+        clip_folder(local_dir)
+        statements.mkdir(parents=True)
+        digest = hashlib.sha256((local_dir / "open_clip_model.safetensors").read_bytes()).hexdigest()
+        (statements / "open_clip_model.safetensors.metadata").write_text(f"{revision}\n{digest}\n1.0\n")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
+    monkeypatch.setenv("SEGZS_CACHE", str(bare))
+    (folder,) = fetch(B16)
+    assert intact_clip(B16).parent == folder
+    fetch(B16)
+    assert len(fetched) == 1
+    weights = folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    with pytest.raises(WeightsError, match="not what the hub stated"):
+        intact_clip(B16)
+    fetch(B16)
+    assert len(fetched) == 2
+    assert intact_clip(B16) == weights

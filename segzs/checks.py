@@ -1,0 +1,29 @@
+"""Numbers that callers give: of the right kind, and in range."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+from segzs.errors import SegzsError
+
+
+def check_number(
+    name: str,
+    value: Any,
+    expected: str,
+    low: float,
+    high: float = float("inf"),
+    *,
+    whole: bool = False,
+    error: type[SegzsError] = SegzsError,
+) -> None:
+    """Raise ``error`` unless ``value`` is a number, a whole one where asked, from ``low`` to ``high``.
+
+    >>> check_number("margin", "wide", "a share such as 0.1", 0, 10)
+    Traceback (most recent call last):
+    segzs.errors.SegzsError: margin is 'wide'; a share such as 0.1 is expected
+    """
+    numeric = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not (numeric and low <= value <= high):
+        raise error(f"{name} is {value!r}; {expected} is expected")
