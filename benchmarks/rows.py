@@ -26,12 +26,13 @@ from segzs.masks import RLE, Masks, iou
 from segzs.models.registry import SAMS, ClipCheckpoint
 from segzs.models.store import locate_sam
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel, fused, load_sam
+from segzs.sam.build import SamModel, computing_in, fused, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import encode
 from segzs.sam.everything import EverythingOptions, everything
 from segzs.sam.tiny import build_tiny_sam
+from segzs.segmenter import resolve_dtype
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"
@@ -44,8 +45,8 @@ def desk() -> Image:
 
 
 @cache
-def vit_b() -> tuple[SamModel, SamPredictor]:
-    """ViT-B with the same random weights in segzs and in segment-anything."""
+def vit_b(dtype: str = "auto") -> tuple[SamModel, SamPredictor]:
+    """ViT-B with the same random weights in segzs, which computes in ``dtype``, and in segment-anything."""
     torch.manual_seed(0)
     official = build_sam_vit_b()
     for parameter in official.parameters():
@@ -53,7 +54,8 @@ def vit_b() -> tuple[SamModel, SamPredictor]:
             parameter.data.normal_(std=0.02)
     ours = build_sam_vit_b()
     ours.load_state_dict(official.state_dict())
-    return SamModel(SAMS["vit_b"], "random", frozen(fused(ours))), SamPredictor(frozen(official))
+    fast = computing_in(resolve_dtype(dtype, torch.device("cpu"), "vit_b"), frozen(fused(ours)))
+    return SamModel(SAMS["vit_b"], "random", fast), SamPredictor(frozen(official))
 
 
 @cache
@@ -68,8 +70,8 @@ def frozen(module: Sam) -> Sam:
     return module.eval().requires_grad_(False)
 
 
-def encoding() -> Pair:
-    sam, predictor = vit_b()
+def encoding(dtype: str = "auto") -> Pair:
+    sam, predictor = vit_b(dtype)
     pixels = np.array(desk().pixels)
 
     def theirs() -> torch.Tensor:
@@ -205,6 +207,15 @@ ROWS = (
         "`SamPredictor.set_image`",
         "3.5 x",
         encoding,
+        features_alike,
+        repeats=3,
+    ),
+    Row(
+        "encode-fp32",
+        "encode, ViT-B, 1024 px, float32",
+        "`SamPredictor.set_image`",
+        "1.5 x",
+        partial(encoding, "float32"),
         features_alike,
         repeats=3,
     ),

@@ -61,8 +61,6 @@ class SamModel:
 def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> SamModel:
     """Build the architecture of a checkpoint, load it strictly, and let it compute in ``dtype``.
 
-    Prompts are placed in float32 always: half a pixel is more than bfloat16 can tell apart.
-
     Raises:
         WeightsError: the file is no checkpoint, or one of another architecture.
     """
@@ -70,9 +68,14 @@ def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dty
         module = ARCHITECTURES[file.row.architecture]()
     load_strictly(module, read_weights(file.path), f"{file.path} as {file.row.architecture}")
     module = fused(module).to(device).eval().requires_grad_(False)
+    return SamModel(file.row, file.digest, computing_in(dtype, module))
+
+
+def computing_in(dtype: torch.dtype, module: Sam) -> Sam:
+    """Cast the weights once, but for the prompts' own: half a pixel is more than bfloat16 can tell apart."""
     module.image_encoder.to(dtype)
     module.mask_decoder.to(dtype)
-    return SamModel(file.row, file.digest, module)
+    return module
 
 
 def fused(module: Sam) -> Sam:

@@ -1,0 +1,106 @@
+"""How much the fast paths change masks, over 500 random prompts: ``python -m benchmarks.faithfulness``.
+
+On the embedded SAM, whose masks have a meaning; the peer of float32 is segment-anything's own predictor. Prompts lie
+on the objects of the example scenes, as people's do, and anywhere: there a mask is a guess, and tips over easily.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from segment_anything import SamPredictor
+
+from benchmarks.rows import tiny
+from segzs.image import Image, read_image
+from segzs.masks import RLE, iou
+from segzs.models.store import locate_sam
+from segzs.prompts import Prompt
+from segzs.sam.build import SamModel, load_sam
+from segzs.sam.decode import decode
+from segzs.sam.encode import EncodedImage, encode
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCENES = ("desk", "picnic", "toolbox")
+PROMPTS = 500
+
+
+def main() -> None:
+    sam, stock = tiny()
+    half = load_sam(locate_sam("tiny"), dtype=torch.bfloat16)
+    predictor = SamPredictor(stock)
+    overlaps = defaultdict[tuple[str, str], list[float]](list)
+    for scene in SCENES:
+        image = read_image(EXAMPLES / f"{scene}.png")
+        exact, coarse = encode(sam, image), encode(half, image)
+        stored = replace(exact, features=exact.features.half().float())
+        for where, prompts in (("on objects", on_objects(scene)), ("anywhere", anywhere(image))):
+            codes = answers(sam, exact, prompts)
+            for kind, others in (
+                ("float32 against SamPredictor", reference(predictor, image, prompts)),
+                ("features kept as float16", answers(sam, stored, prompts)),
+                ("bfloat16 against float32", answers(half, coarse, prompts)),
+            ):
+                overlaps[kind, where] += iou_of_pairs(codes, others)
+    print(f"| masks of {PROMPTS} random prompts | where | mean IoU | share above 0.9 |")
+    print("| --- | --- | --- | --- |")
+    for (kind, where), values in overlaps.items():
+        print(f"| {kind} | {where} | {np.mean(values):.4f} | {np.mean(np.array(values) > 0.9):.3f} |")
+
+
+def on_objects(scene: str) -> list[Prompt]:
+    """Points on random pixels of objects, and loosely drawn boxes around objects, in turn."""
+    rng = np.random.default_rng(0)
+    rows = [row["segmentation"] for row in json.loads((EXAMPLES / f"{scene}.json").read_text("utf-8"))["objects"]]
+    masks = [RLE(*row["size"], row["counts"]) for row in rows]
+    pixels = [np.argwhere(mask.decode())[:, ::-1] for mask in masks]
+    prompts = []
+    for number in range(PROMPTS // len(SCENES)):
+        index = int(rng.integers(len(masks)))
+        box = np.array(masks[index].box, float)
+        box += rng.uniform(-0.1, 0.1, 4) * np.tile(box[2:] - box[:2], 2)
+        prompts.append(Prompt.box(*box) if number % 2 else Prompt.point(*rng.choice(pixels[index])))
+    return prompts
+
+
+def anywhere(image: Image) -> list[Prompt]:
+    """Random points and boxes, in turn."""
+    rng = np.random.default_rng(0)
+    prompts = []
+    for number in range(PROMPTS // len(SCENES)):
+        x, y = rng.uniform((0, 0), (image.width - 40, image.height - 40))
+        width, height = rng.uniform(20, 250, 2)
+        prompts.append(Prompt.box(x, y, x + width, y + height) if number % 2 else Prompt.point(x, y))
+    return prompts
+
+
+def answers(sam: SamModel, photo: EncodedImage, prompts: Sequence[Prompt]) -> list[RLE]:
+    return [masks.rles[0] for masks in decode(sam, photo, prompts)]
+
+
+def reference(predictor: SamPredictor, image: Image, prompts: Sequence[Prompt]) -> list[RLE]:
+    predictor.set_image(np.array(image.pixels))
+    codes = []
+    for prompt in (prompt.inside(image.width, image.height) for prompt in prompts):
+        points = np.array(prompt.points) if prompt.points else None
+        signs = None if points is None else np.ones(1)
+        box = None if prompt.box is None else np.array(prompt.box)
+        masks, scores, _ = predictor.predict(points, signs, box, multimask_output=box is None)
+        codes.append(RLE.encode(masks[scores.argmax()]))
+    return codes
+
+
+def iou_of_pairs(ours: Sequence[RLE], theirs: Sequence[RLE]) -> list[float]:
+    """IoU of each pair; two empty masks are alike."""
+    pairs = zip(ours, theirs, strict=True)
+    return [float(iou([a], [b])[0, 0]) if a.area or b.area else 1.0 for a, b in pairs]
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()
