@@ -125,6 +125,8 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--labels", "cat,unknown"],
         ["label", "x.png", "--background", "pink"],
         ["label", "x.png", "--point", "1,2", "--everything"],
+        ["label", "x.png", "--model", "nope"],
+        ["label", "x.png", "--tiles", "99"],
         ["label", "x.png", "--no-such-option"],
     ],
 )
