@@ -412,9 +412,9 @@ def test_the_cache_is_shown_and_cleared(run: Run, scene: Callable) -> None:
     assert run("label", scene("desk").path, "--point", "380,150", "--quiet", "--no-cache")[0] == 0
     code, out, err = run("cache")
     assert (code, err) == (0, "")
-    assert ": 1 images, " in out
+    assert ": 1 entries, " in out
     assert "now cleared" in run("cache", "--clear")[1]
-    assert ": 0 images, 0.0 MB" in run("cache")[1]
+    assert ": 0 entries, 0.0 MB" in run("cache")[1]
 
 
 def test_models_marks_the_default(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

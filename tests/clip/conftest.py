@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import PIL.Image
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -97,6 +99,14 @@ def random_clip(folder: Path, model: dict[str, Any] = PLAIN_MODEL, preprocess: d
     return save_clip(folder, model, preprocess or {}, weights)
 
 
+def fit_by_pillow(picture: np.ndarray, wanted: PreprocessCfg) -> Tensor:
+    """A picture at a model's size, uint8 (3, height, width), by the first steps of open_clip's own transform."""
+    fitted = PIL.Image.fromarray(picture)
+    for step in image_transform_v2(wanted, is_train=False).transforms[:-2]:  # without to-tensor and normalise
+        fitted = step(fitted)
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
+
+
 def reference(
     folder: Path, pictures: list[np.ndarray], labels: list[str], templates: tuple[str, ...]
 ) -> tuple[Tensor, Tensor]:
@@ -115,8 +125,6 @@ def classify(
     labels: list[str],
     templates: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
-    import PIL.Image
-
     classifier = open_clip.build_zero_shot_classifier(model, tokenizer, labels, templates)
     batch = torch.stack([preprocess(PIL.Image.fromarray(picture)) for picture in pictures])
     with torch.no_grad():

@@ -1,4 +1,7 @@
-"""Whole pictures, named as open_clip's own zero-shot classifier names them: the same probabilities, in float32."""
+"""Whole pictures, named as open_clip's own zero-shot classifier names them: the same probabilities, in float32.
+
+Pillow resizes them for both; what our own resizing changes is bounded in test_preprocess.py.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from segzs.clip import naming
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.naming import encode_pictures, probabilities
 from segzs.clip.vocabulary import Vocabulary, encode_labels
@@ -25,6 +29,7 @@ from tests.clip.conftest import (
     SIGLIP_LIKE,
     SIGLIP_PICTURES,
     classify,
+    fit_by_pillow,
     random_clip,
     randomised,
     reference,
@@ -55,6 +60,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def _resized_by_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "fit", fit_by_pillow)
 
 
 def ours(clip: ClipModel, pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,84 @@
+"""Pictures are resized as open_clip's transform does it, up to the last bits of Pillow's arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import open_clip
+import PIL.Image
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+
+from segzs.clip.build import ClipModel
+from segzs.clip.crops import crops
+from segzs.clip.naming import encode_pictures
+from segzs.clip.preprocess import fit, normalise
+from segzs.clip.vocabulary import general_features
+from segzs.image import read_image
+from segzs.masks import RLE
+from tests.clip.conftest import fit_by_pillow
+from tests.conftest import Scene
+
+SIZES = [(48, 48), (224, 224), (96, 160), (160, 96)]
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_resized_as_by_pillow(
+    size: tuple[int, int], interpolation: str, resize_mode: str, pictures: list[np.ndarray]
+) -> None:
+    if resize_mode == "shortest" and size[0] != size[1] and interpolation == "bilinear":
+        pytest.skip("open_clip forgets the interpolation there, and resizes bicubically")
+    wanted = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode, fill_color=128)
+    for picture in pictures:
+        ours, theirs = fit(picture, wanted), fit_by_pillow(picture, wanted)
+        assert ours.shape == theirs.shape == (3, *size)
+        difference = (ours.int() - theirs.int()).abs()
+        assert difference.max() <= 2
+        assert (difference > 0).float().mean() < 0.01
+
+
+def test_normalised_as_by_open_clip(pictures: list[np.ndarray]) -> None:
+    wanted = PreprocessCfg(size=(64, 64))
+    ours = normalise(torch.stack([fit_by_pillow(picture, wanted) for picture in pictures]), wanted)
+    transform = image_transform_v2(wanted, is_train=False)
+    theirs = torch.stack([transform(PIL.Image.fromarray(picture)) for picture in pictures])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert (wanted.mean, wanted.std) == (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+
+
+def test_pictures_that_may_not_be_written_to_stay_as_they_are(pictures: list[np.ndarray]) -> None:
+    picture = pictures[0].copy()
+    picture.setflags(write=False)
+    wanted = PreprocessCfg(size=(picture.shape[0],) * 2)
+    fit(picture, wanted).zero_()
+    assert np.array_equal(picture, pictures[0])
+
+
+@pytest.mark.parametrize("background", ["grey", "blur", "keep"])
+def test_crops_get_the_peers_names(background: str, clip: ClipModel, scene: Callable[[str], Scene]) -> None:
+    """The peer sends one crop after the other through open_clip's transform and encode_image."""
+    transform = image_transform_v2(clip.preprocessing, is_train=False)
+    ours, theirs = [], []
+    for name in ("desk", "picnic", "toolbox"):
+        pixels, masks = read_image(scene(name).path).pixels, scene(name).masks
+        boxes = [RLE.encode(_filled(mask)) for mask in masks]  # as objects of other outlines
+        ours.append(encode_pictures(clip, crops(pixels, [*masks, *boxes], background=background)))
+        with torch.inference_mode():
+            for picture in crops(pixels, [*masks, *boxes], background=background):
+                batch = transform(PIL.Image.fromarray(picture))[None]
+                theirs.append(clip.module.encode_image(batch, normalize=True))
+    one, other = torch.cat(ours), torch.cat(theirs)
+    assert (one * other).sum(1).min() > 0.9999
+    names = general_features(clip).T
+    assert ((one @ names).argmax(1) == (other @ names).argmax(1)).float().mean() >= 0.99
+
+
+def _filled(mask: RLE) -> np.ndarray:
+    x1, y1, x2, y2 = mask.box
+    full = np.zeros((mask.height, mask.width), bool)
+    full[y1:y2, x1:x2] = True
+    return full
