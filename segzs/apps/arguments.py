@@ -104,7 +104,7 @@ def _add_label(commands: Any) -> None:
     models = label.add_argument_group("models")
     models.add_argument("--model", help="tiny (default, or SEGZS_MODEL), mobile, vit_b, vit_l, vit_h")
     models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
-    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, a file, ARCHITECTURE:FILE")
+    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
     models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
     models.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"

@@ -15,8 +15,8 @@ from torchvision.transforms.v2.functional import resize
 def fit(picture: np.ndarray, wanted: PreprocessCfg) -> Tensor:
     """A uint8 RGB picture (height, width, 3) at a model's size, as its resize mode says: uint8 (3, height, width).
 
-    torchvision's antialiased resizing is Pillow's with weights of fewer bits: of a thousand values of a square picture a
-    few differ, by 1 or 2 of 255. Of high pictures more do, for Pillow (from 13 on) takes their rows first.
+    torchvision's antialiased resizing is Pillow's with weights of fewer bits: of a thousand values of a square picture
+    a few differ, by 1 or 2 of 255. Of high pictures more do, for Pillow 13 takes their rows first.
     """
     pixels = scale(tensor(picture), _scaled(picture.shape[:2], wanted), wanted)
     return center_crop_or_pad(pixels, wanted.size, fill=wanted.fill_color)
@@ -34,7 +34,9 @@ def scale(pixels: Tensor, size: Sequence[int], wanted: PreprocessCfg) -> Tensor:
 
 def normalise(pixels: Tensor, wanted: PreprocessCfg) -> Tensor:
     """uint8 (..., 3, H, W) -> float32, less the model's mean, in units of its standard deviation."""
-    mean, deviation = (255 * torch.tensor(each, device=pixels.device).view(3, 1, 1) for each in (wanted.mean, wanted.std))
+    mean, deviation = (
+        255 * torch.tensor(each, device=pixels.device)[:, None, None] for each in (wanted.mean, wanted.std)
+    )
     return pixels.float().sub_(mean).div_(deviation)
 
 

@@ -124,6 +124,7 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--point", "1,2", "--min-area", "50"],
         ["label", "x.png", "--labels", "cat,unknown"],
         ["label", "x.png", "--background", "pink"],
+        ["label", "x.png", "--naming", "poold"],
         ["label", "x.png", "--point", "1,2", "--everything"],
         ["label", "x.png", "--no-such-option"],
     ],
@@ -288,6 +289,17 @@ def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:
     code, out, err = run(*arguments, "--labels", tmp_path / "nowhere.txt")
     assert (code, out) == (2, "")
     assert "nowhere.txt" in err
+
+
+def test_names_pooled_from_one_look(run: Run, scene) -> None:
+    arguments = ["label", scene("desk").path, "--point", "380,150", "--labels", "laptop,pencil", "--json"]
+    answers = []
+    for naming in ("crops", "pooled"):
+        code, out, _ = run(*arguments, "--naming", naming)
+        assert code == 0
+        answers.append(json.loads(out)["segments"][0])
+    assert answers[0]["segmentation"] == answers[1]["segmentation"]
+    assert answers[0]["names"] != answers[1]["names"]
 
 
 # Models

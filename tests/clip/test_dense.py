@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_a_transformer_sees_larger_pictures_through_windows(tmp_path: Path, pict
 def test_windows_cover_and_overlap_by_about_half(window: int, more: int) -> None:
     starts = module._starts(window + more, window)
     assert (starts[0], starts[-1]) == (0, more)
-    assert all(0 < after - before <= window // 2 + 1 for before, after in zip(starts, starts[1:], strict=False))
+    assert all(0 < after - before <= window // 2 + 1 for before, after in pairwise(starts))
 
 
 @pytest.fixture(scope="module")
