@@ -198,9 +198,8 @@ class Segmenter:
         else:
             cut = crops(image.pixels, rles, margin=self.margin, background=self.background)
             features = encode_pictures(self.clip, cut)
-            self._say_if_unfamiliar(
-                features[[rle.area > 0 for rle in rles]]
-            )  # of crops alone is it known what is usual
+            # only of crops is it known what is usual
+            self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
         return rank(self._probabilities(features), self.vocabulary.labels)
 
     def _dense(self, image: Image) -> Tensor:
