@@ -15,15 +15,20 @@ import torch
 from safetensors.torch import save_file
 
 import segzs
-from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, named_templates
+import segzs.segmenter as module
+from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.dense import dense_features
+from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, encode_labels, named_templates
 from segzs.errors import ImageError, ModelError, ModelMismatchError, PromptError, SegzsError, VocabularyError
 from segzs.masks import RLE, iou
+from segzs.models.store import locate_clip
 from segzs.prompts import Prompt
+from segzs.sam.cache import EmbeddingCache
 from segzs.sam.encode import EncodedImage
 from segzs.sam.tiny import build_tiny_sam
 from segzs.segmenter import Segmenter, UnfamiliarWarning, load, resolve_device
 from segzs.segments import Segment, Segments
-from tests.clip.conftest import random_clip
+from tests.clip.conftest import COCA, PLAIN_MODEL, random_clip
 from tests.conftest import EXAMPLES, Scene
 
 SCENES = ("desk", "picnic", "toolbox")
@@ -323,7 +328,7 @@ def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monke
 def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
     segmenter = load(clip=str(folder), labels="cat, zyzzyva", device="cpu")
-    assert segmenter.model == f"tiny+{folder}"
+    assert segmenter.model == "tiny+local:clip"
     assert segmenter.vocabulary.templates == PLAIN
     assert segmenter.background == "blur"
     assert len(load(clip=str(folder), device="cpu").vocabulary.labels) > 300
@@ -389,3 +394,116 @@ def test_an_empty_mask_does_not_make_a_picture_unfamiliar(segmenter: Segmenter, 
 def test_a_device_that_holds_nothing_is_refused() -> None:
     with pytest.raises(ModelError, match="'meta' cannot be used here"):
         resolve_device("meta")
+
+
+# Names pooled from one look at the picture
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the pictures that CLIP really looked at as a whole."""
+    seen: list[tuple[int, ...]] = []
+
+    def counting(clip: ClipModel, pixels: np.ndarray) -> torch.Tensor:
+        seen.append(pixels.shape)
+        return dense_features(clip, pixels)
+
+    monkeypatch.setattr(module, "dense_features", counting)
+    return seen
+
+
+def test_pooled_names_look_once_at_a_picture(named: Segmenter, desk: EncodedImage, looks: list) -> None:
+    pooled = replace(named, naming="pooled", cache=EmbeddingCache())
+    found = pooled.everything(desk, points_per_side=4)
+    one = pooled.segment(desk, Prompt.box(18, 21, 220, 224))
+    other = pooled.with_labels("hammer, cat")
+    assert other.naming == "pooled"
+    assert {name.label for segment in other.name(found) for name in segment.names} == {"hammer", "cat", "unknown"}
+    assert looks == [(576, 768, 3)]
+    assert sum(probabilities(one).values()) == pytest.approx(1)
+    assert probabilities(one) != probabilities(named.segment(desk, Prompt.box(18, 21, 220, 224)))
+
+
+def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Scene]) -> None:
+    """The embedded CLIP was made for crops; even so its maps tell objects apart far better than chance."""
+    right = of = 0
+    for known in map(scene, SCENES):
+        pooled = replace(named.with_labels(sorted(set(known.names))), naming="pooled", unknown=None)
+        names = pooled.name(given(known)).names
+        right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
+        of += len(names)
+    assert right / of > 0.3  # chance is 1 in 10
+
+
+def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
+    image = segzs.read_image(EXAMPLES / "desk.png")
+    masks = np.zeros((2, image.height, image.width), bool)
+    masks[0, 100, 100] = True
+    speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability=1.0) for mask in masks)
+    names = replace(named, naming="pooled", unknown=0.1).name(Segments(image, (speck, nothing)))
+    assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
+    assert names[1].name == "unknown"
+
+
+def test_naming_that_is_not_there_is_refused(named: Segmenter, scene: Callable[[str], Scene], tmp_path: Path) -> None:
+    for ask in (
+        lambda: load("tiny", naming="poold"),
+        lambda: replace(named, naming="poold").name(given(scene("desk"))),
+    ):
+        with pytest.raises(SegzsError, match="the naming 'poold' is unknown; one of crops, pooled"):
+            ask()
+    with pytest.raises(ModelError, match=r"local:coca .* has no dense path"):
+        load("tiny", clip=str(random_clip(tmp_path / "coca", COCA)), naming="pooled", labels="cat")
+    assert load("tiny", naming="pooled", cache=False).naming == "pooled"
+
+
+# Labels are encoded once
+
+
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The labels that the text tower really read."""
+    seen: list[tuple[str, ...]] = []
+
+    def counting(clip: ClipModel, vocabulary: Vocabulary) -> torch.Tensor:
+        seen.append(vocabulary.labels)
+        return encode_labels(clip, vocabulary)
+
+    monkeypatch.setattr(module, "encode_labels", counting)
+    return seen
+
+
+def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
+    fresh = replace(segmenter, cache=EmbeddingCache())
+    first, other, again = (fresh.with_labels(labels) for labels in ("cat, dog", "dog, cat", "cat, dog"))
+    assert texts == [("cat", "dog"), ("dog", "cat")]
+    assert torch.equal(first.label_features, again.label_features)
+    torch.testing.assert_close(first.label_features, other.label_features.flip(0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        first.label_features, encode_labels(fresh.clip, first.vocabulary), rtol=0, atol=1e-3
+    )  # rounded to float16
+    assert not torch.equal(fresh.with_labels("cat, dog", templates="one {}").label_features, first.label_features)
+
+
+def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, tmp_path: Path) -> None:
+    long = [f"thing {number}" for number in range(100)]  # 4 sentences each
+    first, again = (replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
+    assert texts == [tuple(long)]
+    assert torch.equal(first.label_features, again.label_features)
+    replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels("cat, dog")
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_the_same_weights_with_another_activation_read_labels_anew(tmp_path: Path) -> None:
+    """OpenAI's weights in an architecture without QuickGELU are another model, though the file is the same."""
+    cache = EmbeddingCache(tmp_path / "cache")
+    features, digests = [], set()
+    for quick in (False, True):
+        model = {**PLAIN_MODEL, "quick_gelu": quick}
+        clip = load_clip(locate_clip(str(random_clip(tmp_path / f"clip {quick}", model))))
+        digests.add(clip.digest)
+        vocabulary = Vocabulary.of([f"thing {number}" for number in range(300)])
+        features.append(module._features(clip, vocabulary, cache))
+        torch.testing.assert_close(features[-1], encode_labels(clip, vocabulary), rtol=0, atol=1e-3)
+    assert (features[0] - features[1]).abs().max() > 5e-3
+    assert len(digests) == 1

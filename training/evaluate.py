@@ -15,6 +15,7 @@ import torch
 
 import segzs
 from segzs.clip.crops import crops
+from segzs.clip.dense import dense_features, pool
 from segzs.clip.naming import encode_pictures
 from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
@@ -93,12 +94,18 @@ def measure_names(
 ) -> None:
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
     features = encode_pictures(segmenter.clip, crops(pixels, masks, background=segmenter.background))
-    similarity = (features @ general_features(segmenter.clip).T).numpy()
+    pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
+    names = general_features(segmenter.clip).T
+    similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
     scores.add("pictures said to be unfamiliar", [np.median(similarity.max(1)) < (segmenter.clip.row.familiar or -1)])
-    for row, index in zip(similarity, right, strict=True):
+    scores.add("pooled: cosine with the crop's feature", (features * pooled).sum(1).numpy())
+    for row, pooled_row, index in zip(similarity, of_pooled, right, strict=True):
         others = rng.permutation(np.delete(np.arange(len(row)), index))[: FEW_LABELS - 1]
         scores.add("top-1 of 20 names", [row[index] > row[others].max()])
         scores.add("top-1 of 1,148 names", [row.argmax() == index])
+        scores.add("pooled: top-1 of 20 names", [pooled_row[index] > pooled_row[others].max()])
+        scores.add("pooled: top-1 of 1,148 names", [pooled_row.argmax() == index])
+        scores.add("pooled: similarity of the right name", [pooled_row[index]])
         scores.add("top-5 of 1,148 names", [(row > row[index]).sum() < 5])
         scores.add('called "unknown" among 20 names', [max(row[index], row[others].max()) < (segmenter.unknown or -1)])
         scores.add("similarity of the right name", [row[index]])

@@ -57,8 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
     fetch.add_argument("--to", metavar="DIR", help="folder to put it in (default: the user cache, SEGZS_CACHE)")
-    cache = commands.add_parser("cache", help="show how much encoded images take on disk, or clear them")
-    cache.add_argument("--clear", action="store_true", help="forget all encoded images")
+    cache = commands.add_parser("cache", help="show how much encoded images and labels take on disk, or clear them")
+    cache.add_argument("--clear", action="store_true", help="forget them all")
     commands.add_parser("doctor", help="check versions, devices, and the checkpoints that are here")
     return parser
 
@@ -96,17 +96,23 @@ def _add_label(commands: Any) -> None:
     names.add_argument(
         "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
     )
+    names.add_argument(
+        "--naming",
+        choices=["crops", "pooled"],
+        default="crops",
+        help="look at every object by itself (default), or once at all of the picture: faster for hundreds, less exact",
+    )
     models = label.add_argument_group("models")
     models.add_argument(
         "--model", choices=PRESETS, metavar="NAME", help=f"{', '.join(PRESETS)} (default: SEGZS_MODEL, or tiny)"
     )
     models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
-    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, a file")
+    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
     models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
     models.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"
     )
-    models.add_argument("--no-cache", action="store_true", help="keep no encoded image on disk")
+    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded on disk")
     grid = label.add_argument_group("everything mode")
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")

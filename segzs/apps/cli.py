@@ -75,6 +75,7 @@ def _label(parsed: argparse.Namespace) -> int:
         templates=parsed.templates,
         unknown=parsed.unknown,
         background=parsed.background,
+        naming=parsed.naming,
         device=parsed.device,
         dtype=parsed.dtype,
         cache=not parsed.no_cache,
@@ -193,7 +194,7 @@ def _cache(parsed: argparse.Namespace) -> int:
     if parsed.clear:
         cache.clear()
     forgotten = " (now cleared)" if parsed.clear else ""
-    print(f"{cache.folder}: {size.images} images, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{forgotten}")
+    print(f"{cache.folder}: {size.entries} entries, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{forgotten}")
     return 0
 
 

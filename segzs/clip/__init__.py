@@ -1,4 +1,4 @@
-"""CLIP: build and load, vocabularies, crops of masks, names."""
+"""CLIP: build and load, vocabularies, crops of masks, maps of what it sees, names."""
 
 from segzs.models.environment import require_fitting_torchvision
 

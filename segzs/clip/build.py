@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,12 +12,13 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
 from segzs.errors import ModelError, WeightsError
 from segzs.models.registry import ClipCheckpoint
-from segzs.models.store import ClipFiles, file_sha256
+from segzs.models.store import ClipFiles, cure, file_sha256
 from segzs.sam.build import WithoutRandomWeights, load_strictly, read_weights
 
 TABLE = "text.token_embedding.weight"
@@ -27,15 +30,18 @@ CONTRASTIVE_UNKNOWN = 0.2
 class ClipModel:
     """A loaded CLIP: its row, the SHA-256 of its weights, the module, and its own preprocessing and tokenizer.
 
-    ``known_tokens`` is the set of tokens that the text tower was trained on, or None when it knows all of them.
+    ``preprocessing.size`` is (height, width). ``known_tokens`` is the set of tokens that the text tower was trained on,
+    or None when it knows all of them. ``config`` is the SHA-256 of its configuration: the same weights with another
+    activation answer differently.
     """
 
     row: ClipCheckpoint
     digest: str
     module: Any
-    preprocess: Callable[[Any], Tensor]
+    preprocessing: PreprocessCfg
     tokenizer: Callable[[Sequence[str]], Tensor]
     known_tokens: frozenset[int] | None = None
+    config: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -76,14 +82,15 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch
     module.to(device).eval().requires_grad_(False)
     module.visual.to(dtype)
     preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
-    preprocessing["size"] = module.visual.image_size
+    preprocessing["size"] = to_2tuple(module.visual.image_size)
     return ClipModel(
         row=files.row,
         digest=file_sha256(files.weights),
         module=module,
-        preprocess=image_transform_v2(PreprocessCfg(**preprocessing), is_train=False),
+        preprocessing=PreprocessCfg(**preprocessing),
         tokenizer=_tokenizer(files),
         known_tokens=known,
+        config=hashlib.sha256(json.dumps(files.config, sort_keys=True).encode()).hexdigest(),
     )
 
 
@@ -100,7 +107,7 @@ def build_module(files: ClipFiles) -> Any:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
         if not (files.folder / "config.json").is_file():
-            raise ModelError(f"the text model of {files.row.name} is not here; run: segzs fetch {files.row.name}")
+            raise ModelError(f"the text model of {files.row.name} is not here; {cure(files.row)}")
         text |= {"hf_model_name": str(files.folder), "hf_model_pretrained": False}
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
@@ -134,7 +141,7 @@ def _tokenizer(files: ClipFiles) -> Callable[[Sequence[str]], Tensor]:
     options = dict(text.get("tokenizer_kwargs") or {})
     if "hf_tokenizer_name" not in text:
         return open_clip.tokenizer.SimpleTokenizer(context_length=length, **options)
-    absent = f"the tokenizer of {files.row.name} is not beside its weights; run: segzs fetch {files.row.name}"
+    absent = f"the tokenizer of {files.row.name} is not beside its weights; {cure(files.row)}"
     if not (files.folder / "tokenizer_config.json").is_file():
         raise ModelError(absent)
     options |= {"context_length": length, "tokenizer_mode": text.get("tokenizer_mode")}

@@ -12,7 +12,7 @@ from segzs.masks import RLE
 
 BACKGROUNDS = ("blur", "grey", "keep")
 GREY = 128
-BLUR_SIDE = 256
+BLUR_SIDE = 64
 
 
 def crop(pixels: np.ndarray, mask: RLE, *, margin: float = 0.1, background: str = "blur") -> np.ndarray:

@@ -6,24 +6,32 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
-import PIL.Image
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
+from segzs.clip.preprocess import fit, normalise
+from segzs.errors import SegzsError
 from segzs.segments import UNKNOWN, Name
 
+NAMINGS = ("crops", "pooled")
 BATCH = 32
 RANKED = 10
+
+
+def check_naming(naming: str) -> None:
+    """Raise `SegzsError` unless it is one of `NAMINGS`."""
+    if naming not in NAMINGS:
+        raise SegzsError(f"the naming {naming!r} is unknown; one of {', '.join(NAMINGS)} is expected")
 
 
 @torch.inference_mode()
 def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
     """Normalised image features of uint8 RGB pictures, each through the model's own preprocessing: (N, width)."""
-    features, prepared = [], (clip.preprocess(PIL.Image.fromarray(picture)) for picture in pictures)
-    while batch := list(islice(prepared, BATCH)):
-        pixels = torch.stack(batch).to(clip.device, clip.dtype)
+    features, fitted = [], (fit(picture, clip.preprocessing) for picture in pictures)
+    while batch := list(islice(fitted, BATCH)):
+        pixels = normalise(torch.stack(batch).to(clip.device), clip.preprocessing).to(clip.dtype)
         features.append(F.normalize(clip.module.encode_image(pixels).float(), dim=-1))
     return torch.cat(features) if features else torch.zeros(0, 0)
 

@@ -101,7 +101,7 @@ def _texts(values: Any, what: str) -> tuple[str, ...]:
         raise VocabularyError(f"the {what} are {values!r}; a list of words or sentences is expected")
     texts = tuple(values)
     if strange := [text for text in texts if not isinstance(text, str)]:
-        raise VocabularyError(f"{strange[0]!r} among the {what} is no text; words or sentences are expected")
+        raise VocabularyError(f"{strange[0]!r} is not a {what[:-1]}; words or a sentence are expected")
     return texts
 
 

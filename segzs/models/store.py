@@ -21,6 +21,8 @@ from segzs.models.settings import cache_folder, embedded_folder, is_offline, sea
 CLIP_CONFIG = "open_clip_config.json"
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 CLIP_FILES = (CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
+LOCAL = "local:"
+"""Before the names of the user's own folders and files, which may be called like a model of ours."""
 EMBEDDED_CLIP = ("tiny_clip.json", "tiny_clip.safetensors")
 
 
@@ -91,7 +93,9 @@ def locate_clip(spec: str) -> ClipFiles:
 
     A folder holds open_clip's ``open_clip_config.json`` and the weights beside it, and the tokenizer where the
     model has its own; a file is weights with a configuration of the same stem and ``.json`` beside it, or
-    ``ARCHITECTURE:FILE`` for weights of a built-in architecture with open_clip's default preprocessing.
+    ``ARCHITECTURE:FILE`` for weights of a built-in architecture with open_clip's default preprocessing. Weights do not
+    tell their activation: for those with QuickGELU, OpenAI's among them, the architecture is the one that open_clip
+    calls so, as in ``ViT-B-32-quickgelu:FILE``.
 
     Raises:
         ModelError: it is unknown, or not here; says what to run.
@@ -104,19 +108,21 @@ def locate_clip(spec: str) -> ClipFiles:
             raise ModelError(f"the embedded CLIP is missing from {folder}: install segzs again")
         verify(CLIPS["tiny"], weights)
         return ClipFiles(CLIPS["tiny"], read_config(config), weights, folder)
-    row = CLIPS.get(spec, ClipCheckpoint(spec))
     local = Path(spec).expanduser()
+    own = ClipCheckpoint(f"{LOCAL}{local.resolve().name}")
     if local.is_dir():
-        return _clip_folder(row, local)
+        return _clip_folder(own, local)
     if local.is_file():
         config = local.with_suffix(".json")
         if not config.is_file():
             raise WeightsError(f"{local} needs its open_clip configuration beside it, as {config.name}")
-        return ClipFiles(row, read_config(config), local, local.parent)
+        return ClipFiles(own, read_config(config), local, local.parent)
     architecture, _, file = spec.partition(":")
     if file and Path(file).expanduser().is_file():
         path = Path(file).expanduser()
-        return ClipFiles(row, builtin_config(architecture, None), path, path.parent)
+        own = ClipCheckpoint(f"{architecture}:{path.name}")
+        return ClipFiles(own, builtin_config(architecture, None), path, path.parent)
+    row = CLIPS.get(spec, ClipCheckpoint(spec))
     for folder in search_folders():
         if (folder / clip_folder_name(spec) / CLIP_CONFIG).is_file():
             return _clip_folder(row, folder / clip_folder_name(spec))
@@ -132,9 +138,13 @@ def _clip_folder(row: ClipCheckpoint, folder: Path) -> ClipFiles:
         if (folder / name).is_file():
             return ClipFiles(row, read_config(config), folder / name, folder)
     raise WeightsError(
-        f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}: a download that broke off? "
-        f"Run: segzs fetch {row.name}"
+        f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}: a download that broke off? {cure(row)}"
     )
+
+
+def cure(row: ClipCheckpoint) -> str:
+    """What brings files of a CLIP that are not here."""
+    return "copy it there" if row.name.startswith(LOCAL) else f"run: segzs fetch {row.name}"
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Encoded images kept in memory and in a folder, so that no image is encoded twice."""
+"""Encoded images, and other features, kept in memory and in a folder, so that nothing is encoded twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,14 +31,14 @@ LONGEST_WAIT = 600
 
 
 class CacheWarning(UserWarning):
-    """The cache cannot keep or find something; the image is encoded instead."""
+    """The cache cannot keep or find something; it is encoded instead."""
 
 
 @dataclass(frozen=True)
 class CacheSize:
-    """How much a folder of encoded images holds."""
+    """How much a folder of encoded images and labels holds."""
 
-    images: int
+    entries: int
     bytes: int
 
 
@@ -74,19 +74,31 @@ class EmbeddingCache:
     @torch.inference_mode()  # its tensors refuse to be written to outside of it
     def encode(self, sam: SamModel, image: Image) -> EncodedImage:
         """The encoded image, remembered or made now."""
-        key = hashlib.sha256(f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}".encode()).hexdigest()
+        features = self.remember(
+            f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}", lambda: encode(sam, image).features
+        )
+        return EncodedImage(
+            image, features.to(sam.device, torch.float32), input_size(sam, image), sam.row.name, sam.digest
+        )
+
+    @torch.inference_mode()
+    def remember(self, origin: str, make: Callable[[], Tensor], *, on_disk: bool = True) -> Tensor:
+        """What ``make`` answers, remembered or made now: float16, on the CPU.
+
+        ``origin`` says all that the answer depends on.
+        """
+        key = hashlib.sha256(origin.encode()).hexdigest()
         features = self._known(key)
         if features is None:
             with self._alone(int(key[:8], 16) % STRIPES):
                 features = self._known(key)  # another may have made it meanwhile
                 if features is None:
-                    features = _halved(encode(sam, image).features.cpu())
-                    self._write(key, features)
-                    self._evict()
+                    features = _halved(make().cpu())
+                    if on_disk:
+                        self._write(key, features)
+                        self._evict()
         self._remember(key, features)
-        return EncodedImage(
-            image, features.to(sam.device, torch.float32), input_size(sam, image), sam.row.name, sam.digest
-        )
+        return features
 
     def size(self) -> CacheSize:
         """What lies in the folder."""
@@ -136,10 +148,10 @@ class EmbeddingCache:
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError) as error:
-            self._warn(f"{path} is damaged or none of segzs's files ({error}); the image is encoded again")
+            self._warn(f"{path} is damaged or none of segzs's files ({error}); it is encoded again")
             return None
         if features.dtype != torch.float16 or about != {"key": key, "sha256": _sha256(features)}:
-            self._warn(f"{path} is damaged or none of segzs's files; the image is encoded again")
+            self._warn(f"{path} is damaged or none of segzs's files; it is encoded again")
             return None
         with suppress(OSError):
             os.utime(path)

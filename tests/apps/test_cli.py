@@ -124,6 +124,7 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--point", "1,2", "--min-area", "50"],
         ["label", "x.png", "--labels", "cat,unknown"],
         ["label", "x.png", "--background", "pink"],
+        ["label", "x.png", "--naming", "poold"],
         ["label", "x.png", "--point", "1,2", "--everything"],
         ["label", "x.png", "--model", "nope"],
         ["label", "x.png", "--tiles", "99"],
@@ -292,6 +293,17 @@ def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:
     assert "nowhere.txt" in err
 
 
+def test_names_pooled_from_one_look(run: Run, scene) -> None:
+    arguments = ["label", scene("desk").path, "--point", "380,150", "--labels", "laptop,pencil", "--json"]
+    answers = []
+    for naming in ("crops", "pooled"):
+        code, out, _ = run(*arguments, "--naming", naming)
+        assert code == 0
+        answers.append(json.loads(out)["segments"][0])
+    assert answers[0]["segmentation"] == answers[1]["segmentation"]
+    assert answers[0]["names"] != answers[1]["names"]
+
+
 # Models
 
 
@@ -414,9 +426,9 @@ def test_the_cache_is_shown_and_cleared(run: Run, scene: Callable) -> None:
     assert run("label", scene("desk").path, "--point", "380,150", "--quiet", "--no-cache")[0] == 0
     code, out, err = run("cache")
     assert (code, err) == (0, "")
-    assert ": 1 images, " in out
+    assert ": 1 entries, " in out
     assert "now cleared" in run("cache", "--clear")[1]
-    assert ": 0 images, 0.0 MB" in run("cache")[1]
+    assert ": 0 entries, 0.0 MB" in run("cache")[1]
 
 
 def test_models_marks_the_default(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -115,8 +116,6 @@ def classify(
     labels: list[str],
     templates: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
-    import PIL.Image
-
     classifier = open_clip.build_zero_shot_classifier(model, tokenizer, labels, templates)
     batch = torch.stack([preprocess(PIL.Image.fromarray(picture)) for picture in pictures])
     with torch.no_grad():

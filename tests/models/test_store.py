@@ -177,6 +177,28 @@ def test_unknown_clips(bare: Path, spec: str, says: str) -> None:
         locate_clip(spec)
 
 
+def test_own_clips_are_called_by_their_last_name(bare: Path) -> None:
+    """Not by the whole path, which ends up in outputs; and one in a folder "tiny" is not taken for the embedded one."""
+    folder = clip_folder(bare / "tiny")
+    weights = folder / "open_clip_model.safetensors"
+    (folder / "open_clip_model.json").write_text((folder / "open_clip_config.json").read_text())
+    for spec, name in {
+        str(folder): "local:tiny",
+        f"{folder}/../tiny": "local:tiny",
+        str(weights): "local:open_clip_model.safetensors",
+        f"ViT-B-32:{weights}": "ViT-B-32:open_clip_model.safetensors",
+    }.items():
+        assert locate_clip(spec).row.name == name
+
+
+def test_the_architecture_says_whether_weights_want_quick_gelu(bare: Path) -> None:
+    weights = clip_folder(bare / "own") / "open_clip_model.safetensors"
+    plain, quick = (locate_clip(f"{name}:{weights}").config for name in ("ViT-B-32", "ViT-B-32-quickgelu"))
+    assert plain["model_cfg"].get("quick_gelu") is None
+    assert quick["model_cfg"]["quick_gelu"] is True
+    assert quick["preprocess_cfg"] == plain["preprocess_cfg"]
+
+
 @pytest.mark.parametrize("weights", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
 def test_a_fetched_clip_and_a_folder_are_found(bare: Path, weights: str) -> None:
     folder = clip_folder(bare / "clip-ViT-B-16-datacomp_xl_s13b_b90k", weights)

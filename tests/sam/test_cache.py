@@ -246,10 +246,10 @@ def test_a_folder_that_cannot_be_used_costs_only_a_warning(tiny: SamModel, tmp_p
 def test_size_and_clear(tiny: SamModel, tmp_path: Path, counted: list[str], files: Callable[[], list[Path]]) -> None:
     cache = EmbeddingCache(tmp_path)
     cache.encode(tiny, flat(0))
-    assert (cache.size().images, cache.size().bytes) == (1, files()[0].stat().st_size)
+    assert (cache.size().entries, cache.size().bytes) == (1, files()[0].stat().st_size)
     assert load_file(files()[0])["features"].dtype == torch.float16
     cache.clear()
-    assert cache.size().images == 0
+    assert cache.size().entries == 0
     cache.encode(tiny, flat(0))
     assert len(counted) == 2
 
@@ -300,7 +300,7 @@ def test_what_a_killed_process_left_is_evicted_and_cleared(tiny: SamModel, tmp_p
     left.write_bytes(bytes(1000))
     os.utime(left, (1, 1))
     cache = EmbeddingCache(tmp_path)
-    assert (cache.size().images, cache.size().bytes) == (0, 1000)
+    assert (cache.size().entries, cache.size().bytes) == (0, 1000)
     EmbeddingCache(tmp_path, disk=1).encode(tiny, flat(0))
     assert not left.exists()
     left.write_bytes(bytes(1000))

@@ -1,0 +1,70 @@
+"""Pictures reach a model as through open_clip's own transform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+
+from segzs.clip.build import ClipModel
+from segzs.clip.crops import crops
+from segzs.clip.naming import encode_pictures
+from segzs.clip.preprocess import fit, normalise
+from segzs.clip.vocabulary import general_features
+from segzs.image import read_image
+from segzs.masks import RLE
+from tests.conftest import Scene
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize(
+    ("size", "interpolation"),
+    [((48, 48), "bicubic"), ((224, 224), "bilinear"), ((96, 160), "bicubic"), ((160, 96), "bicubic")],
+    ids=str,
+)
+def test_a_batch_is_what_open_clips_transform_makes_of_each(
+    size: tuple[int, int], interpolation: str, resize_mode: str, pictures: list[np.ndarray]
+) -> None:
+    wanted = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode, fill_color=128)
+    ours = normalise(torch.stack([fit(picture, wanted) for picture in pictures]), wanted)
+    transform = image_transform_v2(wanted, is_train=False)
+    theirs = torch.stack([transform(PIL.Image.fromarray(picture)) for picture in pictures])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_pictures_that_may_not_be_written_to_stay_as_they_are(pictures: list[np.ndarray]) -> None:
+    picture = pictures[0].copy()
+    picture.setflags(write=False)
+    wanted = PreprocessCfg(size=(picture.shape[0],) * 2)
+    fit(picture, wanted).zero_()
+    assert np.array_equal(picture, pictures[0])
+
+
+@pytest.mark.parametrize("background", ["grey", "blur"])
+def test_crops_get_the_peers_names(background: str, clip: ClipModel, scene: Callable[[str], Scene]) -> None:
+    """The peer sends one crop after the other through open_clip's transform and encode_image."""
+    transform = image_transform_v2(clip.preprocessing, is_train=False)
+    ours, theirs = [], []
+    for name in ("desk", "picnic", "toolbox"):
+        pixels, masks = read_image(scene(name).path).pixels, scene(name).masks
+        boxes = [RLE.encode(_filled(mask)) for mask in masks]  # as objects of other outlines
+        ours.append(encode_pictures(clip, crops(pixels, [*masks, *boxes], background=background)))
+        with torch.inference_mode():
+            for picture in crops(pixels, [*masks, *boxes], background=background):
+                batch = transform(PIL.Image.fromarray(picture))[None]
+                theirs.append(clip.module.encode_image(batch, normalize=True))
+    one, other = torch.cat(ours), torch.cat(theirs)
+    assert (one * other).sum(1).min() > 0.9999
+    names = general_features(clip).T
+    assert ((one @ names).argmax(1) == (other @ names).argmax(1)).float().mean() >= 0.99
+
+
+def _filled(mask: RLE) -> np.ndarray:
+    x1, y1, x2, y2 = mask.box
+    full = np.zeros((mask.height, mask.width), bool)
+    full[y1:y2, x1:x2] = True
+    return full
