@@ -85,6 +85,18 @@ class Annotated:
         }
 
 
+def blank(file: object, width: Any, height: Any, model: object = "", digest: object = "") -> Annotated:
+    """An image of a file, before its masks are read.
+
+    Raises:
+        AnnotationError: the size is no size, or one that `read_image` refuses.
+    """
+    image = Annotated(str(file), width, height, (), str(model), str(digest))
+    if width * height > MAX_PIXELS:
+        raise AnnotationError(f"{image.file!r} has {width}x{height} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
 def label_of(segment: Segment) -> str:
     """The name under which a segment is filed: formats know no objects without one."""
     return segment.name or UNKNOWN
@@ -118,14 +130,14 @@ def segment_of(rle: RLE, label: str, score: float, details: Mapping[str, Any]) -
     )
 
 
-def rle_of(code: Mapping[str, Any], width: int, height: int) -> RLE:
-    """A mask of COCO's run lengths, compressed or not, that must have this size.
+def rle_of(code: Mapping[str, Any], image: Annotated) -> RLE:
+    """A mask of COCO's run lengths, compressed or not, that must have the size of the image.
 
     Raises:
         KeyError, TypeError, ValueError: it is no such mask.
     """
-    counts = code["counts"]
-    if list(code["size"]) != [height, width] or width * height > MAX_PIXELS:
+    counts, width, height = code["counts"], image.width, image.height
+    if list(code["size"]) != [height, width]:
         raise ValueError(f"a mask has the size {code['size']}, [height, width] of the image is [{height}, {width}]")
     if isinstance(counts, str | bytes):
         return RLE.encode(coco_mask.decode({"size": [height, width], "counts": counts}))
@@ -134,6 +146,19 @@ def rle_of(code: Mapping[str, Any], width: int, height: int) -> RLE:
         raise ValueError(f"the run lengths of a mask are not whole numbers that add up to {width} x {height}")
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return RLE.encode(flat.reshape((height, width), order="F"))
+
+
+def check_near(coordinates: Iterable[float], image: Annotated) -> None:
+    """Refuse shapes that would take forever to be drawn.
+
+    Raises:
+        ValueError: a coordinate is far outside of the image, or not finite.
+    """
+    reach = 2 * (image.width + image.height)
+    if strange := [number for number in coordinates if not -reach <= number <= reach]:
+        raise ValueError(
+            f"a shape has a coordinate {strange[0]}, far outside of an image of {image.width}x{image.height}"
+        )
 
 
 def category_ids(categories: Iterable[str], base: int) -> dict[str, int]:

@@ -10,9 +10,9 @@ Source: https://cocodataset.org/#format-data and #format-results.
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,17 @@ from pycocotools import mask as coco_mask
 
 from segzs.errors import OutputError
 from segzs.masks import RLE
-from segzs.outputs.annotated import Annotated, category_ids, details_of, label_of, rle_of, score_of, segment_of
+from segzs.outputs.annotated import (
+    Annotated,
+    blank,
+    category_ids,
+    check_near,
+    details_of,
+    label_of,
+    rle_of,
+    score_of,
+    segment_of,
+)
 from segzs.outputs.files import load_json, reading, replacing
 from segzs.outputs.polygons import corners
 from segzs.segments import Segment
@@ -108,17 +118,15 @@ def read(path: Path) -> Iterator[Annotated]:
         of_image: dict[Any, list[dict]] = defaultdict(list)
         for annotation in known["annotations"]:
             of_image[annotation["image_id"]].append(annotation)
-        for image in known["images"]:
-            width, height = image["width"], image["height"]
-            segments = tuple(
-                segment_of(
-                    _mask(one["segmentation"], width, height), names[one["category_id"]], one.get("score", 1), one
-                )
-                for one in of_image[image["id"]]
+        for row in known["images"]:
+            size = row["width"], row["height"]
+            image = blank(row["file_name"], *size, row.get("model", ""), row.get("sha256", ""))
+            segments = (
+                segment_of(_mask(one["segmentation"], image), names[one["category_id"]], one.get("score", 1), one)
+                for one in of_image[row["id"]]
                 if one["segmentation"]
             )
-            model, digest = str(image.get("model", "")), str(image.get("sha256", ""))
-            yield Annotated(str(image["file_name"]), width, height, segments, model, digest)
+            yield replace(image, segments=tuple(segments))
 
 
 def _image(number: int, one: Annotated) -> dict:
@@ -131,15 +139,15 @@ def _result(segment: Segment) -> dict:
     return {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score_of(segment)}
 
 
-def _mask(code: Mapping | list, width: int, height: int) -> RLE:
+def _mask(code: Mapping | list, image: Annotated) -> RLE:
     if isinstance(code, Mapping):
-        return rle_of(code, width, height)
+        return rle_of(code, image)
+    width, height = image.width, image.height
     polygons = [[float(number) for number in polygon] for polygon in code]
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(f"a polygon has {len(polygon)} numbers; x and y of three points at least")
-        if not all(math.isfinite(number) and -width - height < number < 2 * (width + height) for number in polygon):
-            raise ValueError("a polygon lies far outside of its image")
+        check_near(polygon, image)
     rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return RLE(height, width, rle["counts"].decode())
 

@@ -14,16 +14,15 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from segzs.errors import AnnotationError
-from segzs.image import MAX_PIXELS
 from segzs.masks import RLE
-from segzs.outputs.annotated import Annotated, details_of, label_of, score_of, segment_of
+from segzs.outputs.annotated import Annotated, blank, check_near, details_of, label_of, score_of, segment_of
 from segzs.outputs.files import FormatWarning, Stems, load_json, reading, replacing
 from segzs.outputs.polygons import pixels
 from segzs.segments import Segment
@@ -72,14 +71,12 @@ def read(path: Path) -> Iterator[Annotated]:
 
 
 def _annotated(known: dict, folder: PurePath) -> Annotated:
-    width, height = known["imageWidth"], known["imageHeight"]
     name = PureWindowsPath(known["imagePath"]).as_posix()  # labelme writes the separators of its machine
-    empty = Annotated((folder / name).as_posix(), width, height)
-    if width * height > MAX_PIXELS:
-        raise AnnotationError(f"{width}x{height} pixels are more than {MAX_PIXELS:,}")
+    size = known["imageWidth"], known["imageHeight"]
+    image = blank((folder / name).as_posix(), *size, known.get("model", ""), known.get("sha256", ""))
     objects: dict[object, tuple[np.ndarray, dict]] = {}
     for index, shape in enumerate(known["shapes"]):
-        mask = _drawn(shape, width, height)
+        mask = _drawn(shape, image)
         if mask is None:
             warnings.warn(
                 f"labelme's {shape['shape_type']}s enclose nothing and are left out", FormatWarning, stacklevel=2
@@ -89,19 +86,18 @@ def _annotated(known: dict, folder: PurePath) -> Annotated:
         key = ("shape", index) if group is None else (shape["label"], group)
         before, first = objects.get(key, (False, shape))
         objects[key] = (before | mask, first)
-    segments = tuple(
+    segments = (
         segment_of(RLE.encode(mask), shape["label"], shape.get("score", 1), shape) for mask, shape in objects.values()
     )
-    return Annotated(empty.file, width, height, segments, str(known.get("model", "")), str(known.get("sha256", "")))
+    return replace(image, segments=tuple(segments))
 
 
-def _drawn(shape: dict, width: int, height: int) -> np.ndarray | None:
+def _drawn(shape: dict, image: Annotated) -> np.ndarray | None:
     """The shape as a mask, as labelme draws it: bool (height, width); None where it is no area."""
-    canvas = PIL.Image.new("L", (width, height))
+    canvas = PIL.Image.new("L", (image.width, image.height))
     draw = PIL.ImageDraw.Draw(canvas)
     points = [(float(x), float(y)) for x, y in shape["points"]]
-    if not all(map(math.isfinite, np.ravel(points))):
-        raise ValueError("a point is not finite")
+    check_near([side for point in points for side in point], image)
     kind = shape.get("shape_type") or "polygon"
     if kind == "mask":
         with PIL.Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as picture:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from segzs.outputs.annotated import Annotated, rle_of, segment_of
+from segzs.outputs.annotated import Annotated, blank, rle_of, segment_of
 from segzs.outputs.files import load_json, reading, replacing
 
 WHAT = "what `segzs label --json` prints or segzs.save writes to a .json file"
@@ -42,12 +43,9 @@ def read(path: Path) -> Iterator[Annotated]:
 def _annotated(known: dict, path: Path) -> Annotated:
     if known["format"] != "segzs/1":
         raise ValueError(f"its format is {known['format']!r}")
-    width, height = known["image"]["width"], known["image"]["height"]
-    return Annotated(
-        str(known.get("file", path.name.partition(".")[0] + ".png")),
-        width,
-        height,
-        tuple(segment_of(rle_of(one["segmentation"], width, height), one["name"], 1, one) for one in known["segments"]),
-        str(known["model"]),
-        str(known["image"]["sha256"]),
+    size, file = known["image"], known.get("file", path.name.partition(".")[0] + ".png")
+    image = blank(file, size["width"], size["height"], known["model"], size["sha256"])
+    rows = known["segments"]
+    return replace(
+        image, segments=tuple(segment_of(rle_of(row["segmentation"], image), row["name"], 1, row) for row in rows)
     )

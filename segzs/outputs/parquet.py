@@ -6,11 +6,12 @@ Lossless. ``pip install 'segzs[parquet]'``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from segzs.errors import OutputError
-from segzs.outputs.annotated import Annotated, rle_of, segment_of
+from segzs.outputs.annotated import Annotated, blank, rle_of, segment_of
 from segzs.outputs.files import reading, replacing
 
 WHAT = "a Parquet file that segzs wrote"
@@ -95,14 +96,15 @@ def read(path: Path) -> Iterator[Annotated]:
 
 
 def _annotated(of_image: list[dict]) -> Annotated:
-    image = of_image[0]
-    width, height = image["width"], image["height"]
-    segments = tuple(
-        segment_of(rle_of({"size": [height, width], "counts": row["counts"]}, width, height), row["name"], 1, row)
+    first = of_image[0]
+    image = blank(first["file"], first["width"], first["height"], first["model"], first["sha256"])
+    size = [image.height, image.width]
+    segments = (
+        segment_of(rle_of({"size": size, "counts": row["counts"]}, image), row["name"], 1, row)
         for row in of_image
         if row["segment"] is not None
     )
-    return Annotated(image["file"], width, height, segments, image["model"], image["sha256"])
+    return replace(image, segments=tuple(segments))
 
 
 def _arrow() -> Any:
