@@ -79,6 +79,11 @@ def write(annotated: Iterable[Annotated], destination: str | os.PathLike[str], f
     Files and folders are made, and replaced where they are there. The module of the format says which ``options`` it
     takes: of several, ``categories`` (labels in the order of their ids), ``base`` (the first id), ``polygons``.
 
+    >>> from tempfile import mkdtemp
+    >>> nothing_found = Annotated("desk.png", 768, 576)
+    >>> [one.file for one in read(write([nothing_found], mkdtemp() + "/all.coco.json", "coco"))]
+    ['desk.png']
+
     Raises:
         OutputError: there is no such format or option, or it cannot be written.
 
@@ -107,10 +112,6 @@ def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[An
     Raises:
         AnnotationError: it is none of these, or damaged; says where and what is missing.
         OutputError: there is no such format.
-
-    >>> from segzs.outputs import read
-    >>> [one.segments[0].name for one in read("people.coco.json")]  # doctest: +SKIP
-    ['cat', 'dog']
     """
     place = Path(path)
     reader = find_format(format or _sniffed(place)).read

@@ -46,4 +46,6 @@ def write(annotated: Iterable[Annotated], destination: Path, *, categories: Sequ
     rows = [("background", 0), *((name, number) for name, number in ids.items() if number < VOID)]
     with replacing(destination / "labelmap.txt") as file:
         file.write("# label:color_rgb:parts:actions\n")
-        file.writelines(f"{name}:{','.join(map(str, palette()[number]))}::\n" for name, number in rows)
+        file.writelines(
+            f"{name.replace(':', ' ')}:{','.join(map(str, palette()[number]))}::\n" for name, number in rows
+        )

@@ -40,6 +40,6 @@ def write(annotated: Iterable[Annotated], destination: Path, *, categories: Sequ
         ]
         with replacing(destination / "labels" / f"{stem}.txt") as file:
             file.writelines(lines)
-    known = {"path": ".", "train": "images", "val": "images", "names": {number: name for name, number in ids.items()}}
+    known = {"train": "images", "val": "images", "names": {number: name for name, number in ids.items()}}
     with replacing(destination / "data.yaml") as file:
         yaml.safe_dump(known, file, allow_unicode=True, sort_keys=False)

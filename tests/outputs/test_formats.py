@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import yaml
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -324,6 +325,13 @@ def test_label_studio_tasks_are_predictions(annotated: list[Annotated], tmp_path
         for result in prediction["result"]:
             assert {*result["value"]["polygonlabels"]} <= {*labels}
             assert 0 <= np.min(result["value"]["points"]) <= np.max(result["value"]["points"]) <= 100
+        for segment in one.segments:  # as its exports draw polygons, by area
+            results = prediction["result"]
+            mine = [r["value"] for r in results if r["value"]["polygonlabels"] == [segment.name or "unknown"]]
+            scale = np.array([one.width, one.height]) / 100
+            rings = [(np.array(value["points"]) * scale).ravel().tolist() for value in mine]
+            code = coco_mask.merge(coco_mask.frPyObjects(rings, one.height, one.width))
+            assert np.array_equal(coco_mask.decode(code).astype(bool), segment.mask)
     ring = tasks[0]["predictions"][0]["result"][0]
     assert ring["meta"]["names"][1] == {"label": "猫 & <Öl>", "probability": 0.125}
 
@@ -454,6 +462,15 @@ def test_names_lead_to_no_other_folder(tmp_path: Path, known: Format) -> None:
     names = ["../../up.png", "/root/absolute.png", "..\\windows.png"]
     write([Annotated(name, 4, 4) for name in names], tmp_path / "in" / f"all{known.ending}", known.name)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_names_that_are_no_utf8_and_labels_that_are_no_xml(tmp_path: Path, known: Format) -> None:
+    segment = Segment(segzs.masks.RLE.encode(np.ones((4, 4), bool)), 1, 1, (segzs.Name("a\x00:b", 1.0),))
+    path = write([Annotated("caf\udce9.png", 4, 4, (segment,))], tmp_path / f"all{known.ending}", known.name)
+    if known.read and known.name != "parquet":
+        assert [one.file for one in read(path)] == ["caf\udce9.png"]
+    if known.name == "cvat":
+        ET.parse(path)
 
 
 def test_saving_one_image_is_writing_a_list_of_one(annotated: list[Annotated], tmp_path: Path, known: Format) -> None:
