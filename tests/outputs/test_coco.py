@@ -112,6 +112,13 @@ def test_endings_that_mean_nothing_are_refused_and_leave_nothing(desk: Segments,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [".png", ".COCO.json", ".json", ".txt"])
+def test_an_ending_without_a_name_is_refused(desk: Segments, tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="is an ending without a name"):
+        segzs.save(desk, tmp_path / "new" / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.coco.json", "a.txt", "a.png"])
 def test_what_cannot_be_written_is_an_output_error(desk: Segments, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("in the way")

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import json
+import sys
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -516,7 +517,7 @@ def test_a_folder_in_the_way_is_an_output_error(annotated: list[Annotated], tmp_
 def test_without_pyarrow_it_says_what_to_install(
     annotated: list[Annotated], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     calls: list[Callable[[], object]] = [
         lambda: write(annotated, tmp_path / "x.parquet", "parquet"),
         lambda: list(read(tmp_path / "x.parquet")),
@@ -524,3 +525,9 @@ def test_without_pyarrow_it_says_what_to_install(
     for call in calls:
         with pytest.raises(OutputError, match=r"pip install 'segzs\[parquet\]'"):
             call()
+
+
+def test_without_supervision_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(OutputError, match=r"pip install 'segzs\[supervision\]'"):
+        Segments(read_image(np.zeros((24, 40, 3), np.uint8)), ()).to_supervision()
