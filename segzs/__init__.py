@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segzs.clip.vocabulary import Vocabulary
     from segzs.errors import (
+        AnnotationError,
         ImageError,
         ModelError,
         ModelMismatchError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from segzs.segments import Name, Segment, Segments
 
 _HOMES = {
+    "AnnotationError": "errors",
     "EncodedImage": "sam.encode",
     "Image": "image",
     "ImageError": "errors",
@@ -50,6 +52,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnnotationError",
     "EncodedImage",
     "Image",
     "ImageError",

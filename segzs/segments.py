@@ -6,13 +6,13 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import PIL.Image
 
 from segzs.draw import colours, overlay
-from segzs.errors import SegzsError
+from segzs.errors import OutputError, SegzsError
 from segzs.image import Image
 from segzs.masks import RLE, Box
 
@@ -174,6 +174,30 @@ class Segments(Sequence[Segment]):
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+
+    def to_supervision(self) -> Any:
+        """The segments as `supervision.Detections`: masks, boxes, probabilities, and ``class_name`` in ``data``.
+
+        ``class_id`` counts the names that occur, in alphabetical order, from 0. ``confidence`` is the probability, or
+        the predicted IoU where nothing was named. Of N segments the masks are bool (N, height, width).
+
+        Raises:
+            OutputError: supervision is not installed.
+        """
+        try:
+            from supervision import Detections
+        except ImportError as error:
+            raise OutputError("this needs supervision; run: pip install 'segzs[supervision]'") from error
+        names = [name or UNKNOWN for name in self.names]
+        classes = sorted(set(names))
+        empty = np.zeros((0, self.image.height, self.image.width), bool)
+        return Detections(
+            xyxy=np.array([s.box for s in self.items], np.float32).reshape(-1, 4),
+            mask=np.stack([s.mask for s in self.items]) if self.items else empty,
+            confidence=np.array([s.probability if s.names else s.predicted_iou for s in self.items], np.float32),
+            class_id=np.array([classes.index(name) for name in names], int),
+            data={"class_name": np.array(names, str)},
+        )
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -11,6 +11,7 @@ import pytest
 import segzs
 
 PUBLIC = [
+    "AnnotationError",
     "EncodedImage",
     "Image",
     "ImageError",

@@ -26,6 +26,16 @@ exit status: 0 all done, 1 something failed (said on stderr; the other pictures 
 """
 
 
+CONVERT_EXAMPLES = """examples:
+  segzs convert out/ --to yolo --out dataset/               what segzs label --out out/ wrote, for ultralytics
+  segzs convert out/desk.segzs.json --to cvat               out/desk.cvat.xml
+  segzs convert people.json --to labelme --polygons         a COCO file, to be edited in labelme
+  segzs convert out/ --to coco-results --like truth.json    for COCOeval
+"""
+READ = ("segzs", "coco", "labelme", "parquet")
+WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
+
+
 class AddToObject(argparse.Action):
     """Collect --point and --box into the object that --object opened last."""
 
@@ -53,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"segzs {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_label(commands)
+    _add_convert(commands)
     commands.add_parser("models", help="list the models, and which of them are here")
     fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
@@ -124,6 +135,26 @@ def _add_label(commands: Any) -> None:
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
     output.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="write results, or masks from elsewhere, in another format",
+        epilog=CONVERT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Write results that were made earlier, or masks from elsewhere, in the format of another tool.",
+    )
+    convert.add_argument("inputs", nargs="+", metavar="IN", help="files or folders; several become one")
+    convert.add_argument("--to", required=True, metavar="FORMAT", help=f"written: {', '.join(WRITTEN)}")
+    convert.add_argument("--out", metavar="PATH", help="the file or folder to write (default: beside the first IN)")
+    convert.add_argument(
+        "--from", dest="source", metavar="FORMAT", help=f"read: {', '.join(READ)} (default: found out)"
+    )
+    convert.add_argument("--categories", metavar="A,B,C|FILE", help="labels in the order of their ids; others follow")
+    convert.add_argument("--base", type=int, metavar="N", help="id of the first category (COCO; default 1)")
+    convert.add_argument("--polygons", action="store_true", default=None, help="polygons where masks are the default")
+    convert.add_argument("--like", metavar="FILE", help="COCO file whose ids coco-results take, to be compared with it")
 
 
 def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:

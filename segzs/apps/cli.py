@@ -1,4 +1,4 @@
-"""``segzs``: label, models, fetch, cache, doctor. Results on stdout, progress and messages on stderr."""
+"""``segzs``: label, convert, models, fetch, cache, doctor. Results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
@@ -19,6 +19,7 @@ from segzs.apps.arguments import build_parser, grid_of, prompts_of
 from segzs.errors import ModelError, OutputError, PromptError, SegzsError, VocabularyError, WeightsError
 
 if TYPE_CHECKING:
+    from segzs.outputs import Annotated
     from segzs.prompts import Prompt
     from segzs.segmenter import Segmenter
     from segzs.segments import Segments
@@ -149,6 +150,33 @@ def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> N
     print(title + (segments.table() if len(segments) else "no objects found"), flush=True)
 
 
+def _convert(parsed: argparse.Namespace) -> int:
+    from segzs.outputs import find_format, read, write
+
+    known = find_format(parsed.to)
+    given = {name: getattr(parsed, name) for name in ("categories", "base", "polygons", "like")}
+    options = {name: value for name, value in given.items() if value is not None}
+    if parsed.categories is not None:
+        from segzs.clip.vocabulary import Vocabulary
+
+        options["categories"] = Vocabulary.of(parsed.categories).labels
+    first = Path(parsed.inputs[0])
+    stem = first.name.partition(".")[0]
+    out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.ending))
+    number = 0
+
+    def annotated() -> Iterator[Annotated]:
+        nonlocal number
+        for path in parsed.inputs:
+            for one in read(path, parsed.source):
+                number += 1
+                yield one
+
+    write(annotated(), out, known.name, **options)
+    _say(f"wrote {out}: {number} picture{'' if number == 1 else 's'}")
+    return 0
+
+
 def _models(parsed: argparse.Namespace) -> int:
     from segzs.models.registry import CLIPS, PRESETS, SAMS
     from segzs.models.settings import default_model
@@ -252,7 +280,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__name__ in ("UnfamiliarWarning", "CacheWarning"):
+    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "FormatWarning"):
         _say(f"note: {message}")
 
 

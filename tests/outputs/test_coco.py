@@ -107,7 +107,14 @@ def test_a_picture_whose_name_is_no_utf8(desk: Segments, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["a.xml", "a", "a.json.gz", ".gitignore"])
 def test_endings_that_mean_nothing_are_refused_and_leave_nothing(desk: Segments, tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"\.coco\.json, \.json, \.txt, \.png"):
+    with pytest.raises(OutputError, match=r"\.coco\.json, .*\.json, \.txt, \.png"):
+        segzs.save(desk, tmp_path / "new" / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".png", ".COCO.json", ".json", ".txt"])
+def test_an_ending_without_a_name_is_refused(desk: Segments, tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="is an ending without a name"):
         segzs.save(desk, tmp_path / "new" / name)
     assert list(tmp_path.iterdir()) == []
 

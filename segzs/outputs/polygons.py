@@ -1,0 +1,104 @@
+"""Masks -> polygons that draw the same mask again: one a part, its holes joined to it by a line there and back.
+
+Programs disagree about what a coordinate is. For some, (3, 3) is a corner of pixels, and a polygon encloses an area:
+`corners`. For others it is a pixel, and drawing a polygon paints its outline too: `pixels`. Mixed up, a mask of one
+pixel becomes four or none.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+Ring = list[tuple[int, int]]
+"""Points (x, y) around a part or a hole, each one step from the next."""
+
+STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # clockwise on the screen, where y grows downwards
+
+
+def corners(mask: np.ndarray) -> list[np.ndarray]:
+    """Polygons along the edges of pixels, one a part: int (N, 2), x from 0 to width, y from 0 to height.
+
+    ``mask`` is bool (height, width). Pixels that meet at a corner are one part. Filled by area, as pycocotools and
+    CVAT do, the polygons give exactly the mask.
+
+    >>> corners(np.ones((2, 3), bool))[0].tolist()
+    [[0, 0], [3, 0], [3, 2], [0, 2]]
+    """
+    outer, holes = _edge_rings(mask)
+    return _joined(mask, outer, holes)
+
+
+def pixels(mask: np.ndarray) -> list[np.ndarray]:
+    """Polygons through the outermost pixels, one a part: int (N, 2), x below width, y below height, N at least 3.
+
+    ``mask`` is bool (height, width). Pixels that meet at a corner are one part. Drawn filled and with their outline,
+    as OpenCV and Pillow do, the polygons give exactly the mask.
+
+    >>> pixels(np.ones((2, 3), bool))[0].tolist()
+    [[0, 0], [0, 1], [2, 1], [2, 0]]
+    """
+    contours, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outer: list[Ring] = []
+    holes: list[Ring] = []
+    for index, contour in enumerate(contours):
+        ring = [(x, y) for x, y in contour[:, 0].tolist()]
+        (outer if tree[0, index, 3] < 0 else holes).append(ring)
+    return _joined(mask, outer, holes)
+
+
+def _edge_rings(mask: np.ndarray) -> tuple[list[Ring], list[Ring]]:
+    """Rings along the edges between pixels of the mask, which lie to the right, and others: around parts, and holes."""
+    framed = np.pad(mask, 1)
+    inside = framed[1:-1, 1:-1]
+    edges: dict[tuple[int, int], set[int]] = defaultdict(set)  # where it starts -> directions, as indices of STEPS
+    for direction, (neighbour, dx, dy) in enumerate(
+        [(framed[:-2, 1:-1], 0, 0), (framed[1:-1, 2:], 1, 0), (framed[2:, 1:-1], 1, 1), (framed[1:-1, :-2], 0, 1)]
+    ):
+        ys, xs = np.nonzero(inside & ~neighbour)
+        for start in zip((xs + dx).tolist(), (ys + dy).tolist(), strict=True):
+            edges[start].add(direction)
+    outer: list[Ring] = []
+    holes: list[Ring] = []
+    for start, directions in edges.items():
+        while directions:
+            (x, y), direction, ring, area = start, min(directions), [], 0
+            while direction in edges[x, y]:
+                edges[x, y].remove(direction)
+                ring.append((x, y))
+                dx, dy = STEPS[direction]
+                x, y, area = x + dx, y + dy, area + x * dy - y * dx
+                turns = [
+                    (direction + turn) % 4 for turn in (3, 0, 1)
+                ]  # left first: past the corner, into its neighbour
+                direction = next((turn for turn in turns if turn in edges[x, y]), direction)
+            (outer if area > 0 else holes).append(ring)
+    return outer, holes
+
+
+def _joined(mask: np.ndarray, outer: Sequence[Ring], holes: Sequence[Ring]) -> list[np.ndarray]:
+    """Holes, from left to right, joined through the mask to what is left of them: their part's outline, or a hole."""
+    polygons = [list(ring) for ring in outer]
+    home = {point: polygon for polygon in polygons for point in polygon}
+    for hole in sorted(holes, key=min):
+        x, y = min(hole)
+        others = np.flatnonzero(~mask[y, :x])
+        end = (int(others[-1]) + 1 if len(others) else 0, y)
+        polygon, start = home[end], hole.index((x, y))
+        at = polygon.index(end)
+        polygon[at:at] = [end, *hole[start:], *hole[:start], (x, y)]
+        home |= dict.fromkeys(hole, polygon)
+    return [_straightened(np.array(polygon)) for polygon in polygons]
+
+
+def _straightened(polygon: np.ndarray) -> np.ndarray:
+    """Without the points at which the direction does not change; three at least, if need be the last one again."""
+    points = polygon[(polygon != np.roll(polygon, 1, 0)).any(1)]
+    before, after = points - np.roll(points, 1, 0), np.roll(points, -1, 0) - points
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    points = points[(cross != 0) | ((before * after).sum(1) < 0)]
+    points = points if len(points) else polygon[:1]
+    return np.vstack([points, *[points[-1:]] * (3 - len(points))])

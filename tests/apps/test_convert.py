@@ -1,0 +1,113 @@
+"""``segzs convert``: what was found, or drawn elsewhere, in other formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import segzs
+from segzs import Name, Segment, Segments
+from segzs.apps.arguments import READ, WRITTEN
+from segzs.apps.cli import main
+from segzs.outputs import FORMATS, read
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``segzs convert`` here; gives the exit code, stdout and stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        try:
+            code = main(["convert", *(str(argument) for argument in arguments)])
+        except SystemExit as stop:
+            code = stop.code  # type: ignore[assignment]
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def labeled(tmp_path: Path, scene) -> Path:
+    """A folder like that of ``segzs label desk.png picnic.png --out``."""
+    for name in ("desk", "picnic"):
+        known = scene(name)
+        pairs = zip(known.names, known.masks, strict=True)
+        items = tuple(Segment(mask, 0.9, 0.8, (Name(label, 0.5),)) for label, mask in pairs)
+        segments = Segments(segzs.read_image(known.path), items, "tiny+tiny")
+        for ending in ("segzs.json", "coco.json"):
+            segzs.save(segments, tmp_path / "out" / f"{name}.{ending}", image_name=f"{name}.png")
+    return tmp_path / "out"
+
+
+def test_help_lists_the_formats_that_there_are() -> None:
+    assert set(WRITTEN) == set(FORMATS)
+    assert set(READ) == {known.name for known in FORMATS.values() if known.read}
+
+
+def test_a_folder_becomes_one_data_set(run: Run, labeled: Path, tmp_path: Path) -> None:
+    code, out, err = run(labeled, "--to", "yolo", "--out", tmp_path / "data", "--categories", "pencil, laptop")
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        f"segzs: note: yolo has no room for {FORMATS['yolo'].loses}",
+        f"segzs: wrote {tmp_path / 'data'}: 2 pictures",
+    ]
+    names = yaml.safe_load((tmp_path / "data" / "data.yaml").read_text("utf-8"))["names"]
+    assert (names[0], names[1]) == ("pencil", "laptop")
+    assert sorted(path.name for path in (tmp_path / "data" / "labels").iterdir()) == ["desk.txt", "picnic.txt"]
+
+
+def test_several_files_become_one_and_stand_beside_the_first(run: Run, labeled: Path) -> None:
+    code, _, err = run(labeled / "desk.coco.json", labeled / "picnic.segzs.json", "--to", "parquet")
+    assert (code, err) == (0, f"segzs: wrote {labeled / 'desk.parquet'}: 2 pictures\n")
+    assert [one.file for one in read(labeled / "desk.parquet")] == ["desk.png", "picnic.png"]
+
+
+def test_results_take_the_ids_of_the_truth(run: Run, labeled: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.json"
+    assert (
+        run(labeled / "picnic.coco.json", labeled / "desk.coco.json", "--to", "coco", "--base", "5", "--out", truth)[0]
+        == 0
+    )
+    assert run(labeled, "--to", "coco-results", "--like", truth, "--out", tmp_path / "found.json")[0] == 0
+    known = json.loads(truth.read_text("utf-8"))
+    assert min(category["id"] for category in known["categories"]) == 5
+    pairs = {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in known["annotations"]}
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in found} == pairs
+
+
+def test_a_file_may_be_written_over_itself(run: Run, labeled: Path) -> None:
+    path = labeled / "desk.coco.json"
+    before = list(read(path))
+    assert run(path, "--to", "coco", "--polygons")[0] == 0
+    assert list(read(path)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--to", "yollo"], "the format 'yollo' is unknown; segzs, coco"),
+        (["--to", "yolo", "--base", "1"], "yolo does not take base; it takes categories"),
+        (["--to", "coco", "--from", "labelme"], "'imagePath' is missing; a file that labelme wrote"),
+        (["--to", "coco-results", "--like", "absent.json"], "absent.json cannot be read: No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(run: Run, labeled: Path, options: list[str], says: str) -> None:
+    before = sorted(labeled.iterdir())
+    code, out, err = run(labeled / "desk.segzs.json", *options)
+    assert (code, out) == (1, "")
+    assert says in err.splitlines()[-1]
+    assert sorted(labeled.iterdir()) == before
+
+
+def test_a_missing_format_is_wrong_use(run: Run, labeled: Path) -> None:
+    code, _, err = run(labeled)
+    assert code == 2
+    assert "--to" in err
