@@ -50,9 +50,10 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
 
     out, failed = Path(parsed.out), 0
     labeller = Labeller.of(segmenter, **grid_of(parsed))
+    report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
     with (
         closing(label_directory(labeller, pictures, out, overlays=parsed.overlays)) as results,
-        _progress(len(pictures), (lambda text: None) if parsed.quiet else say, parsed.quiet) as advance,
+        _progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
     ):
         for result in results:
             if isinstance(result, Failure):
@@ -62,17 +63,16 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
                 print(to_line(result).decode(), end="", flush=True)
             advance()
     done = f"{len(pictures) - failed} of {len(pictures)} pictures labelled: {out / 'segments.jsonl'}"
-    say(f"{done}; {failed} failed: {out / 'failures.jsonl'}" if failed else done)
+    report(f"{done}; {failed} failed: {out / 'failures.jsonl'}" if failed else done)
     return 1 if failed else 0
 
 
 @contextmanager
-def _progress(total: int, say: Callable[[str], None], quiet: bool) -> Iterator[Callable[[], None]]:
+def _progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[[], None]]:
     """A bar on a terminal; elsewhere a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    on_terminal = sys.stderr.isatty() and not quiet
     rate = TextColumn("{task.fields[rate]}")
     columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), TextColumn("left"))
     bar = Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not on_terminal)
@@ -82,7 +82,8 @@ def _progress(total: int, say: Callable[[str], None], quiet: bool) -> Iterator[C
 
     def advance() -> None:
         nonlocal said
-        bar.update(task.id, advance=1, rate=f"{task.speed or 0:.2f} pictures/s")
+        bar.advance(task.id)
+        bar.update(task.id, rate=f"{task.speed or 0:.2f} pictures/s")
         if not on_terminal and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
             said = time.monotonic()
             left = timedelta(seconds=int(task.time_remaining or 0))

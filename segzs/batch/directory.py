@@ -190,12 +190,13 @@ def _alone(folder: Path) -> Iterator[None]:
         raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
     lock = FileLock(folder / ".segzs.lock", thread_local=False)  # an iterator may be closed in another thread
     try:
-        with saying(folder):
-            lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         raise OutputError(f"another run is writing to {folder}; wait for it, or choose another folder") from None
     except NotImplementedError:  # a file system without locks
         pass
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}") from error
     try:
         yield
     finally:
@@ -231,7 +232,8 @@ def _check_settings(path: Path, settings: dict[str, Any], pictures: Pictures) ->
             f"{path.parent} holds the results of the directory {theirs.get('folder')}; choose another folder for "
             f'those of {ours["folder"]}. If it has only moved, write its new place as "folder" into {path}'
         )
-    differences = [line for key in ("glob", "settings") for line in _differences(theirs.get(key), ours[key])]
+    differences = _differences(theirs.get("glob"), ours["glob"], "glob")
+    differences += _differences(theirs.get("settings"), ours["settings"])
     if differences:
         raise OutputError(
             f"{path.parent} holds results of other settings ({'; '.join(differences)}); choose another folder, or "
