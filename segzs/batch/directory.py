@@ -68,7 +68,7 @@ def label_directory(
     *,
     overlays: bool = False,
     threads: int = THREADS,
-) -> Generator[Record | Failure]:
+) -> Generator[Record | Failure, None, None]:
     """Label all pictures of a directory, in the order of their paths; gives what was found in each.
 
     What ``out`` holds already, of the same content and settings, is given from there. Stop when you like: the same

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from segzs import __version__
@@ -80,12 +80,16 @@ class Labeller:
             "device": segmenter.sam.device.type,
             "labels": list(segmenter.vocabulary.labels),
             "templates": list(segmenter.vocabulary.templates),
-            "unknown": segmenter.unknown,
-            "margin": segmenter.margin,
-            "background": segmenter.background,
+            **{name: getattr(segmenter, name) for name in _plain_settings(segmenter)},
             "everything": asdict(self.options),
         }
 
 
 def _about(model: SamModel | ClipModel) -> dict[str, str]:
     return {"name": model.row.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def _plain_settings(segmenter: Segmenter) -> list[str]:
+    """The segmenter's fields that are settings as they stand; one that is added later is none that can be forgotten."""
+    others = {"sam", "clip", "vocabulary", "label_features", "templates", "cache"}
+    return [field.name for field in fields(segmenter) if field.name not in others]
