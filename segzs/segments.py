@@ -85,6 +85,17 @@ class Segment:
             "segmentation": self.rle.coco(),
         }
 
+    @classmethod
+    def from_dict(cls, values: dict) -> Segment:
+        """The segment that `to_dict` wrote, as far as it wrote it: five names, four decimals."""
+        height, width = values["segmentation"]["size"]
+        return cls(
+            rle=RLE(height, width, values["segmentation"]["counts"]),
+            predicted_iou=values["predicted_iou"],
+            stability=values["stability"],
+            names=tuple(Name(name["label"], name["probability"]) for name in values["names"]),
+        )
+
 
 @dataclass(frozen=True, repr=False)
 class Segments(Sequence[Segment]):

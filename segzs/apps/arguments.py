@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   segzs label desk.jpg --point 420,310 --point 80,90,-      ... without what is at another
   segzs label desk.jpg --box 10,10,90,90 --object --point 420,310     two objects
   segzs label photo.jpg --model vit_b --json                better models (fetch them first), JSON on stdout
+  segzs label photos/ --labels labels.txt --out out/        all pictures below a folder; run it again to go on
 
 exit status: 0 all done, 1 something failed (said on stderr; the other pictures are done), 2 wrong use
 """
@@ -83,7 +84,7 @@ def _add_label(commands: Any) -> None:
         description="Find objects in pictures and name them: those that are asked for, or without prompts all.",
     )
     label._negative_number_matcher = re.compile(r"-[\d.]")  # a box may begin outside: --box -10,-10,50,50
-    label.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    label.add_argument("images", nargs="+", metavar="IMAGE|DIR", help="picture files, or one directory")
     prompts = label.add_argument_group("prompts, in pixels from the upper left corner")
     prompts.set_defaults(objects=[])
     prompts.add_argument(
@@ -133,6 +134,10 @@ def _add_label(commands: Any) -> None:
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
+    output.add_argument("--overlays", action="store_true", help="of a directory: draw what was found into OUT/overlays")
+    output.add_argument(
+        "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
+    )
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
     output.add_argument("--quiet", action="store_true", help="no progress on stderr")
 

@@ -61,9 +61,11 @@ def _label(parsed: argparse.Namespace) -> int:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in grid)
         raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
     import segzs
+    from segzs.apps import directory
     from segzs.sam.everything import EverythingOptions
 
     EverythingOptions(**grid)  # out of range is said before models are loaded
+    pictures = directory.pictures_of(parsed)
     if parsed.out:
         _make_folder(Path(parsed.out))
     say = (lambda text: None) if parsed.quiet else _say
@@ -81,6 +83,8 @@ def _label(parsed: argparse.Namespace) -> int:
         dtype=parsed.dtype,
         cache=not parsed.no_cache,
     )
+    if pictures is not None:
+        return directory.label(segmenter, pictures, parsed, _say)
     failed = 0
     for image, stem in zip(parsed.images, _different_stems(parsed.images), strict=True):
         say(f"{image}: looking")

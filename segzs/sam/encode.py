@@ -49,11 +49,29 @@ class Resize(ResizeLongestSide):
         return max(1, height), max(1, width)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class PreparedImage(Image):
+    """An image that was made ready ahead, for instance in a thread while the model is busy with another.
+
+    ``resized`` is uint8 RGB (h, w, 3), the image at the size of the model's input; `encode` takes it as it is.
+    """
+
+    resized: np.ndarray
+
+
+def prepare(sam: SamModel, image: Image) -> PreparedImage:
+    """Do what `encode` does on the CPU before the encoder, and compute the digest."""
+    prepared = PreparedImage(image.pixels, _resized(sam, image))
+    prepared.digest  # noqa: B018  # remembered
+    return prepared
+
+
 @torch.inference_mode()
 def encode(sam: SamModel, image: Image) -> EncodedImage:
     """Run SAM's image encoder once: the longest side resized to the model's input, the rest padded."""
-    resized = Resize(sam.module.image_encoder.img_size).apply_image(np.asarray(image.pixels))
-    pixels = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
+    ready = isinstance(image, PreparedImage) and image.resized.shape[:2] == input_size(sam, image)
+    resized = image.resized if ready else _resized(sam, image)  # type: ignore[attr-defined]
+    pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
     features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float()
     return EncodedImage(image, features, input_size(sam, image), sam.row.name, sam.digest)
 
@@ -61,3 +79,7 @@ def encode(sam: SamModel, image: Image) -> EncodedImage:
 def input_size(sam: SamModel, image: Image) -> tuple[int, int]:
     """Height and width that an image has inside the model's square input."""
     return Resize.get_preprocess_shape(image.height, image.width, sam.module.image_encoder.img_size)
+
+
+def _resized(sam: SamModel, image: Image) -> np.ndarray:
+    return np.ascontiguousarray(Resize(sam.module.image_encoder.img_size).apply_image(np.asarray(image.pixels)))

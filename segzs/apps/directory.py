@@ -1,0 +1,97 @@
+"""``segzs label DIR``: a directory into a folder, with progress."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segzs.apps.arguments import grid_of
+from segzs.errors import PromptError
+
+if TYPE_CHECKING:
+    from segzs.batch.pictures import Pictures
+    from segzs.segmenter import Segmenter
+
+SECONDS_BETWEEN_LINES = 30
+
+
+def pictures_of(parsed: argparse.Namespace) -> Pictures | None:
+    """The pictures of the directory that ``segzs label`` is asked for, or None where it is asked for files.
+
+    Raises:
+        PromptError: an option does not go with that.
+        ImageError: there is no picture.
+    """
+    (first, *others) = parsed.images
+    if others or not Path(first).is_dir():
+        if parsed.glob or parsed.overlays:
+            raise PromptError("--glob and --overlays go with a directory; give one, and nothing beside it")
+        return None
+    if not parsed.out:
+        raise PromptError(f"{first} is a directory; say with --out DIR where its results go")
+    if parsed.objects:
+        raise PromptError(f"{first} is a directory, where every object is asked for; leave out --point and --box")
+    from segzs.batch.pictures import find_pictures
+
+    return find_pictures(first, glob=parsed.glob)
+
+
+def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Label a directory and return the exit status: 1 where pictures failed."""
+    from segzs.batch.directory import label_directory
+    from segzs.batch.labelling import Labeller
+    from segzs.outputs.records import Failure, to_line
+
+    out, failed = Path(parsed.out), 0
+    labeller = Labeller.of(segmenter, **grid_of(parsed))
+    report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
+    with (
+        closing(label_directory(labeller, pictures, out, overlays=parsed.overlays)) as results,
+        _progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
+    ):
+        for result in results:
+            if isinstance(result, Failure):
+                failed += 1
+                say(f"error: {result.path}: {result.reason}")
+            elif parsed.json:
+                print(to_line(result).decode(), end="", flush=True)
+            advance()
+    done = f"{len(pictures) - failed} of {len(pictures)} pictures labelled: {out / 'segments.jsonl'}"
+    report(f"{done}; {failed} failed: {out / 'failures.jsonl'}" if failed else done)
+    return 1 if failed else 0
+
+
+@contextmanager
+def _progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; elsewhere a line now and then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), TextColumn("left"))
+    bar = Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not on_terminal)
+    bar.add_task("", total=total, rate="")
+    (task,) = bar.tasks
+    said = time.monotonic()
+
+    def advance() -> None:
+        nonlocal said
+        bar.advance(task.id)
+        bar.update(task.id, rate=f"{task.speed or 0:.2f} pictures/s")
+        if not on_terminal and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            left = timedelta(seconds=int(task.time_remaining or 0))
+            say(f"{task.completed:.0f} of {total}, {task.fields['rate']}, {left} left")
+
+    try:
+        with bar:
+            yield advance
+    except KeyboardInterrupt:
+        say(f"{task.completed:.0f} of {total} pictures done; the same command goes on from there")
+        raise

@@ -1,0 +1,95 @@
+"""One image file -> one record: a pure function of the file's bytes and the settings."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from segzs import __version__
+from segzs.clip.build import ClipModel
+from segzs.image import read_image
+from segzs.outputs.records import Record
+from segzs.sam.build import SamModel
+from segzs.sam.encode import PreparedImage, prepare
+from segzs.sam.everything import EverythingOptions
+from segzs.segmenter import Segmenter
+from segzs.segments import Segment
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Finds and names every object of an image file; make one with `Labeller.of`.
+
+    ``labeller("cat.jpg", data)`` is the whole of it. `prepare` is its first part, which needs no model and may run
+    in a thread, and `label` the rest.
+    """
+
+    segmenter: Segmenter
+    options: EverythingOptions
+
+    @classmethod
+    def of(cls, segmenter: Segmenter, **options: Any) -> Labeller:
+        """A labeller with the options of `Segmenter.everything`; encoded images are not kept in memory.
+
+        Raises:
+            PromptError: an option is out of range.
+        """
+        passing = replace(segmenter, cache=replace(segmenter.cache, memory=0))  # each image comes by once
+        return cls(passing, EverythingOptions(**options))
+
+    def __call__(self, path: str, data: bytes) -> Record:
+        """The record of an image file.
+
+        Raises:
+            ImageError: the bytes are no picture.
+        """
+        return self.label(path, hashlib.sha256(data).hexdigest(), self.prepare(data))
+
+    def prepare(self, data: bytes) -> PreparedImage:
+        """The pixels, decoded and resized.
+
+        Raises:
+            ImageError: the bytes are no picture.
+        """
+        return prepare(self.segmenter.sam, read_image(data))
+
+    def label(self, path: str, sha256: str, image: PreparedImage) -> Record:
+        """The record of a prepared image, from a file of that digest."""
+        segments = self.segmenter.everything(self.segmenter.encode(image), **asdict(self.options))
+        return Record(
+            path=path,
+            sha256=sha256,
+            width=image.width,
+            height=image.height,
+            image_sha256=image.digest,
+            model=segments.model,
+            sam_sha256=self.segmenter.sam.digest,
+            clip_sha256=self.segmenter.clip.digest,
+            segments=tuple(Segment.from_dict(segment.to_dict()) for segment in segments),  # what a file would hold
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a record depends on besides the file, as plain values for JSON."""
+        segmenter = self.segmenter
+        return {
+            "segzs": __version__,
+            "sam": _about(segmenter.sam),
+            "clip": _about(segmenter.clip),
+            "device": segmenter.sam.device.type,
+            "labels": list(segmenter.vocabulary.labels),
+            "templates": list(segmenter.vocabulary.templates),
+            **{name: getattr(segmenter, name) for name in _plain_settings(segmenter)},
+            "everything": asdict(self.options),
+        }
+
+
+def _about(model: SamModel | ClipModel) -> dict[str, str]:
+    return {"name": model.row.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def _plain_settings(segmenter: Segmenter) -> list[str]:
+    """The segmenter's fields that are settings as they stand; one that is added later is none that can be forgotten."""
+    others = {"sam", "clip", "vocabulary", "label_features", "templates", "cache"}
+    return [field.name for field in fields(segmenter) if field.name not in others]
