@@ -120,7 +120,7 @@ CLIPS = {
             background="grey",
             unknown=0.14,
             familiar=0.25,
-            sha256="6808a14b1a231755bca5369b3e175a7f31d382f284a9d2759166d900da036eab",
+            sha256="62b68a0ab22f9ee20334ba9454c63f905126d451c9172cc174bb26d028d1d092",
         ),
         ClipCheckpoint(
             "ViT-B-32:datacomp_xl_s13b_b90k",
