@@ -28,13 +28,14 @@ from segzs.image import Image, ImageSource, read_image
 from segzs.masks import RLE, Masks
 from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import preset
-from segzs.models.settings import default_model, embeddings_folder
+from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
+from segzs.sam.engine import compiled
 from segzs.sam.everything import EverythingOptions, everything
 from segzs.segments import Name, Segment, Segments
 
@@ -222,7 +223,9 @@ def load(
     margin: float = 0.1,
     device: str = "auto",
     dtype: str = "auto",
+    engine: str | None = None,
     cache: bool = True,
+    quiet: bool = False,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
 
@@ -240,10 +243,13 @@ def load(
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
-        cache: keep encoded images on disk, up to 4 GiB; see ``segzs cache``.
+        engine: what computes SAM: "torch" (the default, or SEGZS_ENGINE), or "openvino", faster on CPUs; it needs the
+            extra ``segzs[openvino]`` and converts each SAM once. Where it cannot, torch does, with a warning.
+        cache: keep encoded images on disk, up to 4 GiB, and converted models; see ``segzs cache``.
+        quiet: show no progress on stderr while a model is converted.
 
     Raises:
-        ModelError: a model is unknown or not on this machine; says what to run.
+        ModelError: a model, device, dtype or engine is unknown or not on this machine; says what to run.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
         SegzsError: ``unknown``, ``margin`` or ``background`` is out of range.
@@ -258,10 +264,17 @@ def load(
         raise SegzsError(f"unknown is {unknown!r}; a cosine similarity from -1 to 1, 'auto' or None is expected")
     if not 0 <= margin <= 10:
         raise SegzsError(f"margin is {margin!r}; a share of the object's longer side, such as 0.1, is expected")
+    engine = engine or default_engine()
+    if engine not in ("torch", "openvino"):
+        raise ModelError(f"the engine {engine!r} is unknown; 'torch' or 'openvino' is expected")
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    sam_model = load_sam(sam_file, place, resolve_dtype(dtype, place, sam_file.row.name))
+    sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
+    if engine == "openvino":
+        sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
+    else:
+        sam_model = load_sam(sam_file, place, sam_dtype)
     clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
     vocabulary = _vocabulary(clip_model, labels, templates)
     return Segmenter(

@@ -77,7 +77,9 @@ def _label(parsed: argparse.Namespace) -> int:
         background=parsed.background,
         device=parsed.device,
         dtype=parsed.dtype,
+        engine=parsed.engine,
         cache=not parsed.no_cache,
+        quiet=parsed.quiet,
     )
     failed = 0
     for image, stem in zip(parsed.images, _different_stems(parsed.images), strict=True):
@@ -246,7 +248,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__name__ in ("UnfamiliarWarning", "CacheWarning"):
+    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "EngineWarning"):
         _say(f"note: {message}")
 
 
