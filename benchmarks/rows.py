@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
 from segment_anything.modeling import Sam
 
-from benchmarks.measure import Row
+from benchmarks.measure import NotHereError, Row
 from segzs.clip.build import ClipModel
 from segzs.clip.crops import crops
 from segzs.clip.naming import encode_pictures
@@ -30,8 +31,10 @@ from segzs.sam.build import SamModel, fused, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import encode
+from segzs.sam.engine import EngineWarning, compiled
 from segzs.sam.everything import EverythingOptions, everything
 from segzs.sam.tiny import build_tiny_sam
+from segzs.segmenter import resolve_dtype
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"
@@ -57,6 +60,22 @@ def vit_b() -> tuple[SamModel, SamPredictor]:
 
 
 @cache
+def vit_b_openvino(dtype: str) -> SamModel:
+    """The same ViT-B, computed by OpenVINO."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EngineWarning)
+        try:
+            return compiled(vit_b()[0], resolve_dtype(dtype, torch.device("cpu"), "vit_b"))
+        except EngineWarning as absent:
+            raise NotHereError(str(absent)) from absent
+
+
+def ours_of(openvino: str | None) -> SamModel:
+    """ViT-B by torch, or by OpenVINO in a dtype."""
+    return vit_b_openvino(openvino) if openvino else vit_b()[0]
+
+
+@cache
 def tiny() -> tuple[SamModel, Sam]:
     ours = load_sam(locate_sam("tiny"))
     theirs = build_tiny_sam()  # the embedded SAM's decoder is segzs's own
@@ -68,8 +87,8 @@ def frozen(module: Sam) -> Sam:
     return module.eval().requires_grad_(False)
 
 
-def encoding() -> Pair:
-    sam, predictor = vit_b()
+def encoding(openvino: str | None = None) -> Pair:
+    sam, predictor = ours_of(openvino), vit_b()[1]
     pixels = np.array(desk().pixels)
 
     def theirs() -> torch.Tensor:
@@ -79,8 +98,8 @@ def encoding() -> Pair:
     return lambda: encode(sam, desk()).features, theirs
 
 
-def one_click() -> Pair:
-    sam, predictor = vit_b()
+def one_click(openvino: str | None = None) -> Pair:
+    sam, predictor = ours_of(openvino), vit_b()[1]
     predictor.set_image(np.array(desk().pixels))
     encoded = encode(sam, desk())
 
@@ -91,8 +110,8 @@ def one_click() -> Pair:
     return lambda: decode(sam, encoded, [Prompt.point(380, 150)], several=True)[0], theirs
 
 
-def many_clicks() -> Pair:
-    sam, predictor = vit_b()
+def many_clicks(openvino: str | None = None) -> Pair:
+    sam, predictor = ours_of(openvino), vit_b()[1]
     predictor.set_image(np.array(desk().pixels))
     encoded = encode(sam, desk())
     points = np.random.default_rng(0).uniform((0, 0), (desk().width, desk().height), (64, 2))
@@ -208,8 +227,44 @@ ROWS = (
         features_alike,
         repeats=3,
     ),
+    Row(
+        "encode-openvino",
+        "encode, ViT-B, 1024 px, openvino",
+        "`SamPredictor.set_image`",
+        "7 x",
+        partial(encoding, "auto"),
+        features_alike,
+        repeats=3,
+    ),
+    Row(
+        "encode-openvino-float32",
+        "encode, ViT-B, 1024 px, openvino in float32",
+        "`SamPredictor.set_image`",
+        "3 x",
+        partial(encoding, "float32"),
+        features_alike,
+        repeats=3,
+    ),
     Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, masks_alike, repeats=15),
+    Row(
+        "click-openvino",
+        "one click, three masks, openvino",
+        "`SamPredictor.predict`",
+        "2.5 x",
+        partial(one_click, "auto"),
+        masks_alike,
+        repeats=15,
+    ),
     Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, masks_alike, repeats=3),
+    Row(
+        "prompts-openvino",
+        "64 clicks at once, openvino",
+        "`predict_torch`",
+        "10 x",
+        partial(many_clicks, "auto"),
+        masks_alike,
+        repeats=3,
+    ),
     Row(
         "everything",
         "everything, 32x32 grid, tiny",

@@ -56,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
     fetch.add_argument("--to", metavar="DIR", help="folder to put it in (default: the user cache, SEGZS_CACHE)")
-    cache = commands.add_parser("cache", help="show how much encoded images and converted models take on disk, or clear them")
+    cache = commands.add_parser(
+        "cache", help="show how much encoded images and converted models take on disk, or clear them"
+    )
     cache.add_argument("--clear", action="store_true", help="forget them all")
     commands.add_parser("doctor", help="check versions, devices, and the checkpoints that are here")
     return parser

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from segment_anything.modeling import Sam
+from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 from torch.export import Dim, export
 from tqdm import tqdm
@@ -128,7 +128,7 @@ class CompiledDecoder(nn.Module):
 class _MaskDecoder(nn.Module):
     """A decoder's ``predict_masks`` as a module's ``forward``, which is what can be exported."""
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: MaskDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
