@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import Result, measure
+from benchmarks.measure import NotHereError, Result, measure
 from benchmarks.rows import ROWS
 from segzs.models.environment import versions
 
@@ -54,11 +54,15 @@ def main() -> None:
     unknown = set(arguments.rows) - {row.name for row in ROWS}
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    results = []
+    results, absent = [], []
     for row in ROWS:
         if row.name in arguments.rows or not arguments.rows:
-            results.append(measure(row, arguments.repeats))
-            print(table(results[-1:]).splitlines()[-1], flush=True)
+            try:
+                results.append(measure(row, arguments.repeats))
+                print(table(results[-1:]).splitlines()[-1], flush=True)
+            except NotHereError as error:
+                absent.append(f"Not measured: {row.what}: {error}.")
+                print(absent[-1], flush=True)
     about = ", ".join(f"{name} {found}" for name, found in versions().items() if found != "missing")
     lines = [
         "# Benchmarks",
@@ -71,6 +75,7 @@ def main() -> None:
         "",
         table(results),
         "",
+        *absent,
     ]
     if arguments.out:
         arguments.out.write_text("\n".join(lines))

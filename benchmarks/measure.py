@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from statistics import median
 
 
+class NotHereError(Exception):
+    """What a row needs is not on this machine; the message says what."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Something that segzs and a peer both do.
 
-    ``prepare`` loads what both need and returns the two to be timed; ``check`` then says how alike their answers are.
+    ``prepare`` loads what both need and returns the two to be timed, or raises `NotHereError`; ``check`` then says how
+    alike their answers are.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -20,7 +21,7 @@ from open_clip.transform import PreprocessCfg
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
 from segment_anything.modeling import Sam
 
-from benchmarks.measure import Row
+from benchmarks.measure import NotHereError, Row
 from segzs.batch.directory import label_directory
 from segzs.clip.build import ClipModel
 from segzs.clip.crops import crops
@@ -32,10 +33,11 @@ from segzs.models.registry import SAMS, ClipCheckpoint
 from segzs.models.store import locate_sam
 from segzs.outputs.records import Record
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel, computing_in, fused, load_sam
+from segzs.sam.build import SamModel, fused, load_sam, with_dtype
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import PreparedImage, encode, prepare
+from segzs.sam.engine import EngineWarning, compiled
 from segzs.sam.everything import EverythingOptions, everything
 from segzs.sam.tiny import build_tiny_sam
 from segzs.segmenter import resolve_dtype
@@ -43,6 +45,7 @@ from segzs.segmenter import resolve_dtype
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"
 POINTS_PER_SIDE = 32
+CPU = torch.device("cpu")
 
 
 @cache
@@ -51,17 +54,30 @@ def desk() -> Image:
 
 
 @cache
-def vit_b(dtype: str = "auto") -> tuple[SamModel, SamPredictor]:
-    """ViT-B with the same random weights in segzs, which computes in ``dtype``, and in segment-anything."""
+def reference() -> SamPredictor:
+    """segment-anything's ViT-B with random weights."""
     torch.manual_seed(0)
     official = build_sam_vit_b()
     for parameter in official.parameters():
         if not parameter.any():  # positions start as zeros, which would hide mistakes
             parameter.data.normal_(std=0.02)
-    ours = build_sam_vit_b()
-    ours.load_state_dict(official.state_dict())
-    fast = computing_in(resolve_dtype(dtype, torch.device("cpu"), "vit_b"), frozen(fused(ours)))
-    return SamModel(SAMS["vit_b"], "random", fast), SamPredictor(frozen(official))
+    return SamPredictor(frozen(official))
+
+
+@cache
+def vit_b(dtype: str = "auto", engine: str = "torch") -> SamModel:
+    """The same weights in segzs."""
+    module = build_sam_vit_b()
+    module.load_state_dict(reference().model.state_dict())
+    sam, wanted = SamModel(SAMS["vit_b"], "random", frozen(fused(module))), resolve_dtype(dtype, CPU, "vit_b")
+    if engine == "torch":
+        return with_dtype(sam, wanted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EngineWarning)
+        try:
+            return compiled(sam, wanted)
+        except EngineWarning as absent:
+            raise NotHereError(str(absent)) from absent
 
 
 @cache
@@ -76,8 +92,8 @@ def frozen(module: Sam) -> Sam:
     return module.eval().requires_grad_(False)
 
 
-def encoding(dtype: str = "auto") -> Pair:
-    sam, predictor = vit_b(dtype)
+def encoding(dtype: str = "auto", engine: str = "torch") -> Pair:
+    sam, predictor = vit_b(dtype, engine), reference()
     pixels = np.array(desk().pixels)
 
     def theirs() -> torch.Tensor:
@@ -87,8 +103,8 @@ def encoding(dtype: str = "auto") -> Pair:
     return lambda: encode(sam, desk()).features, theirs
 
 
-def one_click() -> Pair:
-    sam, predictor = vit_b()
+def one_click(engine: str = "torch") -> Pair:
+    sam, predictor = vit_b("auto", engine), reference()
     predictor.set_image(np.array(desk().pixels))
     encoded = encode(sam, desk())
 
@@ -99,8 +115,8 @@ def one_click() -> Pair:
     return lambda: decode(sam, encoded, [Prompt.point(380, 150)], several=True)[0], theirs
 
 
-def many_clicks() -> Pair:
-    sam, predictor = vit_b()
+def many_clicks(engine: str = "torch") -> Pair:
+    sam, predictor = vit_b("auto", engine), reference()
     predictor.set_image(np.array(desk().pixels))
     encoded = encode(sam, desk())
     points = np.random.default_rng(0).uniform((0, 0), (desk().width, desk().height), (64, 2))
@@ -176,7 +192,7 @@ def boxes(count: int) -> np.ndarray:
 
 
 def opened_again() -> Pair:
-    sam, _ = vit_b()
+    sam = vit_b()
     folder = tempfile.TemporaryDirectory()
     EmbeddingCache(Path(folder.name)).encode(sam, desk())
 
@@ -192,10 +208,10 @@ class Encoding:
     settings: ClassVar[dict[str, Any]] = {}
 
     def prepare(self, data: bytes) -> PreparedImage:
-        return prepare(vit_b()[0], read_image(data))
+        return prepare(vit_b(), read_image(data))
 
     def label(self, path: str, sha256: str, image: PreparedImage) -> Record:
-        encode(vit_b()[0], image)
+        encode(vit_b(), image)
         return Record(path, sha256, image.width, image.height, image.digest, "", "", "", ())
 
 
@@ -215,7 +231,7 @@ def directory_of_photos() -> Pair:
             for result in label_directory(labeller, photos, out):
                 assert isinstance(result, Record), result
 
-    return ours, lambda: [encode(vit_b()[0], image) for image in ready]
+    return ours, lambda: [encode(vit_b(), image) for image in ready]
 
 
 def help_text() -> Pair:
@@ -277,8 +293,44 @@ ROWS = (
         features_alike,
         repeats=3,
     ),
+    Row(
+        "encode-openvino",
+        "encode, ViT-B, 1024 px, openvino",
+        "`SamPredictor.set_image`",
+        "7 x",
+        partial(encoding, "auto", "openvino"),
+        features_alike,
+        repeats=3,
+    ),
+    Row(
+        "encode-openvino-fp32",
+        "encode, ViT-B, 1024 px, openvino in float32",
+        "`SamPredictor.set_image`",
+        "3 x",
+        partial(encoding, "float32", "openvino"),
+        features_alike,
+        repeats=3,
+    ),
     Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, masks_alike, repeats=15),
+    Row(
+        "click-openvino",
+        "one click, three masks, openvino",
+        "`SamPredictor.predict`",
+        "2.5 x",
+        partial(one_click, "openvino"),
+        masks_alike,
+        repeats=15,
+    ),
     Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, masks_alike, repeats=3),
+    Row(
+        "prompts-openvino",
+        "64 clicks at once, openvino",
+        "`predict_torch`",
+        "10 x",
+        partial(many_clicks, "openvino"),
+        masks_alike,
+        repeats=3,
+    ),
     Row(
         "everything",
         "everything, 32x32 grid, tiny",

@@ -33,13 +33,14 @@ from segzs.image import Image, ImageSource, read_image
 from segzs.masks import RLE, Masks
 from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import preset
-from segzs.models.settings import default_model, embeddings_folder
+from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
+from segzs.sam.engine import compiled
 from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
@@ -246,7 +247,9 @@ def load(
     naming: str = "crops",
     device: str = "auto",
     dtype: str = "auto",
+    engine: str | None = None,
     cache: bool = True,
+    quiet: bool = False,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
 
@@ -267,11 +270,15 @@ def load(
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
-        cache: keep encoded images, and long vocabularies' features, on disk, up to 4 GiB; see ``segzs cache``.
+        engine: what computes SAM: "torch" (the default, or SEGZS_ENGINE), or "openvino", faster on CPUs; it needs the
+            extra ``segzs[openvino]`` and converts each SAM once. Where it cannot, torch does, with a warning.
+        cache: keep encoded images, long vocabularies' features (up to 4 GiB) and converted models on disk; see
+            ``segzs cache``.
+        quiet: show no progress on stderr while a model is converted.
 
     Raises:
-        ModelError: a model is unknown or not on this machine; says what to run. Or ``naming`` is "pooled" and the
-            CLIP's image tower does not allow it.
+        ModelError: a model, device, dtype or engine is unknown or not on this machine; says what to run. Or ``naming``
+            is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
         SegzsError: ``unknown``, ``margin``, ``background`` or ``naming`` is out of range.
@@ -289,10 +296,17 @@ def load(
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
             raise ModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
+    engine = engine or default_engine()
+    if engine not in ("torch", "openvino"):
+        raise ModelError(f"the engine {engine!r} is unknown; 'torch' or 'openvino' is expected")
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    sam_model = load_sam(sam_file, place, resolve_dtype(dtype, place, sam_file.row.name))
+    sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
+    if engine == "openvino":
+        sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
+    else:
+        sam_model = load_sam(sam_file, place, sam_dtype)
     clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
     if naming == "pooled":
         tower_of(clip_model)  # raises where there is no way

@@ -49,5 +49,6 @@ def segmenter() -> segzs.Segmenter:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What the developer's shell says or has downloaded changes no test, and no test reaches the network."""
     monkeypatch.delenv("SEGZS_MODEL", raising=False)
+    monkeypatch.delenv("SEGZS_ENGINE", raising=False)
     monkeypatch.setenv("SEGZS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SEGZS_OFFLINE", "1")

@@ -69,7 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
     fetch.add_argument("--to", metavar="DIR", help="folder to put it in (default: the user cache, SEGZS_CACHE)")
-    cache = commands.add_parser("cache", help="show how much encoded images and labels take on disk, or clear them")
+    cache = commands.add_parser(
+        "cache", help="show how much encoded images and labels and converted models take on disk, or clear them"
+    )
     cache.add_argument("--clear", action="store_true", help="forget them all")
     commands.add_parser("doctor", help="check versions, devices, and the checkpoints that are here")
     return parser
@@ -124,7 +126,10 @@ def _add_label(commands: Any) -> None:
     models.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"
     )
-    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded on disk")
+    models.add_argument(
+        "--engine", choices=["torch", "openvino"], help="what computes SAM: torch (default, or SEGZS_ENGINE), openvino"
+    )
+    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded or converted on disk")
     grid = label.add_argument_group("everything mode")
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,9 @@ def _label(parsed: argparse.Namespace) -> int:
         naming=parsed.naming,
         device=parsed.device,
         dtype=parsed.dtype,
+        engine=parsed.engine,
         cache=not parsed.no_cache,
+        quiet=parsed.quiet,
     )
     if pictures is not None:
         return directory.label(segmenter, pictures, parsed, _say)
@@ -218,15 +221,21 @@ def _fetch(parsed: argparse.Namespace) -> int:
 
 
 def _cache(parsed: argparse.Namespace) -> int:
-    from segzs.models.settings import embeddings_folder
+    from segzs.models.settings import embeddings_folder, graphs_folder
     from segzs.sam.cache import EmbeddingCache
 
     cache = EmbeddingCache(embeddings_folder())
     size = cache.size()
+    graphs = [path for path in graphs_folder().glob("*") if path.is_dir()]
+    taken = sum(file.stat().st_size for path in graphs for file in path.iterdir())
     if parsed.clear:
         cache.clear()
+        for path in graphs:
+            shutil.rmtree(path, ignore_errors=True)
     forgotten = " (now cleared)" if parsed.clear else ""
     print(f"{cache.folder}: {size.entries} entries, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{forgotten}")
+    if graphs:
+        print(f"{graphs_folder()}: {len(graphs)} converted models, {taken / 1e6:.1f} MB{forgotten}")
     return 0
 
 
@@ -284,7 +293,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "FormatWarning"):
+    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "FormatWarning", "EngineWarning"):
         _say(f"note: {message}")
 
 

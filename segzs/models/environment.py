@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import platform
 import timeit
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -12,17 +13,21 @@ from segzs.errors import ModelError
 
 BFLOAT16_TRIAL = 512
 BFLOAT16_GAIN = 1.5
+OPTIONAL = ("openvino",)
 PACKAGES = ("torch", "torchvision", "segment-anything", "open-clip-torch", "timm", "numpy", "opencv-python")
 
 
 def versions() -> dict[str, str]:
-    """Installed version of every package that matters, "missing" where there is none."""
+    """Installed version of every package that matters, "missing" where there is none, and of optional ones that are."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "missing"
+    for package in OPTIONAL:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
     return found
 
 

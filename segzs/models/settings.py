@@ -1,4 +1,4 @@
-"""What the environment says: SEGZS_MODEL, SEGZS_CACHE, SEGZS_OFFLINE."""
+"""What the environment says: SEGZS_MODEL, SEGZS_ENGINE, SEGZS_CACHE, SEGZS_OFFLINE."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ PACKAGE = Path(__file__).parents[1]
 def default_model() -> str:
     """SEGZS_MODEL, or "tiny"."""
     return os.environ.get("SEGZS_MODEL", "").strip() or "tiny"
+
+
+def default_engine() -> str:
+    """SEGZS_ENGINE, or "torch"."""
+    return os.environ.get("SEGZS_ENGINE", "").strip() or "torch"
 
 
 def is_offline() -> bool:
@@ -29,6 +34,11 @@ def cache_folder() -> Path:
 def embeddings_folder() -> Path:
     """Where encoded images are kept."""
     return cache_folder() / "embeddings"
+
+
+def graphs_folder() -> Path:
+    """Where models that were converted for OpenVINO are kept."""
+    return cache_folder() / "openvino"
 
 
 def embedded_folder() -> Path:

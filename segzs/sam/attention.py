@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 MASK_BYTES = 16 * 2**20
 """How much of the relative positions is in memory at once on a CPU, so that it stays in the cache."""
+EXPORTED_MASK_BYTES = 256 * 2**20
+"""The same in an exported graph: its compiler cuts for the cache itself, and every part makes the graph longer."""
 
 
 class FusedAttention(nn.Module):
@@ -46,8 +48,9 @@ class FusedAttention(nn.Module):
         up_down = torch.einsum("bnhwc,hkc->bnhwk", grid, self.rows)
         left_right = torch.einsum("bnhwc,wkc->bnhwk", grid, self.columns)
         a_row = batch * self.heads * width * height * width * x.element_size()
-        step = max(1, min(height, MASK_BYTES // a_row)) if x.device.type == "cpu" else height
-        attended = torch.empty_like(grid)
+        most = EXPORTED_MASK_BYTES if torch.compiler.is_compiling() else MASK_BYTES
+        step = max(1, min(height, most // a_row)) if x.device.type == "cpu" else height
+        attended = grid.new_empty(grid.shape)
         for top in range(0, height, step):
             part = slice(top, top + step)
             bias = up_down[:, :, part, :, :, None] + left_right[:, :, part, :, None, :]
@@ -113,7 +116,7 @@ def cells_to_tokens(
     attention: transformer.Attention, query: Tensor, key: Tensor, value: Tensor, onto: Tensor
 ) -> Tensor:
     """Cells 1|N L C look at tokens N T C: what each finds, added ``onto`` 1|N L C, as N L C."""
-    prompts = len(key)
+    prompts = key.shape[0]
     heads = attention.num_heads
     offered = attention.k_proj(key).unflatten(2, (heads, -1))  # N T h c
     offered = offered / sqrt(offered.shape[-1])

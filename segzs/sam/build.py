@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,16 @@ ARCHITECTURES: dict[str, Callable[[], Sam]] = {
 
 @dataclass(frozen=True, eq=False)
 class SamModel:
-    """A loaded SAM: its row, the SHA-256 of its weights, and the module, in evaluation mode."""
+    """A loaded SAM: its row, the SHA-256 of its weights, the module in evaluation mode, and what it computes with."""
 
     row: SamCheckpoint
     digest: str
     module: Sam = field(repr=False)
+    dtype: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:
         return self.module.pixel_mean.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What its weights are computed with."""
-        return self.module.mask_decoder.iou_token.weight.dtype
 
     @property
     def mask_size(self) -> tuple[int, int]:
@@ -68,14 +64,14 @@ def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dty
         module = ARCHITECTURES[file.row.architecture]()
     load_strictly(module, read_weights(file.path), f"{file.path} as {file.row.architecture}")
     module = fused(module).to(device).eval().requires_grad_(False)
-    return SamModel(file.row, file.digest, computing_in(dtype, module))
+    return with_dtype(SamModel(file.row, file.digest, module), dtype)
 
 
-def computing_in(dtype: torch.dtype, module: Sam) -> Sam:
-    """Cast the weights once, but for the prompts' own: half a pixel is more than bfloat16 can tell apart."""
-    module.image_encoder.to(dtype)
-    module.mask_decoder.to(dtype)
-    return module
+def with_dtype(sam: SamModel, dtype: torch.dtype) -> SamModel:
+    """The same model, its module changed to compute in ``dtype``."""
+    sam.module.image_encoder.to(dtype)
+    sam.module.mask_decoder.to(dtype)
+    return replace(sam, dtype=dtype)
 
 
 def fused(module: Sam) -> Sam:

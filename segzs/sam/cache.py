@@ -46,8 +46,9 @@ class CacheSize:
 class EmbeddingCache:
     """What `encode` answers, remembered: in memory, and in a folder that other processes may share.
 
-    The key is made of the pixels, the weights, what they are computed with, and the version of the preprocessing;
-    never of a file's name. Features are kept as float16, and answered so from the first time on. Files carry a
+    The key is made of the pixels, the weights, the precision they are computed with, and the version of the
+    preprocessing; never of a file's name, nor of the engine, since engines differ in one precision by less than what
+    is rounded here. Features are kept as float16, and answered so from the first time on. Files carry a
     checksum; a damaged or foreign one is as good as none. Of threads and processes that want one image at once, one
     encodes it and the others wait.
 

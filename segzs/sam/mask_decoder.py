@@ -66,7 +66,7 @@ def answer(decoder: MaskDecoder, features: Tensor, positions: Tensor, sparse: Te
         The answered tokens N T' C, the IoU's first; the cells N HW C; the weights of the four masks N c 4.
     """
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
+    tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
     cells, places = (part.flatten(2).transpose(1, 2) for part in (features, positions))
     answers, cells = two_way(decoder.transformer, cells, places[0], tokens)
     weights = [mlp(answers[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]

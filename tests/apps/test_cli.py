@@ -427,7 +427,12 @@ def test_the_cache_is_shown_and_cleared(run: Run, scene: Callable) -> None:
     code, out, err = run("cache")
     assert (code, err) == (0, "")
     assert ": 1 entries, " in out
+    converted = settings.graphs_folder() / "some"
+    converted.mkdir(parents=True)
+    (converted / "encoder.bin").write_bytes(bytes(2_000_000))
+    assert "1 converted models, 2.0 MB" in run("cache")[1]
     assert "now cleared" in run("cache", "--clear")[1]
+    assert not converted.exists()
     assert ": 0 entries, 0.0 MB" in run("cache")[1]
 
 

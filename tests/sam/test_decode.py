@@ -147,7 +147,7 @@ def test_prompts_without_masks_share_the_image(
     monkeypatch.setattr("segzs.sam.mask_decoder.two_way", noting)
     module = deepcopy(small_pair.sam.module)
     module.mask_decoder.to(dtype)
-    sam = replace(small_pair.sam, module=module)
+    sam = replace(small_pair.sam, module=module, dtype=dtype)
     points = [Prompt.point(20 + 10 * number, 40) for number in range(CHUNK)]
     masks = [Prompt(prompt.points, prompt.positive, mask=np.zeros(sam.mask_size)) for prompt in points]
     decode(sam, small_pair.encoded, points)
