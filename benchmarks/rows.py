@@ -215,12 +215,12 @@ class Encoding:
         return Record(path, sha256, image.width, image.height, image.digest, "", "", "", ())
 
 
-def directory_of_photos() -> Pair:
+def directory_of_photos(photographs: int = 3) -> Pair:
     """The peer is the encoder alone, on pixels that are ready."""
     folder = tempfile.TemporaryDirectory()
     photos = Path(folder.name) / "photos"
     photos.mkdir()
-    for number in range(3):
+    for number in range(photographs):
         large = PIL.Image.fromarray(desk().pixels).resize((4000, 3000)).rotate(90 * number)
         large.save(photos / f"{number}.jpg", quality=90)
     labeller = Encoding()
