@@ -119,7 +119,7 @@ CLIPS = {
             licence="Apache-2.0",
             background="grey",
             unknown=0.14,
-            familiar=0.25,
+            familiar=0.3,
             sha256="62b68a0ab22f9ee20334ba9454c63f905126d451c9172cc174bb26d028d1d092",
         ),
         ClipCheckpoint(
