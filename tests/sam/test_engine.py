@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,16 @@ PROMPTS = [
 ]
 
 
+def needs_openvino() -> None:
+    """Skip without importing it, which would switch its telemetry on."""
+    if find_spec("openvino") is None:
+        pytest.skip("the extra segzs[openvino] is not installed")
+
+
 @pytest.fixture(scope="session")
 def graphs(tiny: SamModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the embedded SAM, converted."""
-    pytest.importorskip("openvino", reason="the extra segzs[openvino] is not installed")
+    needs_openvino()
     folder = tmp_path_factory.mktemp("graphs")
     compiled(tiny, torch.float32, folder, quiet=True)
     return folder
@@ -85,7 +92,7 @@ def test_bfloat16_gives_the_masks_of_float32(tiny: SamModel, graphs: Path, desk:
 
 def test_windows_and_relative_positions(small_pair: Pair) -> None:
     """Meta's architecture: attention in parts is one graph, and so is its decoder."""
-    pytest.importorskip("openvino", reason="the extra segzs[openvino] is not installed")
+    needs_openvino()
     ours = compiled(small_pair.sam, torch.float32, quiet=True)
     assert isinstance(ours.module.image_encoder, CompiledEncoder)
     encoded = encode(ours, small_pair.encoded.image)
@@ -178,7 +185,7 @@ def test_without_openvino_torch_computes_and_says_why(tmp_path: Path, monkeypatc
 def test_a_conversion_that_fails_leaves_it_to_torch(
     tiny: SamModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino", reason="the extra segzs[openvino] is not installed")
+    needs_openvino()
 
     def fail(*_: object) -> None:
         raise RuntimeError("no rule for aten::new\nmore")
@@ -206,7 +213,7 @@ def test_the_engine_is_an_argument_or_the_environments(monkeypatch: pytest.Monke
 
 def test_nothing_is_told_to_anyone() -> None:
     """OpenVINO reports its imports over the network, where its telemetry package is installed."""
-    pytest.importorskip("openvino_telemetry", reason="OpenVINO's telemetry is not installed")
+    needs_openvino()
     code = (
         "from segzs.sam.engine import _openvino; import sys; _openvino();"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]])"
