@@ -21,7 +21,7 @@ import segzs
 from segzs import Prompt, PromptError
 from segzs.apps.arguments import build_parser, prompts_of
 from segzs.apps.cli import main
-from segzs.models import registry, settings
+from segzs.models import settings
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -414,9 +414,10 @@ def test_an_impossible_unknown_is_wrong_use(label: Run, similarity: str, scene: 
 
 
 def test_an_unfamiliar_picture_is_said_on_one_line(
-    label: Run, scene: Callable, monkeypatch: pytest.MonkeyPatch
+    label: Run, segmenter: segzs.Segmenter, scene: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry.CLIPS, "tiny", replace(registry.CLIPS["tiny"], familiar=0.99))
+    clip = replace(segmenter.clip, row=replace(segmenter.clip.row, familiar=1.1))
+    monkeypatch.setattr(segzs, "load", lambda *_, **__: replace(segmenter, clip=clip))
     _, _, err = label(scene("desk").path, scene("desk").path, "--box", "258,45,502,258")
     notes = [line for line in err.splitlines() if line.startswith("segzs: note:")]
     assert len(notes) == 1
