@@ -106,8 +106,8 @@ def contact_sheet(
     """Small pictures in rows, each with its caption of two lines at most below.
 
     Args:
-        pictures: uint8 RGB (height, width, 3) of any size, drawn as large as a square of ``side`` pixels allows; None is
-            a grey square.
+        pictures: uint8 RGB (height, width, 3) of any size, drawn as large as a square of ``side`` pixels allows;
+            None is a grey square.
         captions: one text for each.
         columns: so many stand in a row.
     """

@@ -171,7 +171,7 @@ def _add_search(commands: Any) -> None:
     index = commands.add_parser(
         "index",
         help="make the segments of a directory searchable",
-        description="Store a CLIP feature of every segment that segzs label DIR --out OUT found; again, only of new ones.",
+        description="Store a CLIP feature of every segment that segzs label DIR --out OUT found; again: of new ones.",
     )
     search = commands.add_parser(
         "search",

@@ -1,4 +1,4 @@
-"""``segzs``: label, convert, index, search, models, fetch, cache, doctor. Results on stdout, progress and messages on stderr."""
+"""``segzs`` and its commands. Results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 

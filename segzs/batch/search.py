@@ -1,11 +1,11 @@
 """Search: a CLIP feature of every segment of a labelled directory, in a LanceDB table beside its records.
 
-``pip install 'segzs[search]'``. The folder ``out`` of ``segzs label DIR --out out`` gets ``search.lance``, a row a segment::
+``pip install 'segzs[search]'``. What ``segzs label DIR --out out`` wrote gets ``out/search.lance``, a row a segment::
 
     image     SHA-256 of the record's path and file digest       file      the path in the directory, as bytes of UTF-8
     sha256    of the file                                        pixels    SHA-256 of the upright RGB pixels
     segment   the index in the record, from 0                    box       x1, y1, x2, y2 in pixels
-    name, probability                                            feature   float16 (width,), normalised
+    name, probability                                            feature   float32 (width,), normalised
 
 The table's schema says of which CLIP and which run the features are.
 """
@@ -16,9 +16,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from math import isqrt
+from math import ceil, isqrt
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,13 @@ from segzs.segmenter import resolve_device, resolve_dtype
 
 TABLE = "search"
 ABOUT = b"segzs"
+LISTS = "lists_"
 ROWS_A_COMMIT = 512
 """So many features, and those of one picture more, are lost at most when a run is killed."""
-APPROXIMATE_FROM = 10_000
-"""Rows from which on looking at all of them takes longer than finding the lists of an inverted file."""
-PROBES = 40
-"""How many lists of the inverted file a search looks into."""
+LISTS_FROM = 10_000
+"""Rows from which on there is an inverted file: lancedb looks through its lists far faster than through the table."""
+LOOKED_AT = 100_000
+"""About so many rows a search looks at; up to there it is exact."""
 RETRAIN_AT = 2
 """The inverted file is made anew when the square root of the rows is so many times its lists."""
 COLUMNS = ("file", "sha256", "segment", "name", "probability", "box")
@@ -97,6 +99,7 @@ class SegmentIndex:
     root: Path
     clip: ClipModel
     table: Any
+    probes: int
 
     @classmethod
     def open(cls, out: str | os.PathLike[str], clip: ClipModel) -> SegmentIndex:
@@ -112,7 +115,7 @@ class SegmentIndex:
         if table is None:
             raise OutputError(f"{folder} has no index yet; run: segzs index {folder}")
         _check_clip(_about(table), clip, folder)
-        return cls(Path(run["folder"]), clip, table)
+        return cls(Path(run["folder"]), clip, table, probes(table))
 
     def search(self, query: str, *, limit: int = 10) -> list[Match]:
         """The segments that are most like the words, best first, asked for in the CLIP's usual templates.
@@ -148,7 +151,7 @@ class SegmentIndex:
                 box=tuple(row["box"]),
                 **{name: row[name] for name in ("sha256", "segment", "name", "probability")},
             )
-            for row in nearest(self.table, feature, limit, COLUMNS).to_pylist()
+            for row in nearest(self.table, feature, limit, COLUMNS, self.probes).to_pylist()
         ]
 
     def crops(self, matches: Iterable[Match]) -> Iterator[np.ndarray | None]:
@@ -185,14 +188,14 @@ def index(
     """
     folder = Path(out)
     run = _run(folder)
+    _connect(folder)  # what is not installed is said before anything is touched
     with alone(folder):
-        try:
-            return _index(folder, run, clip, progress or (lambda share: None))
-        except (OSError, RuntimeError) as error:  # lancedb says so that a disk is full, for instance
-            raise OutputError(f"the index in {folder} cannot be written: {error}") from error
+        return _index(folder, run, clip, progress or (lambda share: None))
 
 
 def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float], object]) -> Indexed:
+    import pyarrow as arrow
+
     lines = folder / "segments.jsonl"
     table = _open(folder)
     if table is None:
@@ -200,12 +203,15 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
     about = _about(table)
     _check_clip(about, clip, folder)
     if about["run"] != run["digest"]:
-        raise OutputError(f"the index in {folder} is of other results; delete {folder / TABLE}.lance and run this again")
+        raise OutputError(
+            f"the index in {folder} is of other results; delete {folder / TABLE}.lance and run this again"
+        )
     known = set(table.search().select(["image"]).to_arrow()["image"].to_pylist())
     wanted = {_key(record) for record in read_records(lines) if record.segments}
     gone = sorted(known - wanted)
     for start in range(0, len(gone), ROWS_A_COMMIT):
-        table.delete(f"image IN ({', '.join(map(repr, gone[start : start + ROWS_A_COMMIT]))})")
+        with _writing(folder):
+            table.delete(f"image IN ({', '.join(map(repr, gone[start : start + ROWS_A_COMMIT]))})")
 
     root, settings, skipped, done = Path(run["folder"]), run["settings"], [], 0
     new, rows = wanted - known, []
@@ -216,14 +222,13 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
             rows += _rows(record, root, clip, settings)
         except (ImageError, AnnotationError) as error:
             skipped.append(Failure(record.path, str(error)))
-        if len(rows) >= ROWS_A_COMMIT:
-            _add(table, rows)
-            rows = []
         done += 1
+        if len(rows) >= ROWS_A_COMMIT or (rows and done == len(new)):
+            with _writing(folder):
+                table.add(arrow.Table.from_pylist(rows, table.schema))
+            rows = []
         progress(done / len(new))
-    if rows:
-        _add(table, rows)
-    if gone or len(skipped) < len(new):
+    with _writing(folder):
         tidy(table)
     return Indexed(table.count_rows(), len(new) - len(skipped), len(gone), tuple(skipped))
 
@@ -253,10 +258,10 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
     return load_clip(files, place, resolve_dtype("auto", place, files.row.name))
 
 
-def nearest(table: Any, feature: np.ndarray, limit: int, columns: Sequence[str]) -> Any:
+def nearest(table: Any, feature: np.ndarray, limit: int, columns: Sequence[str], probes: int) -> Any:
     """The rows with the largest inner product, as an arrow table with ``_distance``, 1 less it, from the smallest."""
-    query = table.search(feature.astype(np.float16), vector_column_name="feature").distance_type("dot")
-    return query.select([*columns, "_distance"]).nprobes(PROBES).limit(limit).to_arrow()
+    query = table.search(feature.astype(np.float32), vector_column_name="feature").distance_type("dot")
+    return query.select([*columns, "_distance"]).nprobes(probes).limit(limit).to_arrow()
 
 
 def tidy(table: Any) -> None:
@@ -265,16 +270,25 @@ def tidy(table: Any) -> None:
 
     table.optimize(cleanup_older_than=timedelta(hours=1))  # a search that runs beside this keeps its version
     rows = table.count_rows()
-    if rows < APPROXIMATE_FROM:
+    if rows < LISTS_FROM:
         return
-    names = [each.name for each in table.list_indices()]
-    lists = [int(name.removeprefix("ivf_")) for name in names]
-    if lists and max(lists) * RETRAIN_AT > isqrt(rows):
+    before, wanted = _lists(table), isqrt(rows)
+    if max(before, default=0) * RETRAIN_AT > wanted:
         return
-    how = IvfFlat(distance_type="dot", num_partitions=isqrt(rows), max_iterations=10, sample_rate=32)
-    table.create_index("feature", config=how, name=f"ivf_{isqrt(rows)}")
-    for name in names:
-        table.drop_index(name)
+    how = IvfFlat(distance_type="dot", num_partitions=wanted, max_iterations=10, sample_rate=32)
+    table.create_index("feature", config=how, name=f"{LISTS}{wanted}")
+    for number in before:
+        table.drop_index(f"{LISTS}{number}")
+
+
+def probes(table: Any) -> int:
+    """Into how many lists of the inverted file a search looks."""
+    return ceil(max(_lists(table), default=1) * min(1, LOOKED_AT / max(1, table.count_rows())))
+
+
+def _lists(table: Any) -> list[int]:
+    """How many lists the inverted file has; two where a run was killed between a new and the old one."""
+    return [int(each.name.removeprefix(LISTS)) for each in table.list_indices()]
 
 
 def schema(width: int, about: dict[str, str]) -> Any:
@@ -284,7 +298,7 @@ def schema(width: int, about: dict[str, str]) -> Any:
     fields = [
         *[("image", arrow.string()), ("file", arrow.binary()), ("sha256", arrow.string()), ("pixels", arrow.string())],
         *[("segment", arrow.int32()), ("name", arrow.string()), ("probability", arrow.float32())],
-        *[("box", arrow.list_(arrow.int32(), 4)), ("feature", arrow.list_(arrow.float16(), width))],
+        *[("box", arrow.list_(arrow.int32(), 4)), ("feature", arrow.list_(arrow.float32(), width))],
     ]
     return arrow.schema(fields, metadata={ABOUT: json.dumps(about).encode()})
 
@@ -298,7 +312,7 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
     segments = record.annotated.on(root / record.path)
     masks = [segment.rle for segment in segments]
     shown = crops(segments.image.pixels, masks, margin=settings["margin"], background=settings["background"])
-    features = encode_pictures(clip, shown).cpu().numpy().astype(np.float16)
+    features = encode_pictures(clip, shown).cpu().numpy()
     of_image = {
         "image": _key(record),
         "file": record.path.encode(errors="surrogateescape"),
@@ -316,12 +330,6 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
         }
         for number, (segment, feature) in enumerate(zip(segments, features, strict=True))
     ]
-
-
-def _add(table: Any, rows: list[dict]) -> None:
-    import pyarrow as arrow
-
-    table.add(arrow.Table.from_pylist(rows, table.schema))
 
 
 def _key(record: Record) -> str:
@@ -352,21 +360,31 @@ def _connect(folder: Path) -> Any:
 def _open(folder: Path) -> Any | None:
     """The table, or None where there is none yet."""
     database = _connect(folder)
-    if not (folder / f"{TABLE}.lance").is_dir():
+    place = folder / f"{TABLE}.lance"
+    if not any((place / "_versions").glob("*")):  # a run may have been killed before it wrote the first one
         return None
     try:
         table = database.open_table(TABLE)
         _about(table)
         return table
     except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
-        place = folder / f"{TABLE}.lance"
         raise OutputError(f"{place} cannot be read ({error}); delete it and run: segzs index {folder}") from error
 
 
 def _create(folder: Path, run: dict, clip: ClipModel) -> Any:
     width = encode_pictures(clip, [np.zeros((8, 8, 3), np.uint8)]).shape[1]
     about = {"clip": clip.row.name, "weights": clip.digest, "config": clip.config, "run": run["digest"]}
-    return _connect(folder).create_table(TABLE, schema=schema(width, about))
+    with _writing(folder):
+        return _connect(folder).create_table(TABLE, schema=schema(width, about))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what lancedb cannot write into an `OutputError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{folder / TABLE}.lance cannot be written: {error}; the same command goes on") from error
 
 
 def _about(table: Any) -> dict[str, str]:
