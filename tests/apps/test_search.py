@@ -12,7 +12,7 @@ import pytest
 
 from segzs.apps.cli import main
 from segzs.batch.directory import label_directory
-from tests.batch.fake import KnownLabeller
+from tests.batch.known import KnownLabeller
 from tests.conftest import EXAMPLES
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")

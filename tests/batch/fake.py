@@ -1,9 +1,9 @@
-"""Labellers without models, and directories of small pictures."""
+"""A labeller without models, and directories of small pictures; nothing here imports torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -12,7 +12,6 @@ from segzs.image import Image, read_image
 from segzs.masks import RLE
 from segzs.outputs.records import Record
 from segzs.segments import Name, Segment
-from tests.conftest import read_scene
 
 
 class FakeLabeller:
@@ -31,21 +30,6 @@ class FakeLabeller:
         names = (Name("bright", round(float(mask.mean()), 4)), Name("unknown", 0.1))
         segments = (Segment(RLE.encode(mask), 0.9, 0.8, names),) if mask.any() else ()
         return Record(path, sha256, image.width, image.height, image.digest, "fake", "5a", "c1", segments)
-
-
-class KnownLabeller:
-    """Knows the example scenes, under names that begin with theirs, and says that the embedded CLIP named them."""
-
-    settings: ClassVar = {"clip": {"name": "tiny"}, "margin": 0.1, "background": "grey"}
-
-    def prepare(self, data: bytes) -> Image:
-        return read_image(data)
-
-    def label(self, path: str, sha256: str, image: Image) -> Record:
-        scene = read_scene(Path(path).stem.partition("-")[0])
-        pairs = zip(scene.names, scene.masks, strict=True)
-        segments = tuple(Segment(mask, 0.9, 0.8, (Name(name, 0.5),)) for name, mask in pairs)
-        return Record(path, sha256, image.width, image.height, image.digest, "known", "5a", "c1", segments)
 
 
 def paint(path: Path, seed: int, size: tuple[int, int] = (24, 16), **options: Any) -> Path:

@@ -14,7 +14,7 @@ import pytest
 
 import segzs
 from segzs.batch.directory import label_directory
-from tests.batch.fake import KnownLabeller
+from tests.batch.known import KnownLabeller
 from tests.conftest import read_scene
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
