@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+import PIL.ImageOps
 
 from segzs.masks import RLE, Box
 
@@ -97,6 +98,34 @@ def overlay(
     picture = PIL.Image.fromarray(canvas)
     _write_captions(picture, pixels.shape[:2], things, factor)
     return picture
+
+
+def contact_sheet(
+    pictures: Sequence[np.ndarray | None], captions: Sequence[str], *, columns: int = 5, side: int = 200
+) -> PIL.Image.Image:
+    """Small pictures in rows, each with its caption of two lines at most below.
+
+    Args:
+        pictures: uint8 RGB (height, width, 3) of any size, drawn as large as a square of ``side`` pixels allows;
+            None is a grey square.
+        captions: one text for each.
+        columns: so many stand in a row.
+    """
+    letters, gap = side // 14, side // 25
+    row = side + 3 * letters + 2 * gap
+    width = min(columns, max(1, len(pictures)))
+    sheet = PIL.Image.new("RGB", (width * (side + gap) + gap, max(1, ceil(len(pictures) / width)) * row), "white")
+    pen = PIL.ImageDraw.Draw(sheet)
+    for index, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left, top = gap + index % width * (side + gap), gap + index // width * row
+        tile = PIL.Image.new("RGB", (side, side), GREY)
+        if pixels is not None:
+            tile = PIL.ImageOps.contain(PIL.Image.fromarray(pixels), (side, side))
+        sheet.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
+        for number, line in enumerate(caption.split("\n")[:2]):
+            font = _font(letters, line)
+            pen.text((left, top + side + round(1.4 * letters * number)), _shorten(line, font, side), "black", font)
+    return sheet
 
 
 def _enlarge(array: np.ndarray, factor: int) -> np.ndarray:

@@ -19,14 +19,13 @@ from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
 from segzs.clip.naming import check_naming, encode_pictures, probabilities, rank
 from segzs.clip.vocabulary import (
-    PLAIN,
     TEXT_BATCH,
-    TINY_TEMPLATES,
     Vocabulary,
     encode_labels,
     general_features,
     general_vocabulary,
     unknown_words,
+    usual_templates,
 )
 from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
@@ -361,7 +360,7 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
         general = general_vocabulary(clip)
         return general if templates is None else Vocabulary.of(general, templates)
     if templates is None and not isinstance(labels, Vocabulary):
-        templates = TINY_TEMPLATES if clip.row.name == "tiny" else PLAIN
+        templates = usual_templates(clip)
     vocabulary = Vocabulary.of(labels, templates)
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")

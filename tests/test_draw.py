@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segzs import draw
-from segzs.draw import colours, overlay
+from segzs.draw import colours, contact_sheet, overlay
 from segzs.masks import RLE
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
@@ -161,3 +161,15 @@ def test_text_stands_out_from_its_tag() -> None:
         tag = np.asarray(overlay(grey(480, 640), [mask], ["MMMMMMMM"], [colour]))[170:198, 270:330].astype(float)
         light = tag @ (0.299, 0.587, 0.114)
         assert np.ptp(light) > 100, colour
+
+
+def test_a_contact_sheet_has_rows_of_pictures_that_fit() -> None:
+    wide = np.full((10, 40, 3), (255, 0, 0), np.uint8)
+    sheet = np.asarray(contact_sheet([wide, None, wide], ["cat\na/long/name.jpg", "", "dog"], columns=2, side=100))
+    assert sheet.shape == (2 * (100 + 21 + 8), 2 * 104 + 4, 3)
+    assert (sheet[54, 8:100] == (255, 0, 0)).all()  # as wide as there is room, in the middle
+    assert (sheet[10, 8:100] == 255).all()
+    assert (sheet[8:100, 112:200] == 150).all()  # one without a picture is grey
+    assert (sheet[54 + 129, 8:100] == (255, 0, 0)).all()
+    assert (sheet[104:129, 4:104] < 128).any()
+    assert (sheet[104:129, 108:208] == 255).all()

@@ -33,6 +33,10 @@ CONVERT_EXAMPLES = """examples:
   segzs convert people.json --to labelme --polygons         a COCO file, to be edited in labelme
   segzs convert out/ --to coco-results --like truth.json    for COCOeval
 """
+SEARCH_EXAMPLES = """examples:
+  segzs search out/ "red bicycle"                           a table: score, file, name, box
+  segzs search out/ --like crop.png -n 50 --sheet found.png     ... and a picture of them
+"""
 READ = ("segzs", "coco", "labelme", "parquet")
 WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
@@ -65,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_label(commands)
     _add_convert(commands)
+    _add_search(commands)
     commands.add_parser("models", help="list the models, and which of them are here")
     fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
@@ -165,6 +170,32 @@ def _add_convert(commands: Any) -> None:
     convert.add_argument("--base", type=int, metavar="N", help="id of the first category (COCO; default 1)")
     convert.add_argument("--polygons", action="store_true", default=None, help="polygons where masks are the default")
     convert.add_argument("--like", metavar="FILE", help="COCO file whose ids coco-results take, to be compared with it")
+
+
+def _add_search(commands: Any) -> None:
+    index = commands.add_parser(
+        "index",
+        help="make the segments of a directory searchable",
+        description="Store a CLIP feature of every segment that segzs label DIR --out OUT found; again: of new ones.",
+    )
+    search = commands.add_parser(
+        "search",
+        help="find segments of a directory by words or by a picture",
+        epilog=SEARCH_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Find the segments that are most like words or a picture, in what segzs index OUT stored.",
+    )
+    for command in (index, search):
+        command.add_argument("out", metavar="OUT", help="what segzs label DIR --out OUT wrote")
+    search.add_argument("query", nargs="?", metavar="WORDS", help="what to look for")
+    search.add_argument("--like", metavar="FILE", help="look for what is like a picture of one object")
+    search.add_argument("-n", "--limit", type=_count, default=10, metavar="N", help="so many (default 10)")
+    search.add_argument("--json", action="store_true", help="print one line of JSON a segment instead of a table")
+    search.add_argument("--sheet", metavar="FILE.png", help="draw what was found, with scores and names")
+    for command in (index, search):
+        command.add_argument("--clip", help="the CLIP: ARCHITECTURE:TAG, a folder, ... (default: that of OUT)")
+        command.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
+    index.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
 def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:

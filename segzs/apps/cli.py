@@ -1,4 +1,4 @@
-"""``segzs``: label, convert, models, fetch, cache, doctor. Results on stdout, progress and messages on stderr."""
+"""``segzs`` and its commands. Results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -182,6 +182,18 @@ def _convert(parsed: argparse.Namespace) -> int:
     write(annotated(), out, known.name, **options)
     _say(f"wrote {out}: {number} picture{'' if number == 1 else 's'}")
     return 0
+
+
+def _index(parsed: argparse.Namespace) -> int:
+    from segzs.apps import search
+
+    return search.index(parsed, _say)
+
+
+def _search(parsed: argparse.Namespace) -> int:
+    from segzs.apps import search
+
+    return search.search(parsed, _say, _table)
 
 
 def _models(parsed: argparse.Namespace) -> int:

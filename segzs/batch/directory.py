@@ -98,7 +98,7 @@ def label_directory(
         raise SegzsError(f"threads is {threads}; a number from 1 on is expected")
     _check_apart(pictures.root, folder)
     with ExitStack() as held:
-        held.enter_context(_alone(folder))
+        held.enter_context(alone(folder))
         _check_settings(folder / RUN_FILE, labeller.settings, pictures)
         journal = held.enter_context(Journal(folder / "segments.jsonl"))
         with saying(folder / "failures.jsonl"):
@@ -182,7 +182,7 @@ def _check_apart(root: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Make the folder, and keep other runs out of it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

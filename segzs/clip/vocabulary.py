@@ -128,6 +128,11 @@ def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def usual_templates(clip: ClipModel) -> tuple[str, ...]:
+    """The sentences in which labels are asked for where nothing else is said."""
+    return TINY_TEMPLATES if clip.row.name == "tiny" else PLAIN
+
+
 def general_vocabulary(clip: ClipModel) -> Vocabulary:
     """What to name with when the user gives no labels: what the tiny CLIP was trained on, or everyday things."""
     if clip.row.name == "tiny":
