@@ -43,20 +43,20 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
     """Label a folder on a cluster and return the exit status: 1 where pictures failed."""
     from segzs.batch.cluster import label_cluster
     from segzs.batch.labelling import load_labeller
-    from segzs.batch.places import list_pictures
+    from segzs.batch.places import Place, list_pictures
     from segzs.clip.vocabulary import Vocabulary
 
     if models["labels"] is not None:
         models["labels"] = Vocabulary.of(models["labels"]).labels  # a file of this machine is none of the others
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every dataset
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
-    report(f"looking for pictures in {parsed.images[0]}")
-    pictures, out = list_pictures(parsed.images[0], glob=parsed.glob), parsed.out.rstrip("/")
+    report("looking for pictures")
+    pictures, out = list_pictures(parsed.images[0], glob=parsed.glob), Place.at(parsed.out)
     load = partial(load_labeller, everything=grid_of(parsed), **models)
     options = {OPTIONS[name]: getattr(parsed, name) for name in OPTIONS if getattr(parsed, name) is not None}
     labelled = failed = 0
     with (
-        closing(label_cluster(load, pictures, out, address=parsed.ray, **options)) as parts,
+        closing(label_cluster(load, pictures, out.address, address=parsed.ray, **options)) as parts,
         progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
     ):
         for part in parts:
@@ -65,6 +65,6 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
             for failure in part.failures:
                 say(f"error: {failure.path}: {failure.reason}")
             advance(part.labelled + len(part.failures))
-    done = f"{labelled} of {labelled + failed} pictures labelled: {out}/segments"
-    report(f"{done}; {failed} failed: {out}/failures" if failed else done)
+    done = f"{labelled} of {labelled + failed} pictures labelled: {out.name}/segments"
+    report(f"{done}; {failed} failed: {out.name}/failures" if failed else done)
     return 1 if failed else 0

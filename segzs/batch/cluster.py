@@ -89,7 +89,13 @@ def label_cluster(
         pictures = list_pictures(pictures)
     source, names = pictures.place.address, [name for name, _, _ in pictures.pictures]
     listing = hashlib.sha256(json.dumps(pictures.pictures).encode()).hexdigest()
-    run = {"folder": source, "glob": pictures.glob, "part": part, "pictures": len(pictures), "listing": listing}
+    run = {
+        "folder": pictures.place.name,
+        "glob": pictures.glob,
+        "part": part,
+        "pictures": len(pictures),
+        "listing": listing,
+    }
     _agree(results, RUN_FILE, run)
 
     parts = {f"{start // part:06}": names[start : start + part] for start in range(0, len(names), part)}
@@ -195,7 +201,7 @@ def _rows(
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
         num_cpus=cpus,
         num_gpus=gpus,
-        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
+        ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},  # Ray tries for ever, and 2.64 knows no other number
     )
     try:
         for row in answers.iter_rows():
@@ -242,10 +248,10 @@ def _agree(results: Place, file: str, ours: dict[str, Any]) -> None:
         results.write(file, f"{json.dumps(ours, indent=1)}\n".encode())
         return
     except (OSError, ValueError) as error:
-        raise OutputError(f"{results.address}/{file} cannot be read: {error}; choose another folder") from error
+        raise OutputError(f"{results.name}/{file} cannot be read: {error}; choose another folder") from error
     if changed := differences(theirs, ours):
         raise OutputError(
-            f"{results.address} holds results of other pictures or settings ({'; '.join(changed)}); choose another "
+            f"{results.name} holds results of other pictures or settings ({'; '.join(changed)}); choose another "
             "folder, or repeat the command as it was to go on"
         )
 

@@ -43,11 +43,18 @@ class Place:
         if "://" not in text:
             text = os.path.abspath(text)
             return cls(text, fs.LocalFileSystem(), text, True)
+        # one request a file instead of three, the file being written at once
+        at_once = "&allow_delayed_open=true" if "?" in text else "?allow_delayed_open=true"
         try:
-            files, root = fs.FileSystem.from_uri(text)
+            files, root = fs.FileSystem.from_uri(text + at_once if text.startswith("s3://") else text)
         except (ValueError, OSError, NotImplementedError):
             files, root = _by_fsspec(text)
         return cls(text, files, root.rstrip("/"), isinstance(files, fs.LocalFileSystem))
+
+    @property
+    def name(self) -> str:
+        """The address as one may show it: without options and whatever secret stands in it."""
+        return self.root if self.is_local else f"{self.address.partition('://')[0]}://{self.root.lstrip('/')}"
 
     def read(self, name: str, most: int = 2**31) -> bytes:
         """The bytes of a file; names are relative, with slashes.
@@ -141,7 +148,7 @@ def list_pictures(address: str | os.PathLike[str], *, glob: str | Sequence[str] 
     try:
         infos = list(place.infos(place.root, recursive=True))
     except OSError as error:
-        raise ImageError(f"{place.address} cannot be looked into: {error}") from error
+        raise ImageError(f"{place.name} cannot be looked into: {error}") from error
     known = ((info.path[len(place.root) :].lstrip("/"), info) for info in infos)
     found = sorted(
         (name, info.size, info.mtime_ns or 0)
@@ -152,7 +159,7 @@ def list_pictures(address: str | os.PathLike[str], *, glob: str | Sequence[str] 
     )
     if not found:
         matching = f" that matches {' or '.join(map(repr, patterns))}" if patterns else ""
-        raise ImageError(f"there is no picture{matching} below {place.address}: {len(infos)} files, none named so")
+        raise ImageError(f"there is no picture{matching} below {place.name}: {len(infos)} files, none named so")
     return Listing(place, tuple(found), patterns)
 
 
@@ -163,7 +170,7 @@ def _by_fsspec(address: str) -> tuple[Any, str]:
 
         files, root = url_to_fs(address)
     except (ImportError, ValueError, OSError) as error:
-        raise SegzsError(f"{address} cannot be opened: {error}") from error
+        raise SegzsError(f"{address.partition('?')[0]} cannot be opened: {error}") from error
     return PyFileSystem(FSSpecHandler(files)), root
 
 
