@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -48,7 +48,6 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
 
     if models["labels"] is not None:
         models["labels"] = Vocabulary.of(models["labels"]).labels  # a file of this machine is none of the others
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every dataset
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
     report("looking for pictures")
     pictures, out = list_pictures(parsed.images[0], glob=parsed.glob), Place.at(parsed.out)
@@ -56,6 +55,7 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
     options = {OPTIONS[name]: getattr(parsed, name) for name in OPTIONS if getattr(parsed, name) is not None}
     labelled = failed = 0
     with (
+        _without_logs(),
         closing(label_cluster(load, pictures, out.address, address=parsed.ray, **options)) as parts,
         progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
     ):
@@ -68,3 +68,13 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
     done = f"{labelled} of {labelled + failed} pictures labelled: {out.name}/segments"
     report(f"{done}; {failed} failed: {out.name}/failures" if failed else done)
     return 1 if failed else 0
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Ray Data logs how each dataset begins and ends."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

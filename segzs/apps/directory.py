@@ -69,7 +69,7 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
 
 @contextmanager
 def progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal; elsewhere a line now and then."""
+    """A bar on a terminal; elsewhere a line now and then. What it gives is called when so many more are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

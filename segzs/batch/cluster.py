@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def label_cluster(
     cpus: float = 1,
     gpus: float = 0,
     part: int = PART,
-) -> Iterator[Part]:
+) -> Generator[Part, None, None]:
     """Label all pictures below a folder on a Ray cluster; gives parts as they are done, in any order.
 
     Those that ``out`` holds already come first. A picture that cannot be labelled is a failure. When a worker dies, Ray
