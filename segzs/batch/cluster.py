@@ -99,13 +99,14 @@ def label_cluster(
     _agree(results, RUN_FILE, run)
 
     parts = {f"{start // part:06}": names[start : start + part] for start in range(0, len(names), part)}
-    done = set(results.names("segments", ".parquet"))
+    done = {name for name in results.names("segments", ".parquet") if name.partition("-")[0] in parts}
     for name in sorted(done):
         yield _earlier(results, name, parts)
     apart = {name.partition("-")[0] for name in done if "-" in name}  # whose pictures were tried one by one
     waiting = {name: of for name, of in parts.items() if name not in done | apart}
     with _connected(ray, address):
-        size = actors or _room(ray, cpus, gpus)
+        room = _room(ray, cpus, gpus, may_grow=actors is not None and address != "local")
+        size = actors or room
 
         def work(on: dict[str, list[str]]) -> Iterator[Part]:
             for result in _rows(ray, on, (load, source, results.address), min(size, len(on)), cpus, gpus):
@@ -295,16 +296,16 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _room(ray: Any, cpus: float, gpus: float) -> int:
+def _room(ray: Any, cpus: float, gpus: float, may_grow: bool) -> int:
     """How many actors there is room for.
 
     Raises:
-        SegzsError: there is none for a single one.
+        SegzsError: there is none for a single one, in a cluster that cannot grow.
     """
     there = ray.cluster_resources()
     wanted = {"CPU": cpus, "GPU": gpus}
     room = min((int(there.get(kind, 0) / amount) for kind, amount in wanted.items() if amount), default=1)
-    if room < 1:
-        has = ", ".join(f"{there.get(kind, 0):g} {kind}s" for kind in wanted)
+    if room < 1 and not may_grow:
+        has = " and ".join(f"{there.get(kind, 0):g} {kind}s" for kind in wanted)
         raise SegzsError(f"the cluster has {has}, and one actor wants {cpus:g} CPUs and {gpus:g} GPUs")
     return room

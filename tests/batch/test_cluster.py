@@ -202,6 +202,13 @@ def test_options_that_do_not_go_together(photos: Path, options: list[str], says:
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("options", [{"gpus": 0.5}, {"cpus": 3}, {"gpus": 1, "actors": 1}])
+def test_an_actor_that_fits_nowhere_is_not_waited_for(photos: Path, tmp_path: Path, options: dict) -> None:
+    with pytest.raises(SegzsError, match="the cluster has 2 CPUs and 0 GPUs, and one actor wants"):
+        run(photos, tmp_path / "out", **{"actors": None, "address": "local", **options})
+
+
 @pytest.mark.parametrize("options", [{"part": 0}, {"actors": 0}, {"cpus": -1}, {"gpus": 1.5}])
 def test_numbers_out_of_range(photos: Path, tmp_path: Path, options: dict) -> None:
     with pytest.raises(SegzsError, match=f"{next(iter(options))} is"):
