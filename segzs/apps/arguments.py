@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   segzs label desk.jpg --box 10,10,90,90 --object --point 420,310     two objects
   segzs label photo.jpg --model vit_b --json                better models (fetch them first), JSON on stdout
   segzs label photos/ --labels labels.txt --out out/        all pictures below a folder; run it again to go on
+  segzs label s3://bucket/photos --ray auto --out s3://bucket/out     ... on a cluster
 
 exit status: 0 all done, 1 something failed (said on stderr; the other pictures are done), 2 wrong use
 """
@@ -142,6 +143,20 @@ def _add_label(commands: Any) -> None:
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
+    cluster = label.add_argument_group("a cluster (pip install 'segzs[ray]')")
+    cluster.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="label a folder or URI (s3://bucket/photos) on Ray: auto, local, or where the cluster is",
+    )
+    cluster.add_argument(
+        "--actors", type=_count, metavar="N", help="processes with models (default: all there is room for)"
+    )
+    cluster.add_argument("--actor-cpus", type=float, metavar="X", help="processors and threads of each (default 1)")
+    cluster.add_argument(
+        "--actor-gpus", type=float, metavar="X", help="GPUs of each, or the fraction of one (default 0)"
+    )
+    cluster.add_argument("--part", type=_count, metavar="N", help="pictures of a file of results (default 100)")
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     output.add_argument("--overlays", action="store_true", help="of a directory: draw what was found into OUT/overlays")
@@ -221,6 +236,24 @@ def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
     names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "tiles")
     return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+
+
+def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `segzs.load` is asked for."""
+    names = (
+        "model",
+        "sam",
+        "clip",
+        "labels",
+        "templates",
+        "unknown",
+        "background",
+        "naming",
+        "device",
+        "dtype",
+        "engine",
+    )
+    return {name: getattr(parsed, name) for name in names}
 
 
 def _point(text: str) -> tuple[float, float, bool]:

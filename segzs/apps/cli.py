@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzs import __version__
-from segzs.apps.arguments import build_parser, grid_of, prompts_of
+from segzs.apps.arguments import build_parser, grid_of, models_of, prompts_of
 from segzs.errors import ModelError, OutputError, PromptError, SegzsError, VocabularyError, WeightsError
 
 if TYPE_CHECKING:
@@ -62,30 +62,18 @@ def _label(parsed: argparse.Namespace) -> int:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in grid)
         raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
     import segzs
-    from segzs.apps import directory
+    from segzs.apps import cluster, directory
     from segzs.sam.everything import EverythingOptions
 
     EverythingOptions(**grid)  # out of range is said before models are loaded
+    if cluster.is_asked_for(parsed):
+        return cluster.label(parsed, models_of(parsed), _say)
     pictures = directory.pictures_of(parsed)
     if parsed.out:
         _make_folder(Path(parsed.out))
     say = (lambda text: None) if parsed.quiet else _say
     say("loading models")
-    segmenter = segzs.load(
-        parsed.model,
-        sam=parsed.sam,
-        clip=parsed.clip,
-        labels=parsed.labels,
-        templates=parsed.templates,
-        unknown=parsed.unknown,
-        background=parsed.background,
-        naming=parsed.naming,
-        device=parsed.device,
-        dtype=parsed.dtype,
-        engine=parsed.engine,
-        cache=not parsed.no_cache,
-        quiet=parsed.quiet,
-    )
+    segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache, quiet=parsed.quiet)
     if pictures is not None:
         return directory.label(segmenter, pictures, parsed, _say)
     failed = 0

@@ -53,7 +53,7 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
     with (
         closing(label_directory(labeller, pictures, out, overlays=parsed.overlays)) as results,
-        _progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
+        progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
     ):
         for result in results:
             if isinstance(result, Failure):
@@ -68,8 +68,8 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
 
 
 @contextmanager
-def _progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; elsewhere a line now and then."""
+def progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal; elsewhere a line now and then. What it gives is called when so many more are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -80,9 +80,9 @@ def _progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iter
     (task,) = bar.tasks
     said = time.monotonic()
 
-    def advance() -> None:
+    def advance(by: int = 1) -> None:
         nonlocal said
-        bar.advance(task.id)
+        bar.advance(task.id, by)
         bar.update(task.id, rate=f"{task.speed or 0:.2f} pictures/s")
         if not on_terminal and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
             said = time.monotonic()

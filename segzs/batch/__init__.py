@@ -1,4 +1,4 @@
-"""Many images: what is found in one as a record, and a whole directory, resumable.
+"""Many images: what is found in one as a record, and a whole directory, resumable, here or on a cluster.
 
 >>> from segzs.batch.directory import label_directory
 >>> from segzs.batch.labelling import Labeller

@@ -107,7 +107,7 @@ def label_directory(
         held.callback(pool.shutdown, cancel_futures=True)
 
         done = []
-        for name, ready in _ahead(pool, partial(_read, labeller, journal, pictures), pictures.names, threads + 1):
+        for name, ready in ahead(pool, partial(_read, labeller, journal, pictures), pictures.names, threads + 1):
             result = ready if isinstance(ready, Failure) else _record(labeller, journal, name, ready)
             if isinstance(result, Failure):
                 with saying(folder / "failures.jsonl"):
@@ -140,7 +140,7 @@ def _read(labeller: Labels, journal: Journal, pictures: Pictures, name: str) -> 
         sha256 = hashlib.sha256(data).hexdigest()
         return Ready(sha256, None if journal.has_content(sha256) else labeller.prepare(data))
     except Exception as error:  # whatever a damaged picture does to a decoder, the others are not lost
-        return Failure(name, _reason(error))
+        return Failure(name, reason_of(error))
 
 
 def _record(labeller: Labels, journal: Journal, name: str, ready: Ready) -> Record | Failure:
@@ -149,18 +149,17 @@ def _record(labeller: Labels, journal: Journal, name: str, ready: Ready) -> Reco
     try:
         return labeller.label(name, ready.sha256, ready.image)
     except Exception as error:  # one too large for the device's memory, for instance
-        return Failure(name, _reason(error))
+        return Failure(name, reason_of(error))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What a failure says of what went wrong with its picture."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     return str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], most: int
-) -> Iterator[tuple[T, R]]:
+def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[tuple[T, R]]:
     """Items and the function's answers, in order; at most so many answers are made before they are asked for."""
     pending: deque[tuple[T, Future[R]]] = deque()
     for item in items:
@@ -232,22 +231,22 @@ def _check_settings(path: Path, settings: dict[str, Any], pictures: Pictures) ->
             f"{path.parent} holds the results of the directory {theirs.get('folder')}; choose another folder for "
             f'those of {ours["folder"]}. If it has only moved, write its new place as "folder" into {path}'
         )
-    differences = _differences(theirs.get("glob"), ours["glob"], "glob")
-    differences += _differences(theirs.get("settings"), ours["settings"])
-    if differences:
+    changed = differences(theirs.get("glob"), ours["glob"], "glob")
+    changed += differences(theirs.get("settings"), ours["settings"])
+    if changed:
         raise OutputError(
-            f"{path.parent} holds results of other settings ({'; '.join(differences)}); choose another folder, or "
+            f"{path.parent} holds results of other settings ({'; '.join(changed)}); choose another folder, or "
             "repeat the command as it was to go on"
         )
 
 
-def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
+def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
     """Which settings are not the same, and what they were and are."""
     if theirs == ours:
         return []
     if isinstance(theirs, dict) and isinstance(ours, dict):
         keys = dict.fromkeys([*theirs, *ours])
-        return [line for key in keys for line in _differences(theirs.get(key), ours.get(key), f"{name} {key}".strip())]
+        return [line for key in keys for line in differences(theirs.get(key), ours.get(key), f"{name} {key}".strip())]
     was, now = (json.dumps(value, ensure_ascii=False) for value in (theirs, ours))
     return [f"{name} was {_shortened(was)}, now {_shortened(now)}"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from segzs.outputs.records import Record
 from segzs.sam.build import SamModel
 from segzs.sam.encode import PreparedImage, prepare
 from segzs.sam.everything import EverythingOptions
-from segzs.segmenter import Segmenter
+from segzs.segmenter import Segmenter, load
 from segzs.segments import Segment
 
 
@@ -83,6 +84,19 @@ class Labeller:
             **{name: getattr(segmenter, name) for name in _plain_settings(segmenter)},
             "everything": asdict(self.options),
         }
+
+
+def load_labeller(model: str | None = None, *, everything: Mapping[str, Any] | None = None, **options: Any) -> Labeller:
+    """Load models into a labeller: `segzs.load` and `Labeller.of` in one, for processes that each load their own.
+
+    Images that come by once are not kept on disk either, unless ``options`` say ``cache=True``.
+
+    Args:
+        model: a preset.
+        everything: options of `Segmenter.everything`.
+        **options: those of `segzs.load`.
+    """
+    return Labeller.of(load(model, **{"cache": False, **options}), **(everything or {}))
 
 
 def _about(model: SamModel | ClipModel) -> dict[str, str]:

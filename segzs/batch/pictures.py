@@ -89,7 +89,7 @@ def find_pictures(folder: str | os.PathLike[str], *, glob: str | Sequence[str] =
                 links.append(f"{name}/")
                 continue
             files += 1
-            if _matches(name, patterns) and _is_picture(entry.path):
+            if matches(name, patterns) and _is_picture(entry.path):
                 names.append(name)
     if "" in unreadable:
         raise ImageError(f"{root}: {unreadable['']}")
@@ -104,7 +104,8 @@ def find_pictures(folder: str | os.PathLike[str], *, glob: str | Sequence[str] =
     return Pictures(root, tuple(sorted([*names, *unreadable])), patterns, unreadable)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a relative path, or its end, matches one of the patterns; all do where there are none."""
     paths = (name, f"/{name}")  # "**/*.jpg" means those at the top, too
     return not patterns or any(fnmatchcase(path, pattern) for pattern in patterns for path in paths)
 

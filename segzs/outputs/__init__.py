@@ -107,7 +107,7 @@ def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[An
     """Read annotated images, one after the other: segzs' own files, COCO instances, labelme's files, Parquet.
 
     Left out, ``format`` is found out from the name and what is inside. A folder is one of labelme's files, or of
-    those that ``segzs label --out`` wrote.
+    those that ``segzs label --out`` wrote, on a cluster or not.
 
     Raises:
         AnnotationError: it is none of these, or damaged; says where and what is missing.
@@ -181,6 +181,8 @@ def _sniffed(path: Path) -> str:
     """The name of the format that a file or folder seems to be of."""
     what = "a COCO instance file, a file of labelme or segzs, or Parquet"
     if path.is_dir():
+        if any((path / "segments").glob("*.parquet")):
+            return "parquet"
         ours = (path / "segments.jsonl").is_file() or any(path.rglob("*.segzs.json"))
         if not ours and not any(path.rglob("*.json")):
             raise AnnotationError(f"the folder {path} has no .json file inside; {what} is expected")

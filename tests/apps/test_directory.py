@@ -104,7 +104,7 @@ def test_other_labels_are_refused(run: Run, photos: Path, tmp_path: Path, segmen
 def test_progress_has_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(directory, "SECONDS_BETWEEN_LINES", 0)
-    with directory._progress(3, lines.append, on_terminal=False) as advance:
+    with directory.progress(3, lines.append, on_terminal=False) as advance:
         for _ in range(3):
             time.sleep(0.01)
             advance()
@@ -116,7 +116,7 @@ def test_progress_has_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytes
 
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    with directory._progress(3, lines.append, on_terminal=True) as advance:
+    with directory.progress(3, lines.append, on_terminal=True) as advance:
         advance()
         time.sleep(0.2)
     assert "1/3" in sys.stderr.getvalue()  # type: ignore[attr-defined]

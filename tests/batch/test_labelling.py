@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import segzs
-from segzs.batch.labelling import Labeller
+from segzs.batch.labelling import Labeller, load_labeller
 from segzs.errors import ImageError, PromptError
 from segzs.image import read_image
 from segzs.outputs.records import Record, from_line, to_line
@@ -69,6 +69,12 @@ def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmente
     ]
     assert all(other.settings != settings for other in others)
     assert Labeller.of(segmenter, **FEW).settings == settings
+
+
+def test_a_labeller_that_is_loaded_by_itself(record: Record, data: bytes) -> None:
+    loaded = load_labeller("tiny", everything=FEW)
+    assert loaded("desk.png", data) == record
+    assert loaded.segmenter.cache.folder is None
 
 
 def test_encoded_images_are_not_kept_in_memory(labeller: Labeller, record: Record) -> None:

@@ -1,0 +1,27 @@
+"""What results take on disk, from those of ``segzs label DIR --out OUT``: ``python -m benchmarks.storage OUT``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from segzs.outputs.parquet import records_to_bytes
+from segzs.outputs.records import read_records, to_line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    records = list(read_records(parser.parse_args().out / "segments.jsonl"))
+    segments = [segment for record in records for segment in record.segments]
+    for what, size in {
+        "masks as RLE": sum(len(segment.rle.counts) for segment in segments),
+        "lines of JSON": sum(len(to_line(record)) for record in records),
+        "one Parquet file": len(records_to_bytes(records)),
+    }.items():
+        print(f"{what}: {size:,} bytes, {size / len(records):,.0f} a picture, {size / len(segments):,.0f} a segment")
+    print(f"{len(records)} pictures, {len(segments) / len(records):.1f} segments a picture")
+
+
+if __name__ == "__main__":
+    main()
