@@ -124,6 +124,7 @@ def without_models() -> FakeLabeller:
 
 
 def test_other_settings_and_other_pictures_are_said(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="pip install 'segzs[ray]'")
     out, pictures = tmp_path / "out", list_pictures(photos)
     assert work(pictures, out, "000000")["problem"] == ""
     problem = work(pictures, out, "000001", partial(FakeLabeller, labels=["dark"]))["problem"]
