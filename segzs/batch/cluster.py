@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ SETTINGS_FILE = "segzs-settings.json"
 PART = 100
 RETRIES = 2
 THREADS = 2
+PATIENCE = 10
+"""Seconds in which a cluster must answer."""
 
 
 @dataclass(frozen=True)
@@ -285,8 +288,9 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
         alone = {"include_dashboard": False}
     try:
+        _check_listening(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **alone)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise SegzsError(
             f"there is no Ray cluster at {address!r} ({error}); start one by ray start --head, or say local"
         ) from error
@@ -294,6 +298,13 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Raise `OSError` where nothing answers at HOST:PORT, for which Ray would wait for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def _room(ray: Any, cpus: float, gpus: float, may_grow: bool) -> int:

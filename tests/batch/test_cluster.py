@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from segzs.apps.cli import main
 from segzs.batch import cluster, labelling
-from segzs.batch.cluster import Part, label_cluster, read_cluster
+from segzs.batch.cluster import Part, _check_listening, label_cluster, read_cluster
 from segzs.batch.directory import label_directory
 from segzs.batch.places import Listing, list_pictures
 from segzs.errors import ImageError, OutputError, SegzsError
@@ -220,3 +221,14 @@ def test_an_address_that_nothing_knows() -> None:
     with pytest.raises(SegzsError, match="nowhere://bucket"):
         list(read_cluster("nowhere://bucket"))
     assert not os.path.exists("nowhere:")
+
+
+def test_an_address_where_nothing_listens_is_noticed_at_once() -> None:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{place.getsockname()[1]}"
+        with pytest.raises(OSError, match="refused"):
+            _check_listening(f"ray://{address}")
+        place.listen()
+        _check_listening(address)
+    _check_listening("auto")
