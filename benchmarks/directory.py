@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import struct
 import tempfile
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import PIL.Image
 
 import segzs
+from benchmarks.memory import held
 from benchmarks.rows import PICTURE
 from segzs.batch.directory import label_directory
 from segzs.batch.labelling import Labeller
@@ -90,11 +90,6 @@ def draw(folder: Path, images: int, bad: int) -> None:
         path.write_bytes(make(desk.crop((x, y, x + width, y + height))))
 
 
-def mebibytes() -> float:
-    """What this process has in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1000)
@@ -109,7 +104,7 @@ def main() -> None:
         failures, memory, start = 0, [], time.perf_counter()
         for result in label_directory(labeller, photos, Path(folder) / "out"):
             failures += isinstance(result, Failure)
-            memory.append(mebibytes())
+            memory.append(held() * 1024)
         seconds = time.perf_counter() - start
     before, after = memory[min(arguments.after, len(memory)) - 1], memory[-1]
     print(

@@ -36,6 +36,7 @@ class Watch(threading.Thread):
 
 
 def held() -> float:
+    """GiB that this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
 

@@ -25,6 +25,7 @@ from typing import Any
 from segzs.batch.directory import LARGEST_FILE, Labels, ahead, differences, reason_of
 from segzs.batch.pictures import RUN_FILE
 from segzs.batch.places import INSTALL, Listing, Place, list_pictures
+from segzs.checks import check_number
 from segzs.errors import OutputError, SegzsError
 from segzs.outputs import parquet
 from segzs.outputs.records import Failure, Record, to_line
@@ -261,9 +262,10 @@ def _agree(results: Place, file: str, ours: dict[str, Any]) -> None:
 
 
 def _check(actors: int | None, cpus: float, gpus: float, part: int) -> None:
-    for name, value, least in (("actors", actors, 1), ("cpus", cpus, 0), ("gpus", gpus, 0), ("part", part, 1)):
-        if value is not None and value < least:
-            raise SegzsError(f"{name} is {value}; a number from {least} on is expected")
+    for name, value in (("actors", 1 if actors is None else actors), ("part", part)):
+        check_number(name, value, "a whole number from 1 on", 1, whole=True)
+    for name, amount in (("cpus", cpus), ("gpus", gpus)):
+        check_number(name, amount, "a number from 0 on", 0)
     if gpus > 1 and gpus != int(gpus):
         raise SegzsError(f"gpus is {gpus}; a fraction of one GPU or a whole number is expected")
 

@@ -28,11 +28,13 @@ from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
-from segzs.batch.journal import Journal, replacing, saying, write_all
+from segzs.batch.journal import Journal, saying, write_all
 from segzs.batch.pictures import OVERLAYS, RUN_FILE, Pictures, find_pictures
-from segzs.errors import ImageError, OutputError, SegzsError
+from segzs.checks import check_number
+from segzs.errors import ImageError, OutputError
 from segzs.image import Image, read_image
 from segzs.outputs import coco
+from segzs.outputs.files import leftovers, replacing
 from segzs.outputs.records import Failure, Record, read_records, to_line
 
 THREADS = 4
@@ -94,11 +96,13 @@ def label_directory(
     if not isinstance(pictures, Pictures):
         pictures = find_pictures(pictures)
     folder = Path(out)
-    if threads < 1:
-        raise SegzsError(f"threads is {threads}; a number from 1 on is expected")
+    check_number("threads", threads, "a whole number from 1 on", 1, whole=True)
     _check_apart(pictures.root, folder)
     with ExitStack() as held:
         held.enter_context(alone(folder))
+        with saying(folder):
+            for part in (*leftovers(folder), *leftovers(folder / OVERLAYS, deep=True)):
+                part.unlink(missing_ok=True)
         _check_settings(folder / RUN_FILE, labeller.settings, pictures)
         journal = held.enter_context(Journal(folder / "segments.jsonl"))
         with saying(folder / "failures.jsonl"):
@@ -219,7 +223,7 @@ def _check_settings(path: Path, settings: dict[str, Any], pictures: Pictures) ->
             raise OutputError(
                 f"{path.parent} holds a segments.jsonl, but no {RUN_FILE} that says of what; choose another folder"
             ) from None
-        with replacing(path) as file:
+        with saying(path), replacing(path, "wb", durable=True) as file:
             file.write(f"{json.dumps(ours, indent=1, ensure_ascii=False)}\n".encode(errors="backslashreplace"))
         return
     except (OSError, ValueError) as error:
@@ -272,15 +276,11 @@ def _draw(record: Record, image: Image | None, source: Path, target: Path) -> No
         image = read_image(source)
     buffer = io.BytesIO()
     record.annotated.on(image).overlay().save(buffer, "PNG")
-    with saying(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as file:
+    with saying(target), replacing(target, "wb", durable=True) as file:
         file.write(buffer.getbuffer())
 
 
 def _write_coco(folder: Path) -> None:
     lines, file = folder / "segments.jsonl", folder / "annotations.json"
     with saying(file):
-        for part in folder.glob(f".{file.name}.*.part"):  # what a killed run left
-            part.unlink()
         coco.write((record.annotated for record in read_records(lines)), file)

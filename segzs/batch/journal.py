@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from segzs.errors import OutputError, SegzsError
+from segzs.outputs.files import replacing
 from segzs.outputs.records import Record, from_line, to_line
 
 Key = tuple[str, str]
@@ -84,7 +84,7 @@ class Journal:
         places = [self._places[key] for key in keys]
         if places == list(self._places.values()):
             return
-        with self.path.open("rb") as lines, replacing(self.path) as ordered:
+        with saying(self.path), self.path.open("rb") as lines, replacing(self.path, "wb", durable=True) as ordered:
             for place in places:
                 lines.seek(place)
                 ordered.write(lines.readline())
@@ -109,26 +109,6 @@ class Journal:
     def _remember(self, record: Record, place: int) -> None:
         self._places[record.path, record.sha256] = place
         self._contents.setdefault(record.sha256, place)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` when all of it is on the disk; until then there is the old one.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    with saying(path):
-        try:
-            with part.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:

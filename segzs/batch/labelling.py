@@ -76,7 +76,7 @@ class Labeller:
         segmenter = self.segmenter
         return {
             "segzs": __version__,
-            "sam": _about(segmenter.sam),
+            "sam": {**_about(segmenter.sam), "engine": segmenter.sam.engine},
             "clip": _about(segmenter.clip),
             "device": segmenter.sam.device.type,
             "labels": list(segmenter.vocabulary.labels),

@@ -18,8 +18,11 @@ class FormatWarning(UserWarning):
 
 
 @contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file that takes its place when all is written, and leaves what was there when something fails."""
+def replacing(path: Path, mode: str = "w", *, durable: bool = False) -> Iterator[IO[Any]]:
+    """A file that takes its place when all is written, and leaves what was there when something fails.
+
+    ``durable`` waits until all of it is on the disk. A process that is killed leaves a hidden file, see `leftovers`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     # file names that are no UTF-8 become JSON's escapes
@@ -27,9 +30,18 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         with open(part, mode, **text) as file:  # type: ignore[call-overload]
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, deep: bool = False) -> Iterator[Path]:
+    """What killed processes left in a folder, and in those below if ``deep``, in the midst of `replacing` files."""
+    pattern = f".*.{'[0-9a-f]' * 8}.part"
+    return folder.rglob(pattern) if deep else folder.glob(pattern)
 
 
 class Stems:

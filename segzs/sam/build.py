@@ -36,12 +36,13 @@ ARCHITECTURES: dict[str, Callable[[], Sam]] = {
 
 @dataclass(frozen=True, eq=False)
 class SamModel:
-    """A loaded SAM: its row, the SHA-256 of its weights, the module in evaluation mode, and what it computes with."""
+    """A loaded SAM: its row, the SHA-256 of its weights, the module in evaluation mode, and what computes it, how."""
 
     row: SamCheckpoint
     digest: str
     module: Sam = field(repr=False)
     dtype: torch.dtype = torch.float32
+    engine: str = "torch"
 
     @property
     def device(self) -> torch.device:

@@ -28,6 +28,7 @@ STRIPES = 64
 """How many images can be worked on at once; two share a lock by chance only, and then one waits."""
 LONGEST_WAIT = 600
 """Seconds after which another process's work is not waited for any longer: it may hang."""
+KEPT = (torch.float16, torch.float32)
 
 
 class CacheWarning(UserWarning):
@@ -48,7 +49,7 @@ class EmbeddingCache:
 
     The key is made of the pixels, the weights, the precision they are computed with, and the version of the
     preprocessing; never of a file's name, nor of the engine, since engines differ in one precision by less than what
-    is rounded here. Features are kept as float16, and answered so from the first time on. Files carry a
+    is rounded here. Features of images are kept as float16, and answered so from the first time on. Files carry a
     checksum; a damaged or foreign one is as good as none. Of threads and processes that want one image at once, one
     encodes it and the others wait.
 
@@ -76,7 +77,7 @@ class EmbeddingCache:
     def encode(self, sam: SamModel, image: Image) -> EncodedImage:
         """The encoded image, remembered or made now."""
         features = self.remember(
-            f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}", lambda: encode(sam, image).features
+            f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}", lambda: _halved(encode(sam, image).features)
         )
         return EncodedImage(
             image, features.to(sam.device, torch.float32), input_size(sam, image), sam.row.name, sam.digest
@@ -84,7 +85,7 @@ class EmbeddingCache:
 
     @torch.inference_mode()
     def remember(self, origin: str, make: Callable[[], Tensor], *, on_disk: bool = True) -> Tensor:
-        """What ``make`` answers, remembered or made now: float16, on the CPU.
+        """What ``make`` answers, remembered or made now, on the CPU.
 
         ``origin`` says all that the answer depends on.
         """
@@ -94,7 +95,7 @@ class EmbeddingCache:
             with self._alone(int(key[:8], 16) % STRIPES):
                 features = self._known(key)  # another may have made it meanwhile
                 if features is None:
-                    features = _halved(make().cpu())
+                    features = make().cpu().contiguous()
                     if on_disk:
                         self._write(key, features)
                         self._evict()
@@ -151,7 +152,7 @@ class EmbeddingCache:
         except (SafetensorError, OSError) as error:
             self._warn(f"{path} is damaged or none of segzs's files ({error}); it is encoded again")
             return None
-        if features.dtype != torch.float16 or about != {"key": key, "sha256": _sha256(features)}:
+        if features.dtype not in KEPT or about != {"key": key, "sha256": _sha256(features)}:
             self._warn(f"{path} is damaged or none of segzs's files; it is encoded again")
             return None
         with suppress(OSError):
@@ -160,7 +161,7 @@ class EmbeddingCache:
 
     def _write(self, key: str, features: Tensor) -> None:
         """Write a temporary file and rename it: a reader sees all of it or nothing."""
-        if self.folder is None or features.dtype != torch.float16:
+        if self.folder is None:
             return
         path = self.folder / f"{key}{ENDING}"
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
@@ -199,7 +200,7 @@ class EmbeddingCache:
 
 def _halved(features: Tensor) -> Tensor:
     """In float16, so that an image is the same fresh and remembered; as they are where float16 cannot hold them."""
-    halves = features.half().contiguous()
+    halves = features.half()
     return halves if bool(torch.isfinite(halves).all()) else features
 
 

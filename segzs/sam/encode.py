@@ -69,11 +69,12 @@ def prepare(sam: SamModel, image: Image) -> PreparedImage:
 @torch.inference_mode()
 def encode(sam: SamModel, image: Image) -> EncodedImage:
     """Run SAM's image encoder once: the longest side resized to the model's input, the rest padded."""
-    ready = isinstance(image, PreparedImage) and image.resized.shape[:2] == input_size(sam, image)
-    resized = image.resized if ready else _resized(sam, image)  # type: ignore[attr-defined]
+    size = input_size(sam, image)
+    ready = image.resized if isinstance(image, PreparedImage) and image.resized.shape[:2] == size else None
+    resized = _resized(sam, image) if ready is None else ready
     pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
     features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float()
-    return EncodedImage(image, features, input_size(sam, image), sam.row.name, sam.digest)
+    return EncodedImage(image, features, size, sam.row.name, sam.digest)
 
 
 def input_size(sam: SamModel, image: Image) -> tuple[int, int]:

@@ -23,7 +23,6 @@ import torch
 from filelock import FileLock
 from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
-from torch.export import Dim, export
 from tqdm import tqdm
 
 from segzs.models.store import file_sha256
@@ -63,7 +62,7 @@ def compiled(sam: SamModel, dtype: torch.dtype, folder: Path | None = None, *, q
             sam.module.pixel_mean.flatten().tolist(),
             sam.module.pixel_std.flatten().tolist(),
         )
-        return SamModel(sam.row, sam.digest, module.eval(), dtype)
+        return SamModel(sam.row, sam.digest, module.eval(), dtype, "openvino")
     except ImportError as error:
         why = f"it is not installed ({error}); run: pip install 'segzs[openvino]'"
     except Exception as error:  # the exporter, the converter and the compiler raise errors of many kinds
@@ -178,6 +177,8 @@ def _write(place: Path, graphs: Sequence[Any]) -> None:
 
 def _converted(sam: SamModel, quiet: bool) -> Sequence[Any]:
     """A SAM's encoder and decoder as OpenVINO's graphs."""
+    from torch.export import Dim, export
+
     module, size = sam.module, sam.module.image_encoder.img_size
     openvino = _openvino()
     with tqdm(total=2, desc=f"converting {sam.row.name} for openvino, once", disable=quiet) as bar:

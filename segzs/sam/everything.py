@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -169,10 +169,15 @@ def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> lis
     Overlap is of the masks themselves: boxes miss near-duplicates and remove neighbours.
     """
     areas = masks.flatten(1).sum(1).cpu().numpy()
-    overlap = overlaps(masks, masks).cpu().numpy()
+    ranked = [index for index in scores.argsort(descending=True).tolist() if areas[index]]
+    return greedy(ranked, overlaps(masks, masks).cpu().numpy(), largest_iou)
+
+
+def greedy(ranked: Iterable[int], overlap: np.ndarray, largest_iou: float) -> list[int]:
+    """Indices, best first, without those whose ``overlap`` (N, N) with one before them is larger."""
     chosen: list[int] = []
-    for index in scores.argsort(descending=True).tolist():
-        if areas[index] and not (overlap[index, chosen] > largest_iou).any():
+    for index in ranked:
+        if not (overlap[index, chosen] > largest_iou).any():
             chosen.append(index)
     return chosen
 

@@ -14,7 +14,7 @@ from segzs.image import Image
 from segzs.masks import RLE, Box, Masks, iou
 from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, input_size
-from segzs.sam.everything import EverythingOptions, everything
+from segzs.sam.everything import EverythingOptions, everything, greedy
 
 Progress = Callable[[float], object]
 
@@ -105,7 +105,7 @@ def joined(parts: Sequence[Part]) -> list[list[Part]]:
 def cut(image: Image, box: Box) -> Image:
     """The pixels of an image in a box."""
     x1, y1, x2, y2 = box
-    return Image(image.pixels[y1:y2, x1:x2].copy())
+    return Image(image.pixels[y1:y2, x1:x2])
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
@@ -162,12 +162,7 @@ def _without_duplicates(found: Sequence[Masks], largest_iou: float) -> list[Mask
     """Masks, best first, without those that overlap a better one by more."""
     ranked = sorted(found, key=lambda masks: -float(masks.predicted_iou[0]))
     rles = [masks.rles[0] for masks in ranked]
-    overlap = iou(rles, rles)
-    chosen: list[int] = []
-    for index in range(len(ranked)):
-        if not (overlap[index, chosen] > largest_iou).any():
-            chosen.append(index)
-    return [ranked[index] for index in chosen]
+    return [ranked[index] for index in greedy(range(len(ranked)), iou(rles, rles), largest_iou)]
 
 
 def _shares(progress: Progress | None, count: int) -> Iterator[Progress | None]:

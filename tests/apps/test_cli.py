@@ -20,25 +20,8 @@ from pycocotools.coco import COCO
 import segzs
 from segzs import Prompt, PromptError
 from segzs.apps.arguments import build_parser, prompts_of
-from segzs.apps.cli import main
 from segzs.models import settings
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``segzs`` here; gives the exit code, stdout and stderr."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            code = stop.code  # type: ignore[assignment]
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+from tests.apps.conftest import Run
 
 
 @pytest.fixture

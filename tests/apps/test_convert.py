@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,25 +12,14 @@ import yaml
 import segzs
 from segzs import Name, Segment, Segments
 from segzs.apps.arguments import READ, WRITTEN
-from segzs.apps.cli import main
 from segzs.outputs import FORMATS, read
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.apps.conftest import Run
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(run: Run) -> Run:
     """Run ``segzs convert`` here; gives the exit code, stdout and stderr."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        try:
-            code = main(["convert", *(str(argument) for argument in arguments)])
-        except SystemExit as stop:
-            code = stop.code  # type: ignore[assignment]
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return partial(run, "convert")
 
 
 @pytest.fixture

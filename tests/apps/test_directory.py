@@ -6,7 +6,7 @@ import io
 import re
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import PIL.Image
@@ -16,22 +16,17 @@ import segzs
 from segzs.apps import directory
 from segzs.apps.cli import main
 from segzs.outputs.records import read_records
+from tests.apps.conftest import Run
 from tests.conftest import EXAMPLES
 
-Run = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], segmenter: segzs.Segmenter, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(run: Run, segmenter: segzs.Segmenter, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run ``segzs label`` with the models that are loaded already; gives the exit code, stdout and stderr."""
     monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        code = main(["label", *map(str, arguments), "--points-per-side", "2"])
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run, "label", "--points-per-side", "2")
 
 
 @pytest.fixture

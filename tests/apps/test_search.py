@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
 import pytest
 
-from segzs.apps.cli import main
 from segzs.batch.directory import label_directory
+from tests.apps.conftest import Run
 from tests.batch.known import KnownLabeller
 from tests.conftest import EXAMPLES
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``segzs``; gives the exit code, stdout and stderr."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from segzs.clip.naming import encode_pictures, probabilities
 from segzs.clip.vocabulary import Vocabulary, encode_labels
 from segzs.models.settings import embedded_folder
 from segzs.models.store import locate_clip
+from segzs.segmenter import load
 from tests.clip.conftest import (
     COCA,
     PLAIN_MODEL,
@@ -98,6 +99,14 @@ def test_vit_b_32_from_a_folder_and_from_a_file(
 ) -> None:
     folder, theirs = vit_b_32
     assert_equal(ours(load_clip(locate_clip(form.format(folder))), pictures), theirs)
+
+
+def test_a_loaded_segmenter_classifies_alike(vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]) -> None:
+    folder, (_, theirs) = vit_b_32
+    segmenter = load(clip=str(folder), labels=LABELS, templates=TEMPLATES, unknown=None, dtype="float32", cache=False)
+    for picture, expected in zip(pictures, theirs, strict=True):
+        names = {name.label: name.probability for name in segmenter.classify(picture)}
+        np.testing.assert_allclose([names[label] for label in LABELS], expected, rtol=0, atol=1e-5)
 
 
 def test_a_file_with_its_configuration_beside_it(tmp_path: Path, pictures: list[np.ndarray]) -> None:

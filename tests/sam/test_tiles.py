@@ -60,7 +60,7 @@ def test_neighbours_at_a_seam_stay_two() -> None:
     assert sorted(len(group) for group in groups) == [2, 4]  # the lower one lies where the rows of tiles overlap, too
 
 
-def test_objects_of_a_large_picture_are_found_whole(tiny: SamModel, desk: Image) -> None:
+def test_what_is_found_in_tiles_is_of_the_whole_picture(tiny: SamModel, desk: Image) -> None:
     pixels = cv2.resize(desk.pixels, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     photo = encode(tiny, read_image(pixels))
     tiles: list[Image] = []
