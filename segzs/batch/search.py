@@ -15,11 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
-from math import ceil, isqrt
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ import numpy as np
 
 from segzs.batch.directory import alone
 from segzs.batch.pictures import RUN_FILE
+from segzs.batch.table import TABLE, about_of, connect, nearest, open_table, probes, schema, tidy, writing
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.crops import crop, crops
@@ -39,17 +37,8 @@ from segzs.models.store import locate_clip
 from segzs.outputs.records import Failure, Record, read_records
 from segzs.segmenter import resolve_device, resolve_dtype
 
-TABLE = "search"
-ABOUT = b"segzs"
-LISTS = "lists_"
 ROWS_A_COMMIT = 512
 """So many features, and those of one picture more, are lost at most when a run is killed."""
-LISTS_FROM = 10_000
-"""Rows from which on there is an inverted file: lancedb looks through its lists far faster than through the table."""
-LOOKED_AT = 100_000
-"""About so many rows a search looks at; up to there it is exact."""
-RETRAIN_AT = 2
-"""The inverted file is made anew when the square root of the rows is so many times its lists."""
 COLUMNS = ("file", "sha256", "segment", "name", "probability", "box")
 MARGIN = 0.1
 
@@ -111,10 +100,10 @@ class SegmentIndex:
         """
         folder = Path(out)
         run = _run(folder)
-        table = _open(folder)
+        table = open_table(folder)
         if table is None:
             raise OutputError(f"{folder} has no index yet; run: segzs index {folder}")
-        _check_clip(_about(table), clip, folder)
+        _check_clip(about_of(table), clip, folder)
         return cls(Path(run["folder"]), clip, table, probes(table))
 
     def search(self, query: str, *, limit: int = 10) -> list[Match]:
@@ -188,7 +177,7 @@ def index(
     """
     folder = Path(out)
     run = _run(folder)
-    _connect(folder)  # what is not installed is said before anything is touched
+    connect(folder)  # what is not installed is said before anything is touched
     with alone(folder):
         return _index(folder, run, clip, progress or (lambda share: None))
 
@@ -197,10 +186,10 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
     import pyarrow as arrow
 
     lines = folder / "segments.jsonl"
-    table = _open(folder)
+    table = open_table(folder)
     if table is None:
         table = _create(folder, run, clip)
-    about = _about(table)
+    about = about_of(table)
     _check_clip(about, clip, folder)
     if about["run"] != run["digest"]:
         raise OutputError(
@@ -210,7 +199,7 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
     wanted = {_key(record) for record in read_records(lines) if record.segments}
     gone = sorted(known - wanted)
     for start in range(0, len(gone), ROWS_A_COMMIT):
-        with _writing(folder):
+        with writing(folder):
             table.delete(f"image IN ({', '.join(map(repr, gone[start : start + ROWS_A_COMMIT]))})")
 
     root, settings, skipped, done = Path(run["folder"]), run["settings"], [], 0
@@ -224,11 +213,11 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
             skipped.append(Failure(record.path, str(error)))
         done += 1
         if len(rows) >= ROWS_A_COMMIT or (rows and done == len(new)):
-            with _writing(folder):
+            with writing(folder):
                 table.add(arrow.Table.from_pylist(rows, table.schema))
             rows = []
         progress(done / len(new))
-    with _writing(folder):
+    with writing(folder):
         tidy(table)
     return Indexed(table.count_rows(), len(new) - len(skipped), len(gone), tuple(skipped))
 
@@ -246,8 +235,8 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
         ModelError: the model is not on this machine; says what to run.
     """
     folder = Path(out)
-    run, table = _run(folder), _open(folder)
-    known = _about(table)["clip"] if table is not None else run["settings"]["clip"]["name"]
+    run, table = _run(folder), open_table(folder)
+    known = about_of(table)["clip"] if table is not None else run["settings"]["clip"]["name"]
     place = resolve_device(device)
     try:
         files = locate_clip(clip or known)
@@ -256,51 +245,6 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
             raise
         raise ModelError(f"{folder} was made with the CLIP {known}; say with --clip where it is: {error}") from error
     return load_clip(files, place, resolve_dtype("auto", place, files.row.name))
-
-
-def nearest(table: Any, feature: np.ndarray, limit: int, columns: Sequence[str], probes: int) -> Any:
-    """The rows with the largest inner product, as an arrow table with ``_distance``, 1 less it, from the smallest."""
-    query = table.search(feature.astype(np.float32), vector_column_name="feature").distance_type("dot")
-    return query.select([*columns, "_distance"]).nprobes(probes).limit(limit).to_arrow()
-
-
-def tidy(table: Any) -> None:
-    """Join what was added piece by piece, and keep an inverted file of the features where there are many."""
-    from lancedb.index import IvfFlat
-
-    table.optimize(cleanup_older_than=timedelta(hours=1))  # a search that runs beside this keeps its version
-    rows = table.count_rows()
-    if rows < LISTS_FROM:
-        return
-    before, wanted = _lists(table), isqrt(rows)
-    if max(before, default=0) * RETRAIN_AT > wanted:
-        return
-    how = IvfFlat(distance_type="dot", num_partitions=wanted, max_iterations=10, sample_rate=32)
-    table.create_index("feature", config=how, name=f"{LISTS}{wanted}")
-    for number in before:
-        table.drop_index(f"{LISTS}{number}")
-
-
-def probes(table: Any) -> int:
-    """Into how many lists of the inverted file a search looks."""
-    return ceil(max(_lists(table), default=1) * min(1, LOOKED_AT / max(1, table.count_rows())))
-
-
-def _lists(table: Any) -> list[int]:
-    """How many lists the inverted file has; two where a run was killed between a new and the old one."""
-    return [int(each.name.removeprefix(LISTS)) for each in table.list_indices()]
-
-
-def schema(width: int, about: dict[str, str]) -> Any:
-    """The columns of the table, as a ``pyarrow.Schema``, for features of that width."""
-    import pyarrow as arrow
-
-    fields = [
-        *[("image", arrow.string()), ("file", arrow.binary()), ("sha256", arrow.string()), ("pixels", arrow.string())],
-        *[("segment", arrow.int32()), ("name", arrow.string()), ("probability", arrow.float32())],
-        *[("box", arrow.list_(arrow.int32(), 4)), ("feature", arrow.list_(arrow.float32(), width))],
-    ]
-    return arrow.schema(fields, metadata={ABOUT: json.dumps(about).encode()})
 
 
 def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[dict]:
@@ -349,46 +293,11 @@ def _run(folder: Path) -> dict:
         ) from error
 
 
-def _connect(folder: Path) -> Any:
-    try:
-        import lancedb
-    except ImportError as error:
-        raise OutputError("the search needs lancedb; run: pip install 'segzs[search]'") from error
-    return lancedb.connect(folder)
-
-
-def _open(folder: Path) -> Any | None:
-    """The table, or None where there is none yet."""
-    database = _connect(folder)
-    place = folder / f"{TABLE}.lance"
-    if not any((place / "_versions").glob("*")):  # a run may have been killed before it wrote the first one
-        return None
-    try:
-        table = database.open_table(TABLE)
-        _about(table)
-        return table
-    except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
-        raise OutputError(f"{place} cannot be read ({error}); delete it and run: segzs index {folder}") from error
-
-
 def _create(folder: Path, run: dict, clip: ClipModel) -> Any:
     width = encode_pictures(clip, [np.zeros((8, 8, 3), np.uint8)]).shape[1]
     about = {"clip": clip.row.name, "weights": clip.digest, "config": clip.config, "run": run["digest"]}
-    with _writing(folder):
-        return _connect(folder).create_table(TABLE, schema=schema(width, about))
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn what lancedb cannot write into an `OutputError`."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise OutputError(f"{folder / TABLE}.lance cannot be written: {error}; the same command goes on") from error
-
-
-def _about(table: Any) -> dict[str, str]:
-    return json.loads((table.schema.metadata or {})[ABOUT])
+    with writing(folder):
+        return connect(folder).create_table(TABLE, schema=schema(width, about))
 
 
 def _check_clip(about: dict[str, str], clip: ClipModel, folder: Path) -> None:

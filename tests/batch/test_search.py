@@ -19,6 +19,7 @@ from tests.conftest import read_scene
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
 from segzs.batch import search
+from segzs.batch import table as tables
 from segzs.batch.search import SegmentIndex, index
 
 SCENES = ("desk", "picnic", "toolbox")
@@ -201,18 +202,18 @@ def test_many_features_get_lists_that_grow_and_are_searched_exactly(tmp_path: Pa
     import lancedb
     import pyarrow
 
-    monkeypatch.setattr(search, "LISTS_FROM", 500)
+    monkeypatch.setattr(tables, "LISTS_FROM", 500)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2500, 16)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    table = lancedb.connect(tmp_path).create_table("search", schema=search.schema(16, {}))
+    table = lancedb.connect(tmp_path).create_table("search", schema=tables.schema(16, {}))
 
     def add(start: int, end: int) -> None:
         rows = [{"segment": row, "feature": features[row]} for row in range(start, end)]
         table.add(pyarrow.Table.from_pylist(rows, table.schema))
-        search.tidy(table)
+        tables.tidy(table)
         for query in features[:end:97]:
-            found = search.nearest(table, query, 5, ["segment"], search.probes(table))["segment"].to_pylist()
+            found = tables.nearest(table, query, 5, ["segment"], tables.probes(table))["segment"].to_pylist()
             assert found == np.argsort(features[:end] @ -query)[:5].tolist()
 
     add(0, 400)
@@ -224,5 +225,5 @@ def test_many_features_get_lists_that_grow_and_are_searched_exactly(tmp_path: Pa
     assert table.index_stats("lists_24").num_unindexed_rows == 0
     add(1000, 2500)
     assert [each.name for each in table.list_indices()] == ["lists_50"]
-    monkeypatch.setattr(search, "LOOKED_AT", 250)
-    assert search.probes(table) == 5
+    monkeypatch.setattr(tables, "LOOKED_AT", 250)
+    assert tables.probes(table) == 5
