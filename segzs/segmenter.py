@@ -14,10 +14,10 @@ from torch import Tensor
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import check_background, crops
+from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
-from segzs.clip.naming import check_naming, encode_pictures, probabilities, rank
+from segzs.clip.naming import Namer, check_naming, encode_pictures
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
     Vocabulary,
@@ -60,13 +60,9 @@ class Segmenter:
     """
 
     sam: SamModel
-    clip: ClipModel
-    vocabulary: Vocabulary
-    label_features: Tensor = field(repr=False)
-    unknown: float | None
-    background: str
+    namer: Namer
+    cropping: Cropping
     templates: str | Sequence[str] | None = None
-    margin: float = 0.1
     naming: str = "crops"
     cache: EmbeddingCache = field(default_factory=EmbeddingCache, repr=False)
 
@@ -165,8 +161,7 @@ class Segmenter:
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
         """The most probable names of a whole picture, best first."""
-        features = encode_pictures(self.clip, [read_image(source).pixels])
-        return rank(self._probabilities(features), self.vocabulary.labels)[0]
+        return self.namer.names(encode_pictures(self.clip, [read_image(source).pixels]))[0]
 
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
         """The same models with other labels, and the same templates unless others are given; images stay encoded.
@@ -175,7 +170,18 @@ class Segmenter:
             VocabularyError: nothing can be named with these.
         """
         vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
-        return replace(self, vocabulary=vocabulary, label_features=_features(self.clip, vocabulary, self.cache))
+        features = _features(self.clip, vocabulary, self.cache)
+        return replace(self, namer=replace(self.namer, vocabulary=vocabulary, label_features=features))
+
+    @property
+    def clip(self) -> ClipModel:
+        """The model that names."""
+        return self.namer.clip
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The labels that objects may get."""
+        return self.namer.vocabulary
 
     @property
     def model(self) -> str:
@@ -203,11 +209,10 @@ class Segmenter:
         if self.naming == "pooled":
             features = pool(self.clip, self._dense(image), rles)
         else:
-            cut = crops(image.pixels, rles, margin=self.margin, background=self.background)
-            features = encode_pictures(self.clip, cut)
+            features = encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
             # only of crops is it known what is usual
             self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
-        return rank(self._probabilities(features), self.vocabulary.labels)
+        return self.namer.names(features)
 
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
@@ -215,9 +220,6 @@ class Segmenter:
         origin = f"{image.digest} {clip.digest} {clip.config} {clip.dtype} dense {DENSE_VERSION}"
         dense = self.cache.remember(origin, lambda: dense_features(clip, image.pixels), on_disk=False)
         return dense.to(clip.device, torch.float32)
-
-    def _probabilities(self, features: Tensor) -> Tensor:
-        return probabilities(self.clip, features, self.label_features, self.unknown)
 
     def _say_if_unfamiliar(self, features: Tensor) -> None:
         """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
@@ -286,12 +288,10 @@ def load(
     >>> segmenter.model
     'tiny+tiny'
     """
-    if background is not None:
-        check_background(background)
+    Cropping(background or "keep", margin)  # out of range is said before models are loaded
     check_naming(naming)
     if unknown is not None and unknown != "auto":
         check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
-    check_number("margin", margin, "a share of the object's longer side, such as 0.1,", 0, 10)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
             raise ModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
@@ -313,13 +313,14 @@ def load(
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     return Segmenter(
         sam=sam_model,
-        clip=clip_model,
-        vocabulary=vocabulary,
-        label_features=_features(clip_model, vocabulary, embeddings),
-        unknown=clip_model.unknown if unknown == "auto" else unknown,
-        background=background or clip_model.row.background,
+        namer=Namer(
+            clip=clip_model,
+            vocabulary=vocabulary,
+            label_features=_features(clip_model, vocabulary, embeddings),
+            unknown=clip_model.unknown if unknown == "auto" else unknown,
+        ),
+        cropping=Cropping(background or clip_model.row.background, margin),
         templates=templates,
-        margin=margin,
         naming=naming,
         cache=embeddings,
     )

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import segzs
 import segzs.segmenter as module
 from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
 from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, encode_labels, named_templates
 from segzs.errors import ImageError, ModelError, ModelMismatchError, PromptError, SegzsError, VocabularyError
@@ -169,7 +170,8 @@ def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) 
 
 def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.box(18, 21, 220, 224)
-    never, always = (replace(named.with_labels(["cat"]), unknown=level) for level in (None, 1.0))
+    cat = named.with_labels(["cat"])
+    never, always = (replace(cat, namer=replace(cat.namer, unknown=level)) for level in (None, 1.0))
     refused = always.segment(desk, prompt)
     taken = never.segment(desk, prompt)
     assert [name.label for name in taken.names] == ["cat"]
@@ -186,14 +188,14 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     kept = named.with_labels(Vocabulary.of("cat, dog", "one {}"))
     assert kept.vocabulary.templates == ("one {}",)
     assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
-    assert kept.label_features.shape == (2, named.label_features.shape[1])
+    assert kept.namer.label_features.shape == (2, named.namer.label_features.shape[1])
     with pytest.raises(VocabularyError, match="at least one label"):
         named.with_labels([])
 
 
 def test_a_segmenter_is_a_value(named: Segmenter, desk: EncodedImage) -> None:
     with pytest.raises(FrozenInstanceError):
-        named.unknown = 0.5  # type: ignore[misc]
+        named.naming = "pooled"  # type: ignore[misc]
     before = dict(vars(named))
     named.segment(desk, Prompt.point(300, 300))
     assert vars(named).keys() == before.keys()
@@ -309,16 +311,16 @@ def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
         labels=tmp_path / "labels.txt", templates="a {}", unknown=0.4, background="blur", margin=0.3, device="cpu"
     )
     assert segmenter.vocabulary == Vocabulary(("cat", "dog"), ("a {}",))
-    assert (segmenter.unknown, segmenter.background, segmenter.margin) == (0.4, "blur", 0.3)
+    assert (segmenter.namer.unknown, segmenter.cropping) == (0.4, Cropping("blur", 0.3))
     assert segmenter.sam.device.type == segmenter.clip.device.type == "cpu"
 
 
 def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segmenter.model == "tiny+tiny"
-    assert segmenter.unknown == segmenter.clip.row.unknown
-    assert segmenter.background == segmenter.clip.row.background
+    assert segmenter.namer.unknown == segmenter.clip.row.unknown
+    assert segmenter.cropping.background == segmenter.clip.row.background
     assert len(segmenter.vocabulary.labels) > 1000
-    assert load(unknown=None, labels="cat").unknown is None
+    assert load(unknown=None, labels="cat").namer.unknown is None
     monkeypatch.setenv("SEGZS_MODEL", "vit_b")
     monkeypatch.chdir("/")
     with pytest.raises(ModelError, match="segzs fetch vit_b"):
@@ -330,7 +332,7 @@ def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> Non
     segmenter = load(clip=str(folder), labels="cat, zyzzyva", device="cpu")
     assert segmenter.model == "tiny+local:clip"
     assert segmenter.vocabulary.templates == PLAIN
-    assert segmenter.background == "blur"
+    assert segmenter.cropping.background == "blur"
     assert len(load(clip=str(folder), device="cpu").vocabulary.labels) > 300
     found = segmenter.segment(segmenter.encode(EXAMPLES / "desk.png"), Prompt.point(100, 100))
     assert found.names
@@ -428,7 +430,8 @@ def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Sce
     """The embedded CLIP was made for crops; even so its maps tell objects apart far better than chance."""
     right = of = 0
     for known in map(scene, SCENES):
-        pooled = replace(named.with_labels(sorted(set(known.names))), naming="pooled", unknown=None)
+        labelled = named.with_labels(sorted(set(known.names)))
+        pooled = replace(labelled, naming="pooled", namer=replace(labelled.namer, unknown=None))
         names = pooled.name(given(known)).names
         right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
         of += len(names)
@@ -440,7 +443,8 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
     speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability=1.0) for mask in masks)
-    names = replace(named, naming="pooled", unknown=0.1).name(Segments(image, (speck, nothing)))
+    pooled = replace(named, naming="pooled", namer=replace(named.namer, unknown=0.1))
+    names = pooled.name(Segments(image, (speck, nothing)))
     assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
     assert names[1].name == "unknown"
 
@@ -477,18 +481,20 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
     fresh = replace(segmenter, cache=EmbeddingCache())
     first, other, again = (fresh.with_labels(labels) for labels in ("cat, dog", "dog, cat", "cat, dog"))
     assert texts == [("cat", "dog"), ("dog", "cat")]
-    assert torch.equal(first.label_features, again.label_features)
-    torch.testing.assert_close(first.label_features, other.label_features.flip(0), rtol=0, atol=1e-6)
-    assert torch.equal(first.label_features, encode_labels(fresh.clip, first.vocabulary))
-    assert not torch.equal(fresh.with_labels("cat, dog", templates="one {}").label_features, first.label_features)
+    assert torch.equal(first.namer.label_features, again.namer.label_features)
+    torch.testing.assert_close(first.namer.label_features, other.namer.label_features.flip(0), rtol=0, atol=1e-6)
+    assert torch.equal(first.namer.label_features, encode_labels(fresh.clip, first.vocabulary))
+    assert not torch.equal(
+        fresh.with_labels("cat, dog", templates="one {}").namer.label_features, first.namer.label_features
+    )
 
 
 def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, tmp_path: Path) -> None:
     long = [f"thing {number}" for number in range(100)]  # 4 sentences each
     first, again = (replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
     assert texts == [tuple(long)]
-    assert torch.equal(first.label_features, again.label_features)
-    assert torch.equal(again.label_features, encode_labels(segmenter.clip, again.vocabulary))
+    assert torch.equal(first.namer.label_features, again.namer.label_features)
+    assert torch.equal(again.namer.label_features, encode_labels(segmenter.clip, again.vocabulary))
     replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels("cat, dog")
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 

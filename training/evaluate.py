@@ -93,9 +93,9 @@ def measure_names(
     scores: Scores,
 ) -> None:
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
-    features = encode_pictures(segmenter.clip, crops(pixels, masks, background=segmenter.background))
+    features = encode_pictures(segmenter.clip, crops(pixels, masks, segmenter.cropping))
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
-    names = general_features(segmenter.clip).T
+    names, unknown = general_features(segmenter.clip).T, segmenter.namer.unknown or -1
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
     scores.add("pictures said to be unfamiliar", [np.median(similarity.max(1)) < (segmenter.clip.row.familiar or -1)])
     scores.add("pooled: cosine with the crop's feature", (features * pooled).sum(1).numpy())
@@ -107,7 +107,7 @@ def measure_names(
         scores.add("pooled: top-1 of 1,148 names", [pooled_row.argmax() == index])
         scores.add("pooled: similarity of the right name", [pooled_row[index]])
         scores.add("top-5 of 1,148 names", [(row > row[index]).sum() < 5])
-        scores.add('called "unknown" among 20 names', [max(row[index], row[others].max()) < (segmenter.unknown or -1)])
+        scores.add('called "unknown" among 20 names', [max(row[index], row[others].max()) < unknown])
         scores.add("similarity of the right name", [row[index]])
         scores.add("similarity of the best name", [row.max()])
 
@@ -190,7 +190,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         score.add("GrabCut IoU, same box", [iou([a], [b])[0, 0] for a, b in zip(cut, photo.masks, strict=True)])
         filled = [RLE.encode(_filled(mask)) for mask in photo.masks]
         score.add("IoU of the box itself", [iou([a], [b])[0, 0] for a, b in zip(filled, photo.masks, strict=True)])
-        pictures = encode_pictures(segmenter.clip, crops(pixels, photo.masks, background=segmenter.background))
+        pictures = encode_pictures(segmenter.clip, crops(pixels, photo.masks, segmenter.cropping))
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
         familiar = (pictures @ general_features(segmenter.clip).T).amax(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from segzs import __version__
@@ -81,7 +81,9 @@ class Labeller:
             "device": segmenter.sam.device.type,
             "labels": list(segmenter.vocabulary.labels),
             "templates": list(segmenter.vocabulary.templates),
-            **{name: getattr(segmenter, name) for name in _plain_settings(segmenter)},
+            "unknown": segmenter.namer.unknown,
+            "naming": segmenter.naming,
+            **asdict(segmenter.cropping),
             "everything": asdict(self.options),
         }
 
@@ -101,9 +103,3 @@ def load_labeller(model: str | None = None, *, everything: Mapping[str, Any] | N
 
 def _about(model: SamModel | ClipModel) -> dict[str, str]:
     return {"name": model.row.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
-
-
-def _plain_settings(segmenter: Segmenter) -> list[str]:
-    """The segmenter's fields that are settings as they stand; one that is added later is none that can be forgotten."""
-    others = {"sam", "clip", "vocabulary", "label_features", "templates", "cache"}
-    return [field.name for field in fields(segmenter) if field.name not in others]

@@ -27,7 +27,7 @@ from segzs.batch.pictures import RUN_FILE
 from segzs.batch.table import TABLE, about_of, connect, nearest, open_table, probes, schema, tidy, writing
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import crop, crops
+from segzs.clip.crops import Cropping, crop, crops
 from segzs.clip.naming import encode_pictures
 from segzs.clip.vocabulary import Vocabulary, encode_labels, usual_templates
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError, VocabularyError
@@ -127,7 +127,7 @@ class SegmentIndex:
         """
         pixels = read_image(picture).pixels
         whole = RLE.encode(np.ones(pixels.shape[:2], bool))
-        square = crop(pixels, whole, margin=0, background="keep")  # else the model cuts off the ends of a long one
+        square = crop(pixels, whole, Cropping("keep", 0))  # else the model cuts off the ends of a long one
         return self.nearest(encode_pictures(self.clip, [square])[0].cpu().numpy(), limit=limit)
 
     def nearest(self, feature: np.ndarray, *, limit: int = 10) -> list[Match]:
@@ -255,7 +255,7 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
     """
     segments = record.annotated.on(root / record.path)
     masks = [segment.rle for segment in segments]
-    shown = crops(segments.image.pixels, masks, margin=settings["margin"], background=settings["background"])
+    shown = crops(segments.image.pixels, masks, Cropping(settings["background"], settings["margin"]))
     features = encode_pictures(clip, shown).cpu().numpy()
     of_image = {
         "image": _key(record),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
 from segzs.clip.preprocess import fit, normalise
+from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
 from segzs.segments import UNKNOWN, Name
 
@@ -24,6 +26,28 @@ def check_naming(naming: str) -> None:
     """Raise `SegzsError` unless it is one of `NAMINGS`."""
     if naming not in NAMINGS:
         raise SegzsError(f"the naming {naming!r} is unknown; one of {', '.join(NAMINGS)} is expected")
+
+
+@dataclass(frozen=True, eq=False)
+class Namer:
+    """What turns the image features of one CLIP into names of one vocabulary.
+
+    ``label_features`` is float32 (labels, width), from `encode_labels`; ``unknown`` is the cosine similarity that a
+    label must reach to beat "unknown", None where that is never said.
+    """
+
+    clip: ClipModel
+    vocabulary: Vocabulary
+    label_features: Tensor = field(repr=False)
+    unknown: float | None
+
+    def probabilities(self, pictures: Tensor) -> Tensor:
+        """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said."""
+        return probabilities(self.clip, pictures, self.label_features, self.unknown)
+
+    def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
+        """The most probable names of normalised image features (N, width), best first."""
+        return rank(self.probabilities(pictures), self.vocabulary.labels)
 
 
 @torch.inference_mode()

@@ -62,9 +62,9 @@ def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmente
     others = [
         Labeller.of(segmenter, **FEW, min_area=50),
         Labeller.of(segmenter.with_labels("cat, dog"), **FEW),
-        Labeller.of(replace(segmenter, unknown=None), **FEW),
-        Labeller.of(replace(segmenter, margin=0.2), **FEW),
-        Labeller.of(replace(segmenter, background="keep"), **FEW),
+        Labeller.of(replace(segmenter, namer=replace(segmenter.namer, unknown=None)), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, margin=0.2)), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, background="keep")), **FEW),
         Labeller.of(replace(segmenter, sam=replace(segmenter.sam, digest="other")), **FEW),
     ]
     assert all(other.settings != settings for other in others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segzs.clip.crops import BACKGROUNDS, GREY, crop, crops
+from segzs.clip.crops import BACKGROUNDS, GREY, Cropping, crop, crops
 from segzs.errors import SegzsError
 from segzs.masks import RLE
 
@@ -31,7 +31,7 @@ def test_square_with_the_object_untouched(box: tuple[int, int, int, int], backgr
     mask = ellipse(*box)
     code = RLE.encode(mask)
     assert code.box == box
-    picture = crop(pixels, code, margin=0, background=background)
+    picture = crop(pixels, code, Cropping(margin=0, background=background))
     side = max(box[2] - box[0], box[3] - box[1])
     assert picture.shape == (side, side, 3)
     assert picture.dtype == np.uint8
@@ -42,13 +42,13 @@ def test_square_with_the_object_untouched(box: tuple[int, int, int, int], backgr
 
 @pytest.mark.parametrize(("margin", "side"), [(0, 20), (0.1, 24), (0.5, 40)])
 def test_the_margin_is_a_share_of_the_longer_side(margin: float, side: int, pixels: np.ndarray) -> None:
-    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), margin=margin, background="keep")
+    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping(margin=margin, background="keep"))
     left, top = 40 - side // 2, 28 - side // 2
     assert np.array_equal(picture, pixels[top : top + side, left : left + side])
 
 
 def test_beyond_the_image_is_grey(pixels: np.ndarray) -> None:
-    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), margin=0.25, background="keep")
+    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping(margin=0.25, background="keep"))
     assert picture.shape == (30, 30, 3)
     assert np.array_equal(picture[5:, 5:], pixels[:25, :25])
     assert (picture[:5] == GREY).all()
@@ -57,7 +57,7 @@ def test_beyond_the_image_is_grey(pixels: np.ndarray) -> None:
 
 def test_grey_hides_everything_else(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 36)
-    picture = crop(pixels, RLE.encode(mask), margin=0.2, background="grey")
+    picture = crop(pixels, RLE.encode(mask), Cropping(margin=0.2, background="grey"))
     inside = np.zeros(picture.shape[:2], bool)
     inside[4 : 4 + 20, 4 : 4 + 20] = mask[18:38, 30:50]
     assert (picture[~inside] == GREY).all()
@@ -66,7 +66,7 @@ def test_grey_hides_everything_else(pixels: np.ndarray) -> None:
 
 def test_blur_smooths_the_surroundings_and_keeps_their_colour(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 40)
-    picture = crop(pixels, RLE.encode(mask), margin=0.5, background="blur").astype(float)
+    picture = crop(pixels, RLE.encode(mask), Cropping(margin=0.5, background="blur")).astype(float)
     original = pixels[10:50, 20:60].astype(float)
     around = ~mask[10:50, 20:60]
     assert picture[around].std() < original[around].std() / 3
@@ -77,7 +77,7 @@ def test_holes_are_background() -> None:
     mask = np.ones((40, 40), bool)
     mask[15:25, 15:25] = False
     pixels = np.where(mask[..., None], np.uint8(255), np.uint8(0)).repeat(3, axis=2)
-    picture = crop(pixels, RLE.encode(mask), margin=0, background="grey")
+    picture = crop(pixels, RLE.encode(mask), Cropping(margin=0, background="grey"))
     assert (picture[15:25, 15:25] == GREY).all()
     assert (picture[mask] == 255).all()
 
@@ -85,19 +85,19 @@ def test_holes_are_background() -> None:
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_tiny_and_empty_masks(background: str, pixels: np.ndarray) -> None:
     dot = np.zeros((HEIGHT, WIDTH), bool)
-    assert crop(pixels, RLE.encode(dot), background=background).shape == (1, 1, 3)
+    assert crop(pixels, RLE.encode(dot), Cropping(background=background)).shape == (1, 1, 3)
     dot[59, 89] = True
-    picture = crop(pixels, RLE.encode(dot), background=background)
+    picture = crop(pixels, RLE.encode(dot), Cropping(background=background))
     assert np.array_equal(picture, pixels[59:, 89:])
 
 
 def test_many_are_the_same_as_one_at_a_time(pixels: np.ndarray) -> None:
     masks = [RLE.encode(ellipse(*box)) for box in ((5, 5, 30, 20), (40, 10, 80, 55))]
-    together = crops(pixels, masks, margin=0.2, background="grey")
+    together = crops(pixels, masks, Cropping(margin=0.2, background="grey"))
     for picture, mask in zip(together, masks, strict=True):
-        assert np.array_equal(picture, crop(pixels, mask, margin=0.2, background="grey"))
+        assert np.array_equal(picture, crop(pixels, mask, Cropping(margin=0.2, background="grey")))
 
 
 def test_an_unknown_background_is_refused(pixels: np.ndarray) -> None:
     with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, keep"):
-        crop(pixels, RLE.encode(ellipse(5, 5, 30, 20)), background="black")
+        crop(pixels, RLE.encode(ellipse(5, 5, 30, 20)), Cropping(background="black"))

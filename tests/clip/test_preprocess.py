@@ -11,7 +11,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from segzs.clip.build import ClipModel
-from segzs.clip.crops import crops
+from segzs.clip.crops import Cropping, crops
 from segzs.clip.naming import encode_pictures
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.vocabulary import general_features
@@ -52,9 +52,9 @@ def test_crops_get_the_peers_names(background: str, clip: ClipModel, scene: Call
     for name in ("desk", "picnic", "toolbox"):
         pixels, masks = read_image(scene(name).path).pixels, scene(name).masks
         boxes = [RLE.encode(_filled(mask)) for mask in masks]  # as objects of other outlines
-        ours.append(encode_pictures(clip, crops(pixels, [*masks, *boxes], background=background)))
+        ours.append(encode_pictures(clip, crops(pixels, [*masks, *boxes], Cropping(background))))
         with torch.inference_mode():
-            for picture in crops(pixels, [*masks, *boxes], background=background):
+            for picture in crops(pixels, [*masks, *boxes], Cropping(background)):
                 batch = transform(PIL.Image.fromarray(picture))[None]
                 theirs.append(clip.module.encode_image(batch, normalize=True))
     one, other = torch.cat(ours), torch.cat(theirs)
