@@ -299,7 +299,7 @@ def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
         clip = replace(named.clip, row=replace(named.clip.row, familiar=familiar))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnfamiliarWarning)
-            replace(named, clip=clip).name(known)
+            replace(named, namer=replace(named.namer, clip=clip)).name(known)
         said = [str(warning.message) for warning in caught if warning.category is UnfamiliarWarning]
         assert len(said) == expected
         assert all("segzs fetch vit_b" in message for message in said)

@@ -43,7 +43,11 @@ class Namer:
 
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said."""
-        return probabilities(self.clip, pictures, self.label_features, self.unknown)
+        return probabilities(self.similarity(pictures), self.clip.logit_scale, self.unknown)
+
+    def similarity(self, pictures: Tensor) -> Tensor:
+        """Cosines of normalised image features (N, width) with the labels: float32 (N, labels)."""
+        return pictures @ self.label_features.T
 
     def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
         """The most probable names of normalised image features (N, width), best first."""
@@ -60,16 +64,15 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
     return torch.cat(features) if features else torch.zeros(0, 0)
 
 
-def probabilities(clip: ClipModel, pictures: Tensor, labels: Tensor, unknown: float | None = None) -> Tensor:
-    """Probability of each label for each picture: float32 (N, labels), or (N, labels + 1) with "unknown" last.
+def probabilities(similarity: Tensor, scale: float, unknown: float | None = None) -> Tensor:
+    """Of cosines (N, labels) the probability of each label: float32 (N, labels), or (N, labels + 1) with "unknown" last.
 
     Without ``unknown`` this is open_clip's zero-shot classifier: a softmax over scaled cosine similarities. With it,
     "unknown" stands beside the labels as if it had that similarity, so that even a single label can be refused.
     """
-    similarity = pictures @ labels.T
     if unknown is not None:
         similarity = torch.cat([similarity, similarity.new_full((len(similarity), 1), unknown)], dim=1)
-    return (clip.logit_scale * similarity).softmax(dim=-1)
+    return (scale * similarity).softmax(dim=-1)
 
 
 def rank(shares: Tensor, labels: Sequence[str]) -> list[tuple[Name, ...]]:

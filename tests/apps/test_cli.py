@@ -400,7 +400,8 @@ def test_an_unfamiliar_picture_is_said_on_one_line(
     label: Run, segmenter: segzs.Segmenter, scene: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = replace(segmenter.clip, row=replace(segmenter.clip.row, familiar=1.1))
-    monkeypatch.setattr(segzs, "load", lambda *_, **__: replace(segmenter, clip=clip))
+    namer = replace(segmenter.namer, clip=clip)
+    monkeypatch.setattr(segzs, "load", lambda *_, **__: replace(segmenter, namer=namer))
     _, _, err = label(scene("desk").path, scene("desk").path, "--box", "258,45,502,258")
     notes = [line for line in err.splitlines() if line.startswith("segzs: note:")]
     assert len(notes) == 1

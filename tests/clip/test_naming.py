@@ -22,7 +22,7 @@ def picture(*similarities: float) -> torch.Tensor:
 
 
 def test_without_unknown_it_is_a_softmax(clip: ClipModel) -> None:
-    shares = probabilities(clip, picture(0.3, 0.2, 0.1), LABELS)
+    shares = probabilities(picture(0.3, 0.2, 0.1) @ LABELS.T, clip.logit_scale)
     expected = (clip.logit_scale * torch.tensor([[0.3, 0.2, 0.1]])).softmax(1)
     torch.testing.assert_close(shares, expected)
     assert shares.sum() == pytest.approx(1)
@@ -31,7 +31,7 @@ def test_without_unknown_it_is_a_softmax(clip: ClipModel) -> None:
 @pytest.mark.parametrize("unknown", [None, 0.0, 0.25, 0.9])
 def test_probabilities_sum_to_one(unknown: float | None, clip: ClipModel) -> None:
     pictures = torch.cat([picture(0.3, 0.2, 0.1), picture(0, 0, 0), picture(0.9, -0.2, 0)])
-    shares = probabilities(clip, pictures, LABELS, unknown)
+    shares = probabilities(pictures @ LABELS.T, clip.logit_scale, unknown)
     assert shares.shape == (3, 3 if unknown is None else 4)
     assert shares.sum(1).tolist() == pytest.approx([1, 1, 1])
     assert shares.min() >= 0
@@ -39,17 +39,17 @@ def test_probabilities_sum_to_one(unknown: float | None, clip: ClipModel) -> Non
 
 def test_a_single_label_can_be_refused(clip: ClipModel) -> None:
     (far,), (near,) = (
-        rank(probabilities(clip, picture(similarity), LABELS[:1], 0.3), ["cat"]) for similarity in (0.1, 0.5)
+        rank(probabilities(torch.tensor([[similarity]]), clip.logit_scale, 0.3), ["cat"]) for similarity in (0.1, 0.5)
     )
     assert [name.label for name in far] == ["unknown", "cat"]
     assert [name.label for name in near] == ["cat", "unknown"]
     assert far[0].probability > 0.5 < near[0].probability
-    ((alone,),) = rank(probabilities(clip, picture(0.1), LABELS[:1]), ["cat"])
+    ((alone,),) = rank(probabilities(torch.tensor([[0.1]]), clip.logit_scale), ["cat"])
     assert (alone.label, alone.probability) == ("cat", pytest.approx(1))
 
 
 def test_unknown_stands_at_its_similarity(clip: ClipModel) -> None:
-    shares = probabilities(clip, picture(0.3, 0.2, 0.1), LABELS, 0.2)[0]
+    shares = probabilities(picture(0.3, 0.2, 0.1) @ LABELS.T, clip.logit_scale, 0.2)[0]
     assert shares[3] == pytest.approx(float(shares[1]))
 
 

@@ -60,7 +60,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def ours(clip: ClipModel, pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     labels = encode_labels(clip, Vocabulary(tuple(LABELS), TEMPLATES))
-    return labels, probabilities(clip, encode_pictures(clip, pictures), labels)
+    return labels, probabilities(encode_pictures(clip, pictures) @ labels.T, clip.logit_scale)
 
 
 def assert_equal(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> None:
