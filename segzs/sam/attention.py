@@ -1,6 +1,6 @@
 """The attention of segment-anything's encoder and decoder, computed in fewer and smaller steps, with its weights.
 
-The encoder's relative positions enter as a mask for a few rows of the grid at a time, never as one whole table. In the
+The encoder's relative positions enter for a few rows of the grid at a time, never as one whole table. In the
 decoder a handful of tokens meets thousands of image cells: there, projections of the cells are moved over to the
 tokens, ``(x W) q = x (W q)``, so that no cell is projected at all.
 """
@@ -15,10 +15,10 @@ from segment_anything.modeling import image_encoder as reference
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MASK_BYTES = 16 * 2**20
-"""How much of the relative positions is in memory at once on a CPU, so that it stays in the cache."""
+SCORES = 2**20
+"""How many scores are in memory at once on a CPU, so that they stay in the cache from their product to the next."""
 EXPORTED_MASK_BYTES = 256 * 2**20
-"""The same in an exported graph: its compiler cuts for the cache itself, and every part makes the graph longer."""
+"""Of relative positions at once in an exported graph: its compiler cuts for the cache, and every part makes it longer."""
 
 
 class FusedAttention(nn.Module):
@@ -43,21 +43,54 @@ class FusedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, _ = x.shape
         qkv = self.qkv(x).view(batch, height * width, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each B heads HW c
-        grid = query.unflatten(2, (height, width))
-        up_down = torch.einsum("bnhwc,hkc->bnhwk", grid, self.rows)
-        left_right = torch.einsum("bnhwc,wkc->bnhwk", grid, self.columns)
-        a_row = batch * self.heads * width * height * width * x.element_size()
-        most = EXPORTED_MASK_BYTES if torch.compiler.is_compiling() else MASK_BYTES
-        step = max(1, min(height, most // a_row)) if x.device.type == "cpu" else height
-        attended = grid.new_empty(grid.shape)
-        for top in range(0, height, step):
-            part = slice(top, top + step)
-            bias = up_down[:, :, part, :, :, None] + left_right[:, :, part, :, None, :]
-            attended[:, :, part] = F.scaled_dot_product_attention(
-                grid[:, :, part].flatten(2, 3), key, value, attn_mask=bias.flatten(4).flatten(2, 3)
-            ).unflatten(2, (-1, width))
-        return self.proj(attended.permute(0, 2, 3, 1, 4).flatten(3))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2)  # each B*heads HW c
+        query = query.unflatten(1, (height, width))
+        # contiguous, or what is made of them takes their order of axes and is copied once more
+        up_down = torch.einsum("nhwc,hkc->nhwk", query, self.rows).contiguous()
+        left_right = torch.einsum("nhwc,wkc->nhwk", query, self.columns).contiguous()
+        attend = _attend_in_parts if x.device.type == "cpu" and not torch.compiler.is_compiling() else _attend
+        attended = attend(query, key, value, up_down, left_right)
+        return self.proj(attended.unflatten(0, (batch, -1)).permute(0, 2, 3, 1, 4).flatten(3))
+
+
+def _attend_in_parts(query: Tensor, key: Tensor, value: Tensor, up_down: Tensor, left_right: Tensor) -> Tensor:
+    """Scores of a few rows of a few heads at a time, by plain products: on CPUs faster than the fused kernel.
+
+    The relative positions are what the product of queries and keys is added to, so they cost no pass of their own.
+    """
+    count, height, width, channels = query.shape
+    query, key = query * channels**-0.5, key.transpose(1, 2)
+    a_row = width * height * width
+    rows = max(1, min(height, SCORES // a_row))
+    heads = max(1, SCORES // (rows * a_row))
+    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
+    for head in range(0, count, heads):
+        some = slice(head, head + heads)
+        for top in range(0, height, rows):
+            part = some, slice(top, top + rows)
+            bias = _bias(up_down[part], left_right[part])
+            shares = bias.baddbmm_(query[part].flatten(1, 2), key[some]).softmax(-1)
+            attended[part] = (shares @ value[some]).unflatten(1, (-1, width))
+    return attended
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, up_down: Tensor, left_right: Tensor) -> Tensor:
+    """All at once by the fused kernel, but for an exported graph that would hold too much."""
+    count, height, width, _ = query.shape
+    a_row = count * width * height * width * query.element_size()
+    step = max(1, min(height, EXPORTED_MASK_BYTES // a_row)) if query.device.type == "cpu" else height
+    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
+    for top in range(0, height, step):
+        part = slice(None), slice(top, top + step)
+        attended[part] = F.scaled_dot_product_attention(
+            query[part].flatten(1, 2), key, value, attn_mask=_bias(up_down[part], left_right[part])
+        ).unflatten(1, (-1, width))
+    return attended
+
+
+def _bias(up_down: Tensor, left_right: Tensor) -> Tensor:
+    """Relative positions as N queries keys, from how each query N h w takes the keys' rows and columns."""
+    return (up_down[..., :, None] + left_right[..., None, :]).flatten(3).flatten(1, 2)
 
 
 def fuse_attention(encoder: ImageEncoderViT) -> None:
@@ -106,8 +139,8 @@ def tokens_to_cells(attention: transformer.Attention, query: Tensor, key: Tensor
     asked = attention.q_proj(query).unflatten(2, (heads, -1))  # N T h c
     asked = asked / sqrt(asked.shape[-1])
     for_cells = torch.einsum("nthc,hcd->nhtd", asked, _by_head(attention.k_proj.weight, heads)).flatten(1, 2)
-    shares = (for_cells @ key.transpose(1, 2)).softmax(-1)  # N hT L
-    mixed = (shares @ value).unflatten(1, (heads, -1))  # N h T C
+    shares = _times(for_cells, key.transpose(1, 2)).softmax(-1)  # N hT L
+    mixed = _times(shares, value).unflatten(1, (heads, -1))  # N h T C
     found = torch.einsum("nhtd,hcd->nthc", mixed, _by_head(attention.v_proj.weight, heads)).flatten(2)
     return attention.out_proj(found + attention.v_proj.bias)
 
@@ -116,17 +149,24 @@ def cells_to_tokens(
     attention: transformer.Attention, query: Tensor, key: Tensor, value: Tensor, onto: Tensor
 ) -> Tensor:
     """Cells 1|N L C look at tokens N T C: what each finds, added ``onto`` 1|N L C, as N L C."""
-    prompts = key.shape[0]
     heads = attention.num_heads
     offered = attention.k_proj(key).unflatten(2, (heads, -1))  # N T h c
     offered = offered / sqrt(offered.shape[-1])
-    for_cells = torch.einsum("nthc,hcd->ndht", offered, _by_head(attention.q_proj.weight, heads)).flatten(2)
+    for_cells = torch.einsum("nthc,hcd->nhtd", offered, _by_head(attention.q_proj.weight, heads)).flatten(1, 2)
     bias = torch.einsum("nthc,hc->nht", offered, attention.q_proj.bias.unflatten(0, (heads, -1))).flatten(1)
-    scores = torch.baddbmm(bias[:, None], query.expand(prompts, -1, -1), for_cells).unflatten(2, (heads, -1))
+    scores = _times(for_cells, query.transpose(1, 2)).add_(bias[..., None])  # N hT L
+    shares = scores.unflatten(1, (heads, -1)).softmax(2).flatten(1, 2)  # over the tokens; cells last, as that is fast
     told = attention.v_proj(value).unflatten(2, (heads, -1))  # N T h c
     told = torch.einsum("nthc,dhc->nhtd", told, attention.out_proj.weight.unflatten(1, (heads, -1))).flatten(1, 2)
-    shares = scores.softmax(-1).flatten(2)  # N L hT
-    return torch.baddbmm(onto + attention.out_proj.bias, shares, told)
+    told = told + attention.out_proj.bias / heads  # as the shares of each head sum to one
+    return (shares.transpose(1, 2) @ told).add_(onto)
+
+
+def _times(tokens: Tensor, cells: Tensor) -> Tensor:
+    """N T . times 1|N . M; cells that all prompts share are not copied for each."""
+    if cells.shape[0] == 1:
+        return (tokens.flatten(0, 1) @ cells[0]).unflatten(0, tokens.shape[:2])
+    return tokens @ cells
 
 
 def _by_head(weight: Tensor, heads: int) -> Tensor:

@@ -23,17 +23,30 @@ def encoder() -> ImageEncoderViT:
     return encoder
 
 
-@pytest.mark.parametrize("mask_bytes", [1, 40_000, 2**30])
+@pytest.mark.parametrize("scores", [1, 10_000, 2**30])
 def test_the_encoder_keeps_its_answers_and_keys(
-    encoder: ImageEncoderViT, mask_bytes: int, monkeypatch: pytest.MonkeyPatch
+    encoder: ImageEncoderViT, scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MASK_BYTES", mask_bytes)  # one row at a time, a few, all
+    monkeypatch.setattr(module, "SCORES", scores)  # one row of one head at a time, a few, all
     ours = deepcopy(encoder)
     fuse_attention(ours)
     assert ours.state_dict().keys() == encoder.state_dict().keys()
     pixels = torch.randn(2, 3, 256, 256)
     with torch.inference_mode():
         torch.testing.assert_close(ours(pixels), encoder(pixels), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask_bytes", [1, 40_000, 2**30])
+def test_attention_in_parts_and_by_the_fused_kernel_are_the_same(
+    mask_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXPORTED_MASK_BYTES", mask_bytes)
+    parts = torch.randn(3, 6, 16 * 16, 32).split(1)
+    query, key, value = (part[0] for part in parts)
+    query = query.unflatten(1, (16, 16))
+    relative = torch.randn(2, 6, 16, 16, 16)
+    in_parts = module._attend_in_parts(query, key, value, *relative)
+    torch.testing.assert_close(in_parts, module._attend(query, key, value, *relative), rtol=1e-4, atol=1e-5)
 
 
 def test_an_encoder_without_relative_positions_is_left_alone() -> None:
