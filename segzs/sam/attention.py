@@ -18,7 +18,7 @@ from torch.nn import functional as F
 SCORES = 2**20
 """How many scores are in memory at once on a CPU, so that they stay in the cache from their product to the next."""
 EXPORTED_MASK_BYTES = 256 * 2**20
-"""Of relative positions at once in an exported graph: its compiler cuts for the cache, and every part makes it longer."""
+"""The same in an exported graph, as a mask: its compiler cuts for the cache, and every part makes it longer."""
 
 
 class FusedAttention(nn.Module):

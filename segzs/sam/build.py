@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ class SamModel:
     @property
     def device(self) -> torch.device:
         return self.module.pixel_mean.device
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """Where the cells of an image embedding are, as the decoder takes it: 1 C G G."""
+        return self.module.prompt_encoder.get_dense_pe().to(self.dtype)
 
     @property
     def mask_size(self) -> tuple[int, int]:

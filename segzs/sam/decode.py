@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.errors import PromptError
 from segzs.masks import RLE, Masks
@@ -73,7 +74,7 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
         dense = dense[:1]
     logits, predicted_iou = sam.module.mask_decoder.predict_masks(
         image_embeddings=encoded.features.to(sam.device, sam.dtype),
-        image_pe=sam.module.prompt_encoder.get_dense_pe().to(sam.dtype),
+        image_pe=sam.positions,
         sparse_prompt_embeddings=sparse.to(sam.dtype),
         dense_prompt_embeddings=dense.to(sam.dtype),
     )
@@ -83,18 +84,33 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
 @torch.inference_mode()
 def full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_iou: Tensor) -> Masks:
     """Bring low-res logits M h w to the size of the image, as `Masks`."""
-    size = (encoded.image.height, encoded.image.width)
-    large = sam.module.postprocess_masks(logits[None], encoded.input_size, size)[0]
+    large = enlarged(logits, sam.module.image_encoder.img_size, encoded)
     threshold = sam.module.mask_threshold
     stability = stability_score(large, threshold)
     rles = tuple(RLE.encode(mask) for mask in (large > threshold).cpu().numpy())
     return Masks(rles, _readonly(predicted_iou), _readonly(stability), _readonly(logits))
 
 
+def enlarged(logits: Tensor, side: int, encoded: EncodedImage) -> Tensor:
+    """Low-res logits M h w at the size of the image, by way of the model's input of ``side`` pixels, without padding.
+
+    `Sam.postprocess_masks`, but for cells that show only padding; masks go as a batch, as bilinear kernels are slow on
+    three channels.
+    """
+    height, width = encoded.input_size
+    scale = side // logits.shape[-1]
+    rows, columns = (min(length // scale + 2, logits.shape[-1]) for length in (height, width))
+    visible = logits[:, None, :rows, :columns]
+    visible = F.interpolate(visible, (rows * scale, columns * scale), mode="bilinear", align_corners=False)
+    size = (encoded.image.height, encoded.image.width)
+    return F.interpolate(visible[..., :height, :width], size, mode="bilinear", align_corners=False)[:, 0]
+
+
 def stability_score(logits: Tensor, threshold: float) -> Tensor:
     """How little masks N h w depend on the threshold: the IoU of each, cut higher, with itself cut lower."""
-    higher = (logits > threshold + STABILITY_OFFSET).sum((-2, -1))
-    lower = (logits > threshold - STABILITY_OFFSET).sum((-2, -1))
+    logits = logits.flatten(-2)
+    higher = (logits > threshold + STABILITY_OFFSET).sum(-1, dtype=torch.int32)
+    lower = (logits > threshold - STABILITY_OFFSET).sum(-1, dtype=torch.int32)
     return higher / lower.clamp(min=1)
 
 

@@ -17,7 +17,7 @@ from segzs.models.store import locate_sam
 from segzs.prompts import Prompt
 from segzs.sam.attention import two_way
 from segzs.sam.build import SamModel, load_sam
-from segzs.sam.decode import CHUNK, decode, stability_score
+from segzs.sam.decode import CHUNK, decode, enlarged, stability_score
 from segzs.sam.encode import EncodedImage, encode
 from tests.conftest import read_scene
 from tests.sam.conftest import Pair
@@ -34,6 +34,15 @@ def same(one: Masks, other: Masks) -> bool:
     if one.low_res_logits.shape == other.low_res_logits.shape:
         close = close and np.allclose(one.low_res_logits, other.low_res_logits, atol=2e-3)
     return close and bool((iou(one.rles, other.rles).diagonal() > 0.99).all())
+
+
+@pytest.mark.parametrize("size", [(576, 768), (768, 577), (40, 40), (13, 900), (901, 13)])
+def test_masks_are_enlarged_as_segment_anything_does(tiny: SamModel, size: tuple[int, int]) -> None:
+    encoded = encode(tiny, Image(np.zeros((*size, 3), np.uint8)))
+    logits = torch.randn(3, *tiny.mask_size)
+    expected = tiny.module.postprocess_masks(logits[None], encoded.input_size, size)[0]
+    ours = enlarged(logits, tiny.module.image_encoder.img_size, encoded)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
 def test_mixed_kinds_come_back_in_order(tiny: SamModel, encoded: EncodedImage) -> None:
