@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.checks import check_number
 from segzs.errors import PromptError
@@ -25,13 +26,10 @@ ISLAND_SHARE = 0.05
 HOLE_SHARE = 0.01
 SPECK_SHARE = 0.002
 """Of the image: what is larger may be an object, whatever it is part of or a hole in."""
-SCENERY_SHARE = 0.15
 BLOCK = 256
 """Masks that are floats at the same time: a mask of a float a pixel is large."""
 MOST_POINTS_PER_SIDE = 256
 MOST_TILES_PER_SIDE = 16
-COARSEST = 256
-"""A power of two, that spacings may be halved."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class EverythingOptions:
 
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
-    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. An ``adaptive`` grid is asked from
-    coarse to fine, and not where a mask of those kept lies already, unless that is as large as scenery. Only
+    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every
+    second point of every second row is asked, and of the others those on and beside what was found. Only
     `everything_in_tiles` looks at ``tiles``.
     """
 
@@ -123,23 +121,40 @@ class Search:
 
     def grid(self, progress: Callable[[float], object] | None) -> list[Candidate]:
         """What the points of the grid find and the filters leave."""
-        size = (self.encoded.image.width, self.encoded.image.height)
-        grid = _coarse_to_fine(self.options.points_per_side or self.sam.row.points_per_side)
-        pending, answered = grid, np.zeros((1, 1), bool)
+        side = self.options.points_per_side or self.sam.row.points_per_side
+        grid, every_second = _grid(side)
+        due = every_second if self.options.adaptive else np.ones(len(grid), bool)
         found: list[Candidate] = []
-        while len(pending):
-            asked, pending = pending[:CHUNK], pending[CHUNK:]
-            prompts = [Prompt.point(x, y) for x, y in asked * size]
-            low_res = decode_low_res(self.sam, self.encoded, prompts)
-            kept = self.filtered(low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten())
+        pending = grid
+        while due.any():
+            asked, pending = pending[due], pending[~due]
+            kept: list[Candidate] = []
+            for start in range(0, len(asked), CHUNK):
+                kept += self.answers(asked[start : start + CHUNK])
+                if progress is not None:
+                    unanswered = len(pending) + max(len(asked) - start - CHUNK, 0)
+                    progress(1 - unanswered / len(grid))
             found += kept
-            if self.options.adaptive and kept:
-                answered = answered | _covered(self.visible(kept), self.options.min_area / (size[0] * size[1]))
-                cells = (pending * answered.shape[::-1]).astype(int)
-                pending = pending[~answered[cells[:, 1], cells[:, 0]]]
-            if progress is not None:
-                progress(1 - len(pending) / len(grid))
+            due = self.is_near(pending, kept, side)
+        if progress is not None and len(pending):
+            progress(1.0)
         return found
+
+    def answers(self, points: np.ndarray) -> list[Candidate]:
+        """What points N 2, as shares of width and height, find and the filters leave."""
+        size = (self.encoded.image.width, self.encoded.image.height)
+        low_res = decode_low_res(self.sam, self.encoded, [Prompt.point(x, y) for x, y in points * size])
+        return self.filtered(low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten())
+
+    def is_near(self, points: np.ndarray, found: list[Candidate], side: int) -> np.ndarray:
+        """Whether points N 2 lie on any mask, or beside it by less than half their spacing: bool N."""
+        if not found or not len(points):
+            return np.zeros(len(points), bool)
+        somewhere = self.visible(found).any(0)
+        margin = max(somewhere.shape) // (2 * side)
+        beside = F.max_pool2d(somewhere[None].float(), 2 * margin + 1, stride=1, padding=margin)[0].bool().cpu().numpy()
+        column, row = (points * somewhere.shape[::-1]).astype(int).T
+        return beside[row, column]
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
         """The good ones of low-res answers N h w."""
@@ -214,17 +229,10 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels, areas
 
 
-def _coarse_to_fine(points_per_side: int) -> np.ndarray:
-    """The points of a grid as shares of width and height, N 2: first some far apart, then those between them."""
+def _grid(points_per_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points as shares of width and height, N 2, and which of them are every second of every second row."""
     row, column = np.divmod(np.arange(points_per_side**2), points_per_side)
-    spacing = np.gcd(np.gcd(row, column), COARSEST)
-    return build_point_grid(points_per_side)[np.argsort(-spacing, kind="stable")]
-
-
-def _covered(masks: Tensor, least_share: float) -> np.ndarray:
-    """Where masks N h w lie, but for those too small to be kept, and for scenery: objects stand in front of that."""
-    share = masks.flatten(1).float().mean(1)
-    return masks[(share >= least_share) & (share < SCENERY_SHARE)].any(0).cpu().numpy()
+    return build_point_grid(points_per_side), (row % 2 == 0) & (column % 2 == 0)
 
 
 def _without_padding(sam: SamModel, encoded: EncodedImage, logits: Tensor) -> Tensor:

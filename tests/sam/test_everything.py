@@ -18,7 +18,6 @@ from segzs.sam.build import SamModel
 from segzs.sam.decode import CHUNK, LowRes, decode_low_res, stability_score
 from segzs.sam.encode import EncodedImage, encode
 from segzs.sam.everything import EverythingOptions, _cleaned, everything, without_duplicates
-from tests.conftest import read_scene
 
 MANY = EverythingOptions(points_per_side=8, predicted_iou=0.3, stability=0.3)
 
@@ -116,13 +115,14 @@ def test_max_masks_keeps_the_best(tiny: SamModel, encoded: EncodedImage, every: 
     assert sorted((float(masks.predicted_iou[0]) for masks in kept), reverse=True) == best
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("points", [1, 5])
-def test_progress_grows_to_one(points: int, tiny: SamModel, encoded: EncodedImage) -> None:
+def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, encoded: EncodedImage) -> None:
     shares: list[float] = []
-    everything(tiny, encoded, EverythingOptions(points), shares.append)
+    everything(tiny, encoded, EverythingOptions(points, adaptive=adaptive), shares.append)
     assert shares == sorted(set(shares))
     assert shares[0] > 0
-    assert shares[-1] == 1
+    assert shares[-1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -177,39 +177,35 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     return seen
 
 
-def test_an_adaptive_grid_asks_less_and_finds_the_objects(
+def test_an_adaptive_grid_asks_less_and_finds_the_same(
     tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
 ) -> None:
     full = codes(tiny, encoded, EverythingOptions(points_per_side=16))
     assert len(asked) == len({prompt.points for prompt in asked}) == 256
     asked.clear()
     adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=16, adaptive=True))
-    assert len(asked) < 250
-    truths = read_scene("desk").masks
-    found, sought = (iou(truths, masks).max(1) >= 0.75 for masks in (adaptive, full))
-    assert found.sum() >= sought.sum() - 1
+    assert len(asked) == len({prompt.points for prompt in asked}) < 230
+    assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
 
-def test_scenery_hides_nothing(
-    tiny: SamModel, encoded: EncodedImage, asked: list[Prompt], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("mask", "count"), [(-9.0, 25), (9.0, 81)])
+def test_an_adaptive_grid_is_dense_where_something_is(
+    mask: float,
+    count: int,
+    tiny: SamModel,
+    encoded: EncodedImage,
+    asked: list[Prompt],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A mask of the whole image is no reason not to ask on it."""
-    every = torch.full((1, 4, *tiny.mask_size), 9.0)
+    answer = torch.full((1, 4, *tiny.mask_size), mask)
     monkeypatch.setattr(
         "segzs.sam.everything.decode_low_res",
         lambda sam, encoded, prompts: (
-            asked.extend(prompts) or LowRes(every.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
+            asked.extend(prompts) or LowRes(answer.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
         ),
     )
-    assert len(codes(tiny, encoded, EverythingOptions(points_per_side=9, adaptive=True))) == 1
-    assert len(asked) == 81
-
-
-def test_the_grid_goes_from_coarse_to_fine(tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]) -> None:
-    everything(tiny, encoded, EverythingOptions(points_per_side=8))
-    x, y = np.array([prompt.points[0] for prompt in asked]).T
-    assert len(set(x[:4])) == len(set(y[:4])) == 2
-    assert abs(x[:4, None] - x[None, :4]).max() == encoded.image.width / 2
+    everything(tiny, encoded, EverythingOptions(points_per_side=9, adaptive=True))
+    assert len(asked) == count
 
 
 def test_what_progress_raises_ends_the_search(tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]) -> None:
