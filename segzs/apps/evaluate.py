@@ -1,0 +1,156 @@
+"""``segzs evaluate``: annotated pictures -> tables, JSON, Markdown and a picture of what is confused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segzs.apps.arguments import grid_of, models_of
+from segzs.errors import PromptError
+
+if TYPE_CHECKING:
+    from segzs.evaluate.truth import Truth
+    from segzs.segmenter import Segmenter
+
+Table = Callable[[Sequence[tuple[str, ...]]], None]
+
+
+def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Table) -> int:
+    """Measure one configuration, two beside each other, or every crop mode with every set of templates."""
+    if parsed.compare and parsed.choices:
+        raise PromptError("--compare and --choices are two things; ask for one")
+    from segzs.evaluate.measure import WHAT, Plan
+    from segzs.evaluate.options import read_options
+
+    classes = Path(parsed.annotations).is_dir()
+    if classes and parsed.choices:
+        raise PromptError("--choices is about crops of objects; give a COCO file with masks")
+    what = tuple(parsed.what or (("names",) if classes else WHAT))
+    if classes and what != ("names",):
+        raise PromptError(f"{parsed.annotations} is a folder of classes, without masks; only names can be measured")
+    plan = Plan(what, parsed.clicks, parsed.removed, parsed.seed, grid_of(parsed))
+    options = [{**models_of(parsed), **read_options(path)} for path in parsed.compare or []] or [models_of(parsed)]
+    truth = _truth(parsed, classes)
+    for folder in (parsed.out, parsed.json and Path(parsed.json).parent):
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)  # before hours are spent for nothing
+    if not parsed.quiet:
+        say(f"{truth.objects} objects in {len(truth.pictures)} pictures; loading models")
+    segmenters = [_load(one, truth, parsed) for one in options]
+    about = [_about(parsed, truth, segmenter) for segmenter in segmenters]
+    if parsed.choices:
+        content, pages = _choices(segmenters[0], truth, about[0], parsed, table)
+        return _write(parsed, say, content, pages, {})
+
+    from segzs.evaluate.confusion import draw_confusion
+    from segzs.evaluate.measure import measure
+    from segzs.evaluate.report import compare, comparison_table, markdown, report
+
+    with _progress(parsed) as progress:
+        rows = measure(segmenters, truth, plan, progress)
+    reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
+    if parsed.compare:
+        names = _names(parsed.compare)
+        differences = compare(rows[0], rows[1], seed=parsed.seed)
+        compared = comparison_table(names, differences)
+        table(compared)
+        content = {
+            "configurations": dict(zip(names, (one.to_dict() for one in reports), strict=True)),
+            "differences": {key: one.to_dict() for key, one in differences.items()},
+        }
+        pages = [f"# {names[0]} and {names[1]}\n\n{markdown(compared)}\n", *(one.markdown() for one in reports)]
+        pictures = {f"confusion-{i}.png": draw_confusion(some) for i, some in enumerate(rows, 1) if "names" in what}
+    else:
+        table(reports[0].table())
+        content, pages = reports[0].to_dict(), [reports[0].markdown()]
+        pictures = {"confusion.png": draw_confusion(rows[0])} if "names" in what else {}
+    return _write(parsed, say, content, pages, pictures)
+
+
+def _truth(parsed: argparse.Namespace, classes: bool) -> Truth:
+    from segzs.evaluate.truth import read_classes, read_coco
+
+    truth = read_classes(parsed.annotations) if classes else read_coco(parsed.annotations, parsed.images)
+    return truth.some(parsed.limit, parsed.objects_per_image, parsed.seed)
+
+
+def _load(options: dict[str, Any], truth: Truth, parsed: argparse.Namespace) -> Segmenter:
+    import segzs
+
+    known = {"cache": not parsed.no_cache, "quiet": parsed.quiet, **options}
+    return segzs.load(**{**known, "labels": truth.labels if known["labels"] is None else known["labels"]})
+
+
+def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> dict[str, Any]:
+    return {
+        "data": str(parsed.annotations),
+        "pictures": len(truth.pictures),
+        "objects": truth.objects,
+        "model": segmenter.model,
+        "labels": len(segmenter.vocabulary.labels),
+        "templates": len(segmenter.vocabulary.templates),
+        "naming": segmenter.naming,
+        "background": segmenter.cropping.background,
+        "margin": segmenter.cropping.margin,
+        "unknown": segmenter.namer.unknown,
+        "removed": parsed.removed,
+        "seed": parsed.seed,
+    }
+
+
+def _choices(
+    segmenter: Segmenter, truth: Truth, about: dict[str, Any], parsed: argparse.Namespace, table: Table
+) -> tuple[dict, list[str]]:
+    from segzs.evaluate.choices import choices, choices_table
+    from segzs.evaluate.report import markdown
+
+    with _progress(parsed) as progress:
+        found = choices(segmenter, truth, seed=parsed.seed, progress=progress)
+    rows = choices_table(found)
+    table(rows)
+    plain = [
+        {"background": b, "margin": m, "templates": t, "top_1": c.top_1.to_dict(), "over_plain_box": c.gain.to_dict()}
+        for c in found
+        for b, m, t in [c.key]
+    ]
+    return {**about, "choices": plain}, [f"# Crops and templates\n\n{markdown(rows)}\n"]
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    stems = [Path(path).stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else list(paths)
+
+
+@contextmanager
+def _progress(parsed: argparse.Namespace) -> Iterator[Callable[[float], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
+        yield lambda share: bar.update(round(share * 100) - bar.n)
+
+
+def _write(
+    parsed: argparse.Namespace, say: Callable[[str], None], content: dict, pages: list[str], pictures: dict[str, Any]
+) -> int:
+    from segzs.outputs.files import replacing
+
+    texts = {}
+    as_json = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if parsed.json:
+        texts[Path(parsed.json)] = as_json
+    if parsed.out:
+        texts |= {Path(parsed.out) / "report.json": as_json, Path(parsed.out) / "report.md": "\n".join(pages)}
+    for path, text in texts.items():
+        with replacing(path) as file:
+            file.write(text)
+    drawn = {Path(parsed.out) / name: picture for name, picture in pictures.items()} if parsed.out else {}
+    for path, picture in drawn.items():
+        picture.save(path)
+    for path in [*texts, *drawn]:
+        say(f"wrote {path}")
+    return 0
