@@ -95,7 +95,7 @@ def choices(
                 difference_of_means(base, np.array(values), places, seed=seed),
             )
         )
-    return sorted(found, key=lambda choice: (-choice.top_1.value, choice.key))
+    return sorted(found, key=lambda choice: (-choice.top_1.value, not choice.usual, choice.key))
 
 
 def choices_table(found: Sequence[Choice]) -> list[tuple[str, ...]]:

@@ -67,6 +67,7 @@ def iou_of_clicks(
     logits: list[np.ndarray | None] = [None] * len(truths)
     wanted = list(range(len(truths)))
     for step in range(clicks):
+        result[:, step:] = result[:, step - 1 : step] if step else 0
         asked = []
         for index in wanted:
             truth = truths[index].decode()
@@ -75,10 +76,11 @@ def iou_of_clicks(
             if click is not None:
                 made[index].append(click)
                 asked.append(index)
+        if not asked:
+            break
         prompts = [
             Prompt([(x, y) for x, y, _ in made[i]], [sign for *_, sign in made[i]], mask=logits[i]) for i in asked
         ]
-        result[:, step] = result[:, step - 1] if step else 0
         for index, masks in zip(asked, decode(sam, photo, prompts), strict=True):
             result[index, step] = iou(masks.rles[:1], truths[index : index + 1])[0, 0]
             answers[index], logits[index] = masks.rles[0], masks.low_res_logits[0]

@@ -14,6 +14,8 @@ from segzs.evaluate.measure import Row
 from segzs.segments import UNKNOWN
 
 MOST = 20
+MORE = 10
+"""Answers that may stand beside the names."""
 OTHERS = "others"
 CELL, LETTERS, GAP = 36, 15, 12
 NAME_WIDTH = 190
@@ -22,23 +24,23 @@ RIGHT, WRONG = (34, 139, 84), (204, 68, 40)
 
 
 def confusion(rows: Sequence[Row], most: int = MOST) -> tuple[list[str], list[str], np.ndarray]:
-    """The names that are confused most, as rows, the answers, as columns, and how often each got each, (rows, columns).
+    """The names that are most often called something else, what they are called, and how often, (names, answers).
 
-    Names are ranked by the objects that wrongly had, or wrongly got, each. The answers are these names and, where they
-    occur, "unknown" and "others".
+    Among the answers are the names themselves first, then what else they are called, most frequent first, "unknown"
+    and "others" at the end; what does not occur is left out.
     """
-    judged = [(row.name, row.answer) for row in rows if row.answer]
-    wrong = Counter(name for pair in judged if pair[0] != pair[1] for name in pair)
-    known = Counter(name for name, _ in judged)
-    ranked = sorted((name for name in known if wrong[name]), key=lambda name: (-wrong[name], -known[name], name))
-    names = ranked[:most]
-    answers = [*names, UNKNOWN, OTHERS]
+    answered = [row for row in rows if row.answer]
+    wrong = Counter(row.name for row in answered if row.answer != row.name)
+    names = sorted(wrong, key=lambda name: (-wrong[name], name))[:most]
+    given = Counter(row.answer for row in answered if row.name in names)
+    ranked = [*names, *(answer for answer, _ in given.most_common() if answer not in (*names, UNKNOWN))]
+    answers = [answer for answer in ranked if given[answer]][: most + MORE]
+    answers += [UNKNOWN] * (given[UNKNOWN] > 0) + [OTHERS] * (set(given) - {UNKNOWN} > set(answers))
     table = np.zeros((len(names), len(answers)), int)
-    for name, answer in judged:
-        if name in names:
-            table[names.index(name), answers.index(answer if answer in answers else OTHERS)] += 1
-    kept = [i for i in range(len(answers)) if i < len(names) or table[:, i].any()]
-    return names, [answers[i] for i in kept], table[:, kept]
+    for row in answered:
+        if row.name in names:
+            table[names.index(row.name), answers.index(row.answer if row.answer in answers else OTHERS)] += 1
+    return names, answers, table
 
 
 def draw_confusion(rows: Sequence[Row], most: int = MOST) -> PIL.Image.Image:
