@@ -106,19 +106,17 @@ def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> di
 def _choices(
     segmenter: Segmenter, truth: Truth, about: dict[str, Any], parsed: argparse.Namespace, table: Table
 ) -> tuple[dict, list[str]]:
-    from segzs.evaluate.choices import choices, choices_table
-    from segzs.evaluate.report import markdown
+    from segzs.evaluate.choices import choices, choices_page, choices_table
 
     with _progress(parsed) as progress:
         found = choices(segmenter, truth, seed=parsed.seed, progress=progress)
-    rows = choices_table(found)
-    table(rows)
+    table(choices_table(found))
     plain = [
         {"background": b, "margin": m, "templates": t, "top_1": c.top_1.to_dict(), "over_plain_box": c.gain.to_dict()}
         for c in found
         for b, m, t in [c.key]
     ]
-    return {**about, "choices": plain}, [f"# Crops and templates\n\n{markdown(rows)}\n"]
+    return {**about, "choices": plain}, [choices_page(found)]
 
 
 def _names(paths: Sequence[str]) -> list[str]:

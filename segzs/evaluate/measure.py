@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segzs.checks import check_number
-from segzs.errors import SegzsError, VocabularyError
+from segzs.errors import SegzsError
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks
 from segzs.evaluate.naming import Judged, features_of, judge, judge_ranked, removed_labels, unknown_scores
 from segzs.evaluate.recall import THRESHOLDS, matches
@@ -113,12 +113,8 @@ class _Named:
     @classmethod
     def of(cls, segmenter: Segmenter, truth: Truth, plan: Plan) -> _Named:
         labels = segmenter.vocabulary.labels
-        names = {name for picture in truth.pictures for name in picture.names}
-        if not {"names", "everything"}.isdisjoint(plan.what) and names.isdisjoint(labels):
-            raise VocabularyError(
-                f"none of the annotated names ({', '.join(sorted(names)[:5])}, ...) is among the labels "
-                f"({', '.join(labels[:5])}, ...); leave out --labels, or use the words of the annotations"
-            )
+        if plan.what != ("masks",):
+            truth.check_labels(labels)
         if "names" not in plan.what or not plan.removed or segmenter.namer.unknown is None:
             return cls(segmenter, None)
         removed = set(removed_labels(labels, plan.removed, plan.seed))

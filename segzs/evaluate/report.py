@@ -34,19 +34,19 @@ TITLES = {
     "recall_75": "everything: recall at IoU 0.75",
     "own_top_1": "names, own masks: top-1",
     "own_top_5": "names, own masks: top-5",
-    "own_answered": 'names, own masks: right, not "unknown"',
-    "top_1": "names, true masks: top-1",
-    "top_5": "names, true masks: top-5",
-    "answered": 'names, true masks: right, not "unknown"',
+    "own_answered": 'names, own masks: top-1 beside "unknown"',
+    "top_1": "names: top-1",
+    "top_5": "names: top-5",
+    "answered": 'names: top-1 beside "unknown"',
     "calibration_error": "names: calibration error",
     "unknown_auroc": '"unknown": AUROC',
 }
 NOTES = """\
 Intervals hold 95 % of the bootstrap over images. A click goes where the error is largest; an object that never reaches
 an IoU counts with all its clicks. Average recall is over IoU 0.5 to 0.95, whatever the names. Own masks are those of
-everything mode that overlap an object with an IoU of 0.5 at least. Top-1 and top-5 set "unknown" aside; "right" takes
-it as an answer. The calibration error is over 15 bins. AUROC is that of the probability of "unknown" for objects whose
-label was left out of the list.
+everything mode that overlap an object with an IoU of 0.5 at least. Top-1 and top-5 set "unknown" aside; where it
+stands beside the labels, it is a wrong answer. The calibration error is over 15 bins. AUROC is that of the probability
+of "unknown" for objects whose label was left out of the list.
 """
 FEW_CONFUSIONS = 30
 By = dict[str, dict[str, Estimate]]

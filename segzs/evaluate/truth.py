@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segzs.checks import check_number
-from segzs.errors import AnnotationError
+from segzs.errors import AnnotationError, VocabularyError
 from segzs.image import Image, read_image
 from segzs.masks import RLE
 from segzs.outputs.annotated import blank
@@ -57,6 +57,15 @@ class Truth:
     def objects(self) -> int:
         """How many objects there are in all pictures."""
         return sum(len(picture.names) for picture in self.pictures)
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raise `VocabularyError` if no object can get its right name from these."""
+        names = sorted({name for picture in self.pictures for name in picture.names})
+        if set(names).isdisjoint(labels):
+            raise VocabularyError(
+                f"none of the annotated names ({_listed(names)}) is among the labels ({_listed(labels)}); "
+                "use the words of the annotations, or give no labels"
+            )
 
     def some(self, pictures: int | None = None, objects: int | None = None, seed: int = 0) -> Truth:
         """At most so many pictures, chosen at random, and at most so many objects of each; in their order.
@@ -147,6 +156,10 @@ def _name(name: Any) -> str:
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"the name of a category is {name!r}")
     return " ".join(name.split())
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
 
 
 def _source(known: Mapping) -> str:

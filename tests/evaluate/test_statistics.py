@@ -29,7 +29,9 @@ def test_weights_count_objects_as_if_they_were_there_so_often() -> None:
     scores, right, often = rng.random(30), rng.random(30) < 0.5, rng.integers(0, 4, 30)
     repeated = np.repeat(np.arange(30), often)
     assert auroc(scores, right, often) == pytest.approx(auroc(scores[repeated], right[repeated]))
-    assert calibration_error(scores, right, often) == pytest.approx(calibration_error(scores[repeated], right[repeated]))
+    assert calibration_error(scores, right, often) == pytest.approx(
+        calibration_error(scores[repeated], right[repeated])
+    )
 
 
 def test_calibration_error_by_hand() -> None:

@@ -80,7 +80,10 @@ def test_some_of_it_is_drawn_at_random_in_its_order(write_coco: Write) -> None:
         (lambda known: known.update(images=[]), "no object with a mask"),
         (lambda known: known["categories"].clear(), "is missing"),
         (lambda known: known["categories"][0].update(name=7), "the name of a category is 7"),
-        (lambda known: known["images"][0].update(file_name="gone.png"), r"1 of 1 annotated images .* gone\.png.*--imag"),
+        (
+            lambda known: known["images"][0].update(file_name="gone.png"),
+            r"1 of 1 annotated images .* gone\.png.*--imag",
+        ),
         (lambda known: known["images"][0].update(height=100), "size"),
         (lambda known: known["annotations"][0].update(segmentation=[[1, 2]]), "three points"),
         (lambda known: known["annotations"][0].update(segmentation="cat"), "annotations.json"),
@@ -101,9 +104,9 @@ def test_other_json_is_one_clear_error(tmp_path: Path, text: str) -> None:
 
 
 def test_files_that_are_not_there(write_coco: Write, tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="none.json cannot be read"):
+    with pytest.raises(AnnotationError, match=r"none\.json cannot be read"):
         read_coco(tmp_path / "none.json")
-    with pytest.raises(AnnotationError, match="the folder of images .*nowhere is not there"):
+    with pytest.raises(AnnotationError, match=r"the folder of images .*nowhere is not there"):
         read_coco(write_coco("desk"), tmp_path / "nowhere")
     with pytest.raises(AnnotationError, match=r"2 of 2 annotated images are not in .*desk\.png"):
         read_coco(write_coco("desk", "picnic"))
