@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from segzs.checks import check_number
-from segzs.errors import SegzsError
+from segzs.errors import AnnotationError, SegzsError
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks
 from segzs.evaluate.naming import Judged, features_of, judge, judge_ranked, removed_labels, unknown_scores
 from segzs.evaluate.recall import THRESHOLDS, matches
 from segzs.evaluate.truth import Picture, Truth
 from segzs.image import Image
+from segzs.masks import RLE
+from segzs.sam.encode import EncodedImage
 from segzs.segmenter import Segmenter
 
 WHAT = ("masks", "everything", "names")
@@ -88,77 +90,88 @@ def measure(
     have no figures of names.
 
     Raises:
-        ImageError, AnnotationError: a picture cannot be read, or is not the one that was annotated.
+        ImageError: a picture cannot be read.
+        AnnotationError: it is not the one that was annotated, or there are no masks to measure.
         VocabularyError: no name of the truth is a label.
     """
+    if plan.what != ("names",) and not all(picture.masks for picture in truth.pictures):
+        raise AnnotationError("pictures of classes have no masks; only 'names' can be measured on them")
     cache = segmenters[0].cache
-    named = [_Named.of(replace(segmenter, cache=cache), truth, plan) for segmenter in segmenters]
-    rows: list[list[Row]] = [[] for _ in named]
+    measured = [replace(segmenter, cache=cache) for segmenter in segmenters]
+    if plan.what != ("masks",):
+        for segmenter in measured:
+            truth.check_labels(segmenter.vocabulary.labels)
+    parts = [_with_fewer_labels(segmenter, plan) for segmenter in measured]
+    rows: list[list[Row]] = [[] for _ in measured]
     for number, picture in enumerate(truth.pictures):
         image = picture.read()
-        for measured, one in zip(rows, named, strict=True):
-            measured += one.rows(number, picture, image, plan)
+        for found, whole, part in zip(rows, measured, parts, strict=True):
+            found += _rows(whole, part, number, picture, image, plan)
         if progress is not None:
             progress((number + 1) / len(truth.pictures))
     return rows
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A segmenter, and the same with a part of its labels."""
-
-    whole: Segmenter
-    part: Segmenter | None
-
-    @classmethod
-    def of(cls, segmenter: Segmenter, truth: Truth, plan: Plan) -> _Named:
-        labels = segmenter.vocabulary.labels
-        if plan.what != ("masks",):
-            truth.check_labels(labels)
-        if "names" not in plan.what or not plan.removed or segmenter.namer.unknown is None:
-            return cls(segmenter, None)
-        removed = set(removed_labels(labels, plan.removed, plan.seed))
-        return cls(segmenter, segmenter.with_labels([label for label in labels if label not in removed]))
-
-    def rows(self, number: int, picture: Picture, image: Image, plan: Plan) -> list[Row]:
-        values: list[Values] = [{} for _ in picture.names]
-        judged: list[Judged | None] = [None for _ in picture.names]
-        if picture.masks and not {"masks", "everything"}.isdisjoint(plan.what):
-            photo = self.whole.encode(image)
-            if "masks" in plan.what:
-                ious = iou_of_clicks(self.whole.sam, photo, picture.masks, clicks=plan.clicks)
-                for clicks in CLICKS_SHOWN:
-                    if clicks <= plan.clicks:
-                        _add(values, f"iou_{clicks}", ious[:, clicks - 1])
-                _add(values, "iou_box", iou_of_boxes(self.whole.sam, photo, picture.masks))
-                for goal in GOALS:
-                    _add(values, f"clicks_{goal}", clicks_to(ious, goal / 100))
-            if "everything" in plan.what:
-                found = self.whole.everything(photo, **plan.grid)
-                owners = matches(picture.masks, [s.rle for s in found], [s.predicted_iou for s in found])
-                _add(values, "average_recall", (owners >= 0).mean(0))
-                _add(values, "recall_75", owners[np.isclose(THRESHOLDS, 0.75).argmax()] >= 0)
-                for value, owner, name in zip(values, owners[0], picture.names, strict=True):
-                    if owner >= 0 and name in self.whole.vocabulary.labels:
-                        value |= _scores(judge_ranked(found[owner].names, name), "own_", name)
-        if "names" in plan.what:
-            features = features_of(self.whole, image, picture.masks)
-            labels = self.whole.vocabulary.labels
-            judged = judge(self.whole.namer.probabilities(features), labels, picture.names)
-            for value, one, name in zip(values, judged, picture.names, strict=True):
-                if one is not None:
-                    value |= {**_scores(one, "", name), "confidence": one.confidence}
-            if self.part is not None and (scores := unknown_scores(self.part, features)) is not None:
-                _add(values, "unknown_score", scores)
-                _add(values, "removed", [name not in self.part.vocabulary.labels for name in picture.names])
-        areas = [mask.area for mask in picture.masks] or [0] * len(picture.names)
-        return [
-            Row(number, picture.source, name, area, value, one.answer if one else "", one.best if one else "")
-            for name, area, value, one in zip(picture.names, areas, values, judged, strict=True)
-        ]
+def measure_masks(segmenter: Segmenter, photo: EncodedImage, truths: Sequence[RLE], clicks: int = 20) -> list[Values]:
+    """The figures of objects from clicks and from boxes."""
+    values: list[Values] = [{} for _ in truths]
+    ious = iou_of_clicks(segmenter.sam, photo, truths, clicks=clicks)
+    for shown in CLICKS_SHOWN:
+        if shown <= clicks:
+            _add(values, f"iou_{shown}", ious[:, shown - 1])
+    _add(values, "iou_box", iou_of_boxes(segmenter.sam, photo, truths))
+    for goal in GOALS:
+        _add(values, f"clicks_{goal}", clicks_to(ious, goal / 100))
+    return values
 
 
-def _scores(judged: Judged, prefix: str, name: str) -> Values:
+def measure_everything(
+    segmenter: Segmenter, photo: EncodedImage, picture: Picture, grid: Mapping[str, Any]
+) -> list[Values]:
+    """The figures of objects from what everything mode finds, and from what it calls that."""
+    values: list[Values] = [{} for _ in picture.masks]
+    found = segmenter.everything(photo, **grid)
+    owners = matches(picture.masks, [s.rle for s in found], [s.predicted_iou for s in found])
+    _add(values, "average_recall", (owners >= 0).mean(0))
+    _add(values, "recall_75", owners[np.isclose(THRESHOLDS, 0.75).argmax()] >= 0)
+    for value, owner, name in zip(values, owners[0], picture.names, strict=True):
+        if owner >= 0 and name in segmenter.vocabulary.labels:
+            value |= _rights(judge_ranked(found[owner].names, name), "own_", name)
+    return values
+
+
+def _rows(
+    whole: Segmenter, part: Segmenter | None, number: int, picture: Picture, image: Image, plan: Plan
+) -> list[Row]:
+    values: list[Values] = [{} for _ in picture.names]
+    judged: list[Judged | None] = [None for _ in picture.names]
+    if "masks" in plan.what:
+        _join(values, measure_masks(whole, whole.encode(image), picture.masks, plan.clicks))
+    if "everything" in plan.what:
+        _join(values, measure_everything(whole, whole.encode(image), picture, plan.grid))
+    if "names" in plan.what:
+        features = features_of(whole, image, picture.masks)
+        judged = judge(whole.namer.probabilities(features), whole.vocabulary.labels, picture.names)
+        for value, one, name in zip(values, judged, picture.names, strict=True):
+            if one is not None:
+                value |= {**_rights(one, "", name), "confidence": one.confidence}
+        if part is not None and (scores := unknown_scores(part, features)) is not None:
+            _add(values, "unknown_score", scores)
+            _add(values, "removed", [name not in part.vocabulary.labels for name in picture.names])
+    areas = [mask.area for mask in picture.masks] or [0] * len(picture.names)
+    return [
+        Row(number, picture.source, name, area, value, one.answer if one else "", one.best if one else "")
+        for name, area, value, one in zip(picture.names, areas, values, judged, strict=True)
+    ]
+
+
+def _with_fewer_labels(segmenter: Segmenter, plan: Plan) -> Segmenter | None:
+    labels = segmenter.vocabulary.labels
+    removed = set(removed_labels(labels, plan.removed, plan.seed)) if "names" in plan.what else ()
+    return segmenter.with_labels([label for label in labels if label not in removed]) if removed else None
+
+
+def _rights(judged: Judged, prefix: str, name: str) -> Values:
     figures = {"top_1": judged.first, "top_5": judged.among_five, "answered": judged.answer == name}
     return {prefix + figure: float(right) for figure, right in figures.items()}
 
@@ -166,3 +179,8 @@ def _scores(judged: Judged, prefix: str, name: str) -> Values:
 def _add(values: Sequence[Values], name: str, figures: Sequence[float] | np.ndarray) -> None:
     for value, figure in zip(values, figures, strict=True):
         value[name] = float(figure)
+
+
+def _join(values: Sequence[Values], others: Sequence[Values]) -> None:
+    for value, other in zip(values, others, strict=True):
+        value |= other

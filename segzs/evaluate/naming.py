@@ -12,7 +12,6 @@ from torch import Tensor
 from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.naming import encode_pictures
-from segzs.errors import VocabularyError
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.segmenter import Segmenter
@@ -78,14 +77,8 @@ def judge_ranked(ranked: Sequence[Name], name: str) -> Judged:
 
 
 def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[str]:
-    """A share of the labels, drawn at random, at least one of them, to be left out of the list; at least one stays.
-
-    Raises:
-        VocabularyError: there is one label only.
-    """
-    if len(labels) < 2:
-        raise VocabularyError(f"of {len(labels)} label none can be left out to measure 'unknown'; give two at least")
-    count = min(max(1, round(share * len(labels))), len(labels) - 1)
+    """A share of the labels, drawn at random, to be left out of the list; at least one is, and at least one stays."""
+    count = min(max(1, round(share * len(labels))), len(labels) - 1) if share else 0
     return [labels[i] for i in sorted(np.random.default_rng(seed).permutation(len(labels))[:count])]
 
 

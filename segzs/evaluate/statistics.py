@@ -67,8 +67,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, weights: np.nda
 
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3.
 
-    >>> calibration_error(np.array([0.9, 0.9, 0.3]), np.array([1, 0, 0]))
-    0.36666666666666664
+    >>> calibration_error(np.array([0.75, 0.75, 0.25]), np.array([1, 0, 0]))
+    0.25
     """
     weights = np.ones(len(confidence)) if weights is None else weights
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)

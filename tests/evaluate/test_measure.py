@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 
 import segzs
-from segzs.errors import SegzsError, VocabularyError
+from segzs.errors import AnnotationError, SegzsError, VocabularyError
 from segzs.evaluate.clicks import iou_of_boxes
 from segzs.evaluate.measure import Plan, measure
 from segzs.evaluate.truth import Truth, read_classes, read_coco
@@ -112,6 +112,20 @@ def test_whole_pictures_are_named(segmenter: segzs.Segmenter, tmp_path: Path) ->
     (rows,) = measure([named], truth, Plan(("names",)))
     assert [row.answer for row in rows] == [named.classify(picture.path)[0].label for picture in truth.pictures]
     assert [(row.area, row.size) for row in rows] == [(0, "")] * 4
+    with pytest.raises(AnnotationError, match="only 'names'"):
+        measure([named], truth)
+
+
+def test_where_unknown_cannot_be_measured_the_rest_is(segmenter: segzs.Segmenter, desk: Truth) -> None:
+    one = desk.some(objects=1)
+    for named, plan in [
+        (segmenter.with_labels(one.pictures[0].names), Plan(("names",))),  # one label cannot be left out
+        (segmenter.with_labels(desk.labels), Plan(("names",), removed=0)),
+        (segzs.load(labels=desk.labels, unknown=None, cache=False), Plan(("names",))),
+    ]:
+        ((row,),) = measure([named], one, plan)
+        assert "top_1" in row.values
+        assert "unknown_score" not in row.values
 
 
 def test_progress_goes_to_one(segmenter: segzs.Segmenter, desk: Truth) -> None:
