@@ -43,7 +43,7 @@ EVALUATE_EXAMPLES = """examples:
   segzs evaluate annotations.json --what names --limit 100           of 100 pictures the names alone
   segzs evaluate annotations.json --what names --compare a.yaml b.yaml   vocabularies, crops, models; a paired test
   segzs evaluate annotations.json --choices                          which crops and templates name best
-  segzs evaluate imagenette/val --labels labels.txt                  pictures in folders named after their classes
+  segzs evaluate imagenette/val --labels labels.txt                  pictures in a folder a class; labels in their order
 """
 READ = ("segzs", "coco", "labelme", "parquet")
 WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")

@@ -42,6 +42,10 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
     if not parsed.quiet:
         say(f"{truth.objects} objects in {len(truth.pictures)} pictures; loading models")
     segmenters = [_load(one, truth, parsed) for one in options]
+    labels = segmenters[0].vocabulary.labels
+    if classes and len(labels) == len(truth.labels) and set(labels).isdisjoint(truth.labels):
+        say(f"note: the labels are taken for the folders in their order: {truth.labels[0]} is {labels[0]!r}, ...")
+        truth = truth.renamed(labels)
     about = [_about(parsed, truth, segmenter) for segmenter in segmenters]
     if parsed.choices:
         content, pages = _choices(segmenters[0], truth, about[0], parsed, table)

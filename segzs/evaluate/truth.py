@@ -67,6 +67,20 @@ class Truth:
                 "use the words of the annotations, or give no labels"
             )
 
+    def renamed(self, labels: Sequence[str]) -> Truth:
+        """The same with other words for its labels, in their order: for folders that have ids for names.
+
+        Raises:
+            VocabularyError: there are more or fewer of them.
+        """
+        if len(labels) != len(self.labels):
+            raise VocabularyError(
+                f"{len(labels)} labels cannot stand for {len(self.labels)} classes; give one for each"
+            )
+        words = dict(zip(self.labels, labels, strict=True))
+        pictures = (replace(one, names=tuple(words[name] for name in one.names)) for one in self.pictures)
+        return Truth(tuple(pictures), tuple(labels))
+
     def some(self, pictures: int | None = None, objects: int | None = None, seed: int = 0) -> Truth:
         """At most so many pictures, chosen at random, and at most so many objects of each; in their order.
 

@@ -84,6 +84,16 @@ def test_a_folder_of_classes(run: Run) -> None:
     assert known["figures"]["top_5"]["value"] == 1
 
 
+def test_folders_with_ids_for_names(run: Run) -> None:
+    for name in ("n01", "n02"):
+        Path(f"classes/{name}").mkdir(parents=True)
+        PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
+    code, _, err = run("evaluate", "classes", "--labels", "laptop,pencil", "--json", "all.json", "--no-cache")
+    assert code == 0, err
+    assert "n01 is 'laptop'" in err
+    assert set(json.loads(Path("all.json").read_text())["by_category"]) == {"laptop", "pencil"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from pycocotools import mask as coco_mask
 
-from segzs.errors import AnnotationError, ImageError, SegzsError
+from segzs.errors import AnnotationError, ImageError, SegzsError, VocabularyError
 from segzs.evaluate.truth import read_classes, read_coco
 from tests.conftest import EXAMPLES, read_scene
 from tests.evaluate.conftest import Write
@@ -141,6 +141,11 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     assert truth.labels == ("empty", "pear tree", "red apple")
     assert [picture.names for picture in truth.pictures] == [("pear tree",), ("red apple",), ("red apple",)]
     assert truth.pictures[0].path == tmp_path / "pear_tree" / "0.png"
+    renamed = truth.renamed(["nothing", "Birne", "Apfel"])
+    assert [picture.names for picture in renamed.pictures] == [("Birne",), ("Apfel",), ("Apfel",)]
+    assert renamed.labels == ("nothing", "Birne", "Apfel")
+    with pytest.raises(VocabularyError, match="2 labels cannot stand for 3 classes"):
+        truth.renamed(["Birne", "Apfel"])
 
 
 def test_a_folder_without_classes_is_one_clear_error(tmp_path: Path) -> None:
