@@ -14,10 +14,16 @@ from segzs.apps.arguments import grid_of, models_of
 from segzs.errors import PromptError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from segzs.evaluate.measure import Row
+    from segzs.evaluate.report import Report
     from segzs.evaluate.truth import Truth
     from segzs.segmenter import Segmenter
 
 Table = Callable[[Sequence[tuple[str, ...]]], None]
+Results = tuple[dict, list[str], "dict[str, Image]"]
+"""What becomes JSON, the pages of Markdown, and pictures by file name."""
 
 
 def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Table) -> int:
@@ -48,32 +54,45 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         truth = truth.renamed(labels)
     about = [_about(parsed, truth, segmenter) for segmenter in segmenters]
     if parsed.choices:
-        content, pages = _choices(segmenters[0], truth, about[0], parsed, table)
-        return _write(parsed, say, content, pages, {})
-
-    from segzs.evaluate.confusion import draw_confusion
-    from segzs.evaluate.measure import measure
-    from segzs.evaluate.report import compare, comparison_table, markdown, report
-
-    with _progress(parsed) as progress:
-        rows = measure(segmenters, truth, plan, progress)
-    reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
-    if parsed.compare:
-        names = _names(parsed.compare)
-        differences = compare(rows[0], rows[1], seed=parsed.seed)
-        compared = comparison_table(names, differences)
-        table(compared)
-        content = {
-            "configurations": dict(zip(names, (one.to_dict() for one in reports), strict=True)),
-            "differences": {key: one.to_dict() for key, one in differences.items()},
-        }
-        pages = [f"# {names[0]} and {names[1]}\n\n{markdown(compared)}\n", *(one.markdown() for one in reports)]
-        pictures = {f"confusion-{i}.png": draw_confusion(some) for i, some in enumerate(rows, 1) if "names" in what}
+        results = _choices(segmenters[0], truth, about[0], parsed, table)
     else:
-        table(reports[0].table())
-        content, pages = reports[0].to_dict(), [reports[0].markdown()]
-        pictures = {"confusion.png": draw_confusion(rows[0])} if "names" in what else {}
-    return _write(parsed, say, content, pages, pictures)
+        from segzs.evaluate.measure import measure
+        from segzs.evaluate.report import report
+
+        with _progress(parsed) as progress:
+            rows = measure(segmenters, truth, plan, progress)
+        reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
+        results = (_two if parsed.compare else _one)(rows, reports, parsed, table)
+    return _write(results, parsed, say)
+
+
+def _one(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:
+    table(reports[0].table())
+    return reports[0].to_dict(), [reports[0].markdown()], _confusions(rows, ["confusion.png"])
+
+
+def _two(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:
+    from segzs.evaluate.report import compare, comparison_table, markdown
+
+    stems = [Path(path).stem for path in parsed.compare]
+    names = stems if stems[0] != stems[1] else parsed.compare
+    differences = compare(rows[0], rows[1], seed=parsed.seed)
+    compared = comparison_table(names, differences)
+    table(compared)
+    content = {
+        "configurations": [{"options": name, **one.to_dict()} for name, one in zip(names, reports, strict=True)],
+        "differences": {key: one.to_dict() for key, one in differences.items()},
+    }
+    pages = [f"# {names[0]} and {names[1]}\n\n{markdown(compared)}\n", *(one.markdown() for one in reports)]
+    return content, pages, _confusions(rows, ["confusion-1.png", "confusion-2.png"])
+
+
+def _confusions(rows: list[list[Row]], files: list[str]) -> dict[str, Image]:
+    from segzs.evaluate.confusion import draw_confusion
+
+    return {
+        file: draw_confusion(some) for file, some in zip(files, rows, strict=True) if any(row.answer for row in some)
+    }
 
 
 def _truth(parsed: argparse.Namespace, classes: bool) -> Truth:
@@ -109,7 +128,7 @@ def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> di
 
 def _choices(
     segmenter: Segmenter, truth: Truth, about: dict[str, Any], parsed: argparse.Namespace, table: Table
-) -> tuple[dict, list[str]]:
+) -> Results:
     from segzs.evaluate.choices import choices, choices_page, choices_table
 
     with _progress(parsed) as progress:
@@ -120,12 +139,7 @@ def _choices(
         for c in found
         for b, m, t in [c.key]
     ]
-    return {**about, "choices": plain}, [choices_page(found)]
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    stems = [Path(path).stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else list(paths)
+    return {**about, "choices": plain}, [choices_page(found)], {}
 
 
 @contextmanager
@@ -136,23 +150,19 @@ def _progress(parsed: argparse.Namespace) -> Iterator[Callable[[float], object]]
         yield lambda share: bar.update(round(share * 100) - bar.n)
 
 
-def _write(
-    parsed: argparse.Namespace, say: Callable[[str], None], content: dict, pages: list[str], pictures: dict[str, Any]
-) -> int:
+def _write(results: Results, parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
     from segzs.outputs.files import replacing
 
-    texts = {}
+    content, pages, pictures = results
     as_json = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if parsed.json:
-        texts[Path(parsed.json)] = as_json
+    texts = {Path(parsed.json): as_json} if parsed.json else {}
     if parsed.out:
         texts |= {Path(parsed.out) / "report.json": as_json, Path(parsed.out) / "report.md": "\n".join(pages)}
+        for name, picture in pictures.items():
+            picture.save(Path(parsed.out) / name)
+            say(f"wrote {Path(parsed.out) / name}")
     for path, text in texts.items():
         with replacing(path) as file:
             file.write(text)
-    drawn = {Path(parsed.out) / name: picture for name, picture in pictures.items()} if parsed.out else {}
-    for path, picture in drawn.items():
-        picture.save(path)
-    for path in [*texts, *drawn]:
         say(f"wrote {path}")
     return 0

@@ -17,6 +17,7 @@ from segzs.evaluate.truth import Picture, Truth
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.sam.encode import EncodedImage
+from segzs.sam.everything import EverythingOptions
 from segzs.segmenter import Segmenter
 
 WHAT = ("masks", "everything", "names")
@@ -55,6 +56,7 @@ class Plan:
         check_number("clicks", self.clicks, "a whole number from 1 to 100", 1, 100, whole=True)
         check_number("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99)
         check_number("seed", self.seed, "a whole number from 0 on", 0, whole=True)
+        EverythingOptions(**self.grid)
 
 
 @dataclass(frozen=True)

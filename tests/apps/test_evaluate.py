@@ -54,10 +54,10 @@ def test_two_configurations(run: Run, write_coco: Write) -> None:  # noqa: F811
     assert out.split()[:3] == ["blurred", "box", "difference"]
     assert "McNemar, exact" in out
     known = json.loads(Path("both.json").read_text())
-    configurations, differences = known["configurations"], known["differences"]
-    assert configurations["box"]["background"] == "keep"
-    difference = differences["top_1"]["difference"]["value"]
-    values = [configurations[name]["figures"]["top_1"]["value"] for name in ("blurred", "box")]
+    assert [one["options"] for one in known["configurations"]] == ["blurred", "box"]
+    assert [one["background"] for one in known["configurations"]] == ["blur", "keep"]
+    difference = known["differences"]["top_1"]["difference"]["value"]
+    values = [one["figures"]["top_1"]["value"] for one in known["configurations"]]
     assert difference == pytest.approx(values[1] - values[0])
 
 

@@ -136,7 +136,10 @@ def test_progress_goes_to_one(segmenter: segzs.Segmenter, desk: Truth) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"what": ()}, {"what": ("mask",)}, {"clicks": 0}, {"clicks": 2.5}, {"removed": 1}, {"removed": -1}, {"seed": -1}],
+    [
+        *({"what": ()}, {"what": ("mask",)}, {"clicks": 0}, {"clicks": 2.5}),
+        *({"removed": 1}, {"removed": -1}, {"seed": -1}, {"grid": {"stability": 2}}),
+    ],
 )
 def test_a_plan_out_of_range(options: dict) -> None:
     with pytest.raises(SegzsError, match="expected"):
