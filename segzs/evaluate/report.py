@@ -45,8 +45,8 @@ NOTES = """\
 Intervals hold 95 % of the bootstrap over images. A click goes where the error is largest; an object that never reaches
 an IoU counts with all its clicks. Average recall is over IoU 0.5 to 0.95, whatever the names. Own masks are those of
 everything mode that overlap an object with an IoU of 0.5 at least. Top-1 and top-5 set "unknown" aside; where it
-stands beside the labels, it is a wrong answer. The calibration error is over 15 bins. AUROC is that of the probability
-of "unknown" for objects whose label was left out of the list.
+stands beside the labels, it is a wrong answer. The calibration error is over 15 bins; resampling raises it. AUROC is
+that of the probability of "unknown" for objects whose label was left out of the list.
 """
 FEW_CONFUSIONS = 30
 By = dict[str, dict[str, Estimate]]
