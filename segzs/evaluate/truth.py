@@ -192,8 +192,8 @@ def _check_files(paths: Sequence[Path], folder: Path) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise AnnotationError(
-            f"{len(missing)} of {len(paths)} annotated images are not in {folder}, the first: "
-            f"{missing[0].relative_to(folder)}; say with --images in which folder they are"
+            f"{len(missing)} of {len(paths)} annotated images are not in {folder}, the first is {missing[0]}; "
+            "say with --images in which folder they are"
         )
 
 

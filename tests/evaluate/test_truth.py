@@ -82,8 +82,9 @@ def test_some_of_it_is_drawn_at_random_in_its_order(write_coco: Write) -> None:
         (lambda known: known["categories"][0].update(name=7), "the name of a category is 7"),
         (
             lambda known: known["images"][0].update(file_name="gone.png"),
-            r"1 of 1 annotated images .* gone\.png.*--imag",
+            r"1 of 1 annotated images .*gone\.png.*--imag",
         ),
+        (lambda known: known["images"][0].update(file_name="/gone.png"), r"1 of 1 annotated images .* /gone\.png"),
         (lambda known: known["images"][0].update(height=100), "size"),
         (lambda known: known["annotations"][0].update(segmentation=[[1, 2]]), "three points"),
         (lambda known: known["annotations"][0].update(segmentation="cat"), "annotations.json"),
