@@ -21,13 +21,14 @@ def desk(write_coco: Write) -> Truth:
 
 
 def test_masks_are_measured(segmenter: segzs.Segmenter, desk: Truth) -> None:
-    (rows,) = measure([segmenter], desk, Plan(("masks",), clicks=4))
-    scene = read_scene("desk")
+    some = desk.some(objects=3)
+    (picture,) = some.pictures
+    (rows,) = measure([segmenter], some, Plan(("masks",), clicks=4))
     assert [(row.name, row.area) for row in rows] == [
-        (n, m.area) for n, m in zip(scene.names, scene.masks, strict=True)
+        (name, mask.area) for name, mask in zip(picture.names, picture.masks, strict=True)
     ]
     assert set(rows[0].values) == {"iou_1", "iou_3", "iou_box", "clicks_85", "clicks_90"}  # five clicks were not made
-    expected = iou_of_boxes(segmenter.sam, segmenter.encode(scene.path), scene.masks)
+    expected = iou_of_boxes(segmenter.sam, segmenter.encode(picture.path), picture.masks)
     assert [row.values["iou_box"] for row in rows] == pytest.approx(expected.tolist())
     for row in rows:
         assert 1 <= row.values["clicks_85"] <= row.values["clicks_90"] <= 4
