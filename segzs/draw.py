@@ -123,8 +123,8 @@ def contact_sheet(
             tile = PIL.ImageOps.contain(PIL.Image.fromarray(pixels), (side, side))
         sheet.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
         for number, line in enumerate(caption.split("\n")[:2]):
-            font = _font(letters, line)
-            pen.text((left, top + side + round(1.4 * letters * number)), _shorten(line, font, side), "black", font)
+            font = font_for(letters, line)
+            pen.text((left, top + side + round(1.4 * letters * number)), shorten(line, font, side), "black", font)
     return sheet
 
 
@@ -161,8 +161,8 @@ def _write_captions(
     pad = round(height * 0.3)
     taken: list[Rectangle] = []
     for shape, caption, colour in reversed(things):  # the small ones first: they have the fewest places
-        font = _font(height, caption)
-        text = _shorten(caption, font, picture.width - 2 * pad - 2)
+        font = font_for(height, caption)
+        text = shorten(caption, font, picture.width - 2 * pad - 2)
         if not text:
             continue
         left, top, right, bottom = (round(side) for side in pen.textbbox((0, 0), text, font=font))
@@ -213,7 +213,7 @@ def _overlap(a: Rectangle, b: Rectangle) -> int:
     return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _shorten(text: str, font: Font, width: int) -> str:
+def shorten(text: str, font: Font, width: int) -> str:
     """The text, or as much of its beginning as fits with dots behind it; nothing where not even that fits."""
     text = " ".join(text.split())
     if len(text) <= width and font.getlength(text) <= width:
@@ -230,7 +230,7 @@ def _hue_colour(index: int) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _font(height: int, text: str) -> Font:
+def font_for(height: int, text: str) -> Font:
     """Pillow's own font for ASCII, for other letters the first system font that has the most of them."""
     own = PIL.ImageFont.load_default(height)
     if text.isascii():

@@ -38,6 +38,13 @@ SEARCH_EXAMPLES = """examples:
   segzs search out/ "red bicycle"                           a table: score, file, name, box
   segzs search out/ --like crop.png -n 50 --sheet found.png     ... and a picture of them
 """
+EVALUATE_EXAMPLES = """examples:
+  segzs evaluate annotations.json --images photos/ --out report/     masks, everything mode, names
+  segzs evaluate annotations.json --what names --limit 100           of 100 pictures the names alone
+  segzs evaluate annotations.json --what names --compare a.yaml b.yaml   vocabularies, crops, models; a paired test
+  segzs evaluate annotations.json --choices                          which crops and templates name best
+  segzs evaluate imagenette/val --labels labels.txt                  pictures in a folder a class; labels in their order
+"""
 READ = ("segzs", "coco", "labelme", "parquet")
 WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
@@ -70,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_label(commands)
     _add_convert(commands)
+    _add_evaluate(commands)
     _add_search(commands)
     commands.add_parser("models", help="list the models, and which of them are here")
     fetch = commands.add_parser("fetch", help="download a preset, a SAM alone as sam:NAME, or a CLIP")
@@ -103,46 +111,9 @@ def _add_label(commands: Any) -> None:
         "--object", action=AddToObject, nargs=0, help="the points and the box that follow are another object"
     )
     prompts.add_argument("--everything", action="store_true", help="every object (what happens without prompts)")
-    names = label.add_argument_group("names")
-    names.add_argument("--labels", metavar="A,B,C|FILE", help="labels, or a file with one a line")
-    names.add_argument("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
-    names.add_argument(
-        "--unknown",
-        type=_unknown,
-        default="auto",
-        metavar="COSINE|never",
-        help="similarity under which an object is unknown",
-    )
-    names.add_argument(
-        "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
-    )
-    names.add_argument(
-        "--naming",
-        choices=["crops", "pooled"],
-        default="crops",
-        help="look at every object by itself (default), or once at all of the picture: faster for hundreds, less exact",
-    )
-    models = label.add_argument_group("models")
-    models.add_argument(
-        "--model", choices=PRESETS, metavar="NAME", help=f"{', '.join(PRESETS)} (default: SEGZS_MODEL, or tiny)"
-    )
-    models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
-    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
-    models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
-    models.add_argument(
-        "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"
-    )
-    models.add_argument(
-        "--engine", choices=["torch", "openvino"], help="what computes SAM: torch (default, or SEGZS_ENGINE), openvino"
-    )
-    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded or converted on disk")
-    grid = label.add_argument_group("everything mode")
-    grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
-    grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")
-    grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain (0 to 1)")
-    grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
-    grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
-    grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
+    _add_names(label)
+    _add_models(label)
+    _add_grid(label)
     cluster = label.add_argument_group("a cluster (pip install 'segzs[ray]')")
     cluster.add_argument(
         "--ray",
@@ -164,6 +135,90 @@ def _add_label(commands: Any) -> None:
         "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
     )
     output.add_argument("--json", action="store_true", help="print one line of JSON a picture instead of a table")
+    output.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _add_names(command: argparse.ArgumentParser) -> None:
+    names = command.add_argument_group("names")
+    names.add_argument("--labels", metavar="A,B,C|FILE", help="labels, or a file with one a line")
+    names.add_argument("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
+    names.add_argument(
+        "--unknown",
+        type=_unknown,
+        default="auto",
+        metavar="COSINE|never",
+        help="similarity under which an object is unknown",
+    )
+    names.add_argument(
+        "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
+    )
+    names.add_argument(
+        "--naming",
+        choices=["crops", "pooled"],
+        default="crops",
+        help="look at every object by itself (default), or once at all of the picture: faster for hundreds, less exact",
+    )
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    models = command.add_argument_group("models")
+    models.add_argument(
+        "--model", choices=PRESETS, metavar="NAME", help=f"{', '.join(PRESETS)} (default: SEGZS_MODEL, or tiny)"
+    )
+    models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
+    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
+    models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
+    models.add_argument(
+        "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"
+    )
+    models.add_argument(
+        "--engine", choices=["torch", "openvino"], help="what computes SAM: torch (default, or SEGZS_ENGINE), openvino"
+    )
+    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded or converted on disk")
+
+
+def _add_grid(command: argparse.ArgumentParser) -> None:
+    grid = command.add_argument_group("everything mode")
+    grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
+    grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")
+    grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain (0 to 1)")
+    grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
+    grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
+    grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure masks and names on annotated pictures",
+        epilog=EVALUATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measure how good masks and names are on pictures whose objects are known.",
+    )
+    evaluate.add_argument(
+        "annotations", metavar="FILE|DIR", help="a COCO file, or a folder with a folder of pictures for each class"
+    )
+    evaluate.add_argument("--images", metavar="DIR", help="where a COCO file's pictures are (default: beside it)")
+    evaluate.add_argument(
+        "--what", type=_parts, metavar="A,B", help="only these: masks, everything, names (default: all)"
+    )
+    evaluate.add_argument("--limit", type=_count, metavar="N", help="so many pictures, chosen at random")
+    evaluate.add_argument("--objects-per-image", type=_count, metavar="N", help="at most so many objects of each")
+    evaluate.add_argument("--clicks", type=_count, default=20, metavar="N", help="give up after so many (default 20)")
+    evaluate.add_argument(
+        "--removed", type=float, default=0.5, metavar="SHARE", help="of the labels, to measure unknown (default 0.5)"
+    )
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
+    evaluate.add_argument(
+        "--compare", nargs=2, metavar="YAML", help="two files with segzs.load's options, side by side"
+    )
+    evaluate.add_argument("--choices", action="store_true", help="compare all crop modes and sets of templates")
+    _add_names(evaluate)
+    _add_models(evaluate)
+    _add_grid(evaluate)
+    output = evaluate.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="write all figures there")
+    output.add_argument("--out", metavar="DIR", help="write report.json, report.md and confusion.png there")
     output.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
@@ -282,6 +337,10 @@ def _count(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _unknown(text: str) -> float | str | None:

@@ -172,6 +172,12 @@ def _convert(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from segzs.apps import evaluate
+
+    return evaluate.evaluate(parsed, _say, _table)
+
+
 def _index(parsed: argparse.Namespace) -> int:
     from segzs.apps import search
 

@@ -1,0 +1,168 @@
+"""``segzs evaluate``: annotated pictures -> tables, JSON, Markdown and a picture of what is confused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segzs.apps.arguments import grid_of, models_of
+from segzs.errors import PromptError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from segzs.evaluate.measure import Row
+    from segzs.evaluate.report import Report
+    from segzs.evaluate.truth import Truth
+    from segzs.segmenter import Segmenter
+
+Table = Callable[[Sequence[tuple[str, ...]]], None]
+Results = tuple[dict, list[str], "dict[str, Image]"]
+"""What becomes JSON, the pages of Markdown, and pictures by file name."""
+
+
+def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Table) -> int:
+    """Measure one configuration, two beside each other, or every crop mode with every set of templates."""
+    if parsed.compare and parsed.choices:
+        raise PromptError("--compare and --choices are two things; ask for one")
+    from segzs.evaluate.measure import WHAT, Plan
+    from segzs.evaluate.options import read_options
+
+    classes = Path(parsed.annotations).is_dir()
+    if classes and parsed.choices:
+        raise PromptError("--choices is about crops of objects; give a COCO file with masks")
+    what = tuple(parsed.what or (("names",) if classes else WHAT))
+    if classes and what != ("names",):
+        raise PromptError(f"{parsed.annotations} is a folder of classes, without masks; only names can be measured")
+    plan = Plan(what, parsed.clicks, parsed.removed, parsed.seed, grid_of(parsed))
+    options = [{**models_of(parsed), **read_options(path)} for path in parsed.compare or []] or [models_of(parsed)]
+    truth = _truth(parsed, classes)
+    for folder in (parsed.out, parsed.json and Path(parsed.json).parent):
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)  # before hours are spent for nothing
+    if not parsed.quiet:
+        say(f"{truth.objects} objects in {len(truth.pictures)} pictures; loading models")
+    segmenters = [_load(one, truth, parsed) for one in options]
+    labels = segmenters[0].vocabulary.labels
+    if classes and len(labels) == len(truth.labels) and set(labels).isdisjoint(truth.labels):
+        say(f"note: the labels are taken for the folders in their order: {truth.labels[0]} is {labels[0]!r}, ...")
+        truth = truth.renamed(labels)
+    about = [_about(parsed, truth, segmenter) for segmenter in segmenters]
+    if parsed.choices:
+        results = _choices(segmenters[0], truth, about[0], parsed, table)
+    else:
+        from segzs.evaluate.measure import measure
+        from segzs.evaluate.report import report
+
+        with _progress(parsed) as progress:
+            rows = measure(segmenters, truth, plan, progress)
+        reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
+        results = (_two if parsed.compare else _one)(rows, reports, parsed, table)
+    return _write(results, parsed, say)
+
+
+def _one(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:
+    table(reports[0].table())
+    return reports[0].to_dict(), [reports[0].markdown()], _confusions(rows, ["confusion.png"])
+
+
+def _two(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:
+    from segzs.evaluate.report import compare, comparison_table, markdown
+
+    stems = [Path(path).stem for path in parsed.compare]
+    names = stems if stems[0] != stems[1] else parsed.compare
+    differences = compare(rows[0], rows[1], seed=parsed.seed)
+    compared = comparison_table(names, differences)
+    table(compared)
+    content = {
+        "configurations": [{"options": name, **one.to_dict()} for name, one in zip(names, reports, strict=True)],
+        "differences": {key: one.to_dict() for key, one in differences.items()},
+    }
+    pages = [f"# {names[0]} and {names[1]}\n\n{markdown(compared)}\n", *(one.markdown() for one in reports)]
+    return content, pages, _confusions(rows, ["confusion-1.png", "confusion-2.png"])
+
+
+def _confusions(rows: list[list[Row]], files: list[str]) -> dict[str, Image]:
+    from segzs.evaluate.confusion import draw_confusion
+
+    return {
+        file: draw_confusion(some) for file, some in zip(files, rows, strict=True) if any(row.answer for row in some)
+    }
+
+
+def _truth(parsed: argparse.Namespace, classes: bool) -> Truth:
+    from segzs.evaluate.truth import read_classes, read_coco
+
+    truth = read_classes(parsed.annotations) if classes else read_coco(parsed.annotations, parsed.images)
+    return truth.some(parsed.limit, parsed.objects_per_image, parsed.seed)
+
+
+def _load(options: dict[str, Any], truth: Truth, parsed: argparse.Namespace) -> Segmenter:
+    import segzs
+
+    known = {"cache": not parsed.no_cache, "quiet": parsed.quiet, **options}
+    return segzs.load(**{**known, "labels": truth.labels if known["labels"] is None else known["labels"]})
+
+
+def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> dict[str, Any]:
+    return {
+        "data": str(parsed.annotations),
+        "pictures": len(truth.pictures),
+        "objects": truth.objects,
+        "model": segmenter.model,
+        "labels": len(segmenter.vocabulary.labels),
+        "templates": len(segmenter.vocabulary.templates),
+        "naming": segmenter.naming,
+        "background": segmenter.cropping.background,
+        "margin": segmenter.cropping.margin,
+        "unknown": segmenter.namer.unknown,
+        "removed": parsed.removed,
+        "seed": parsed.seed,
+    }
+
+
+def _choices(
+    segmenter: Segmenter, truth: Truth, about: dict[str, Any], parsed: argparse.Namespace, table: Table
+) -> Results:
+    from segzs.evaluate.choices import choices, choices_page, choices_table
+
+    with _progress(parsed) as progress:
+        found = choices(segmenter, truth, seed=parsed.seed, progress=progress)
+    table(choices_table(found))
+    plain = [
+        {"background": b, "margin": m, "templates": t, "top_1": c.top_1.to_dict(), "over_plain_box": c.gain.to_dict()}
+        for c in found
+        for b, m, t in [c.key]
+    ]
+    return {**about, "choices": plain}, [choices_page(found)], {}
+
+
+@contextmanager
+def _progress(parsed: argparse.Namespace) -> Iterator[Callable[[float], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
+        yield lambda share: bar.update(round(share * 100) - bar.n)
+
+
+def _write(results: Results, parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
+    from segzs.outputs.files import replacing
+
+    content, pages, pictures = results
+    as_json = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    texts = {Path(parsed.json): as_json} if parsed.json else {}
+    if parsed.out:
+        texts |= {Path(parsed.out) / "report.json": as_json, Path(parsed.out) / "report.md": "\n".join(pages)}
+        for name, picture in pictures.items():
+            picture.save(Path(parsed.out) / name)
+            say(f"wrote {Path(parsed.out) / name}")
+    for path, text in texts.items():
+        with replacing(path) as file:
+            file.write(text)
+        say(f"wrote {path}")
+    return 0

@@ -1,0 +1,91 @@
+"""How right the names of objects are: top-1, top-5, "unknown", and what a name's probability is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segzs.clip.crops import Cropping, crops
+from segzs.clip.dense import dense_features, pool
+from segzs.clip.naming import encode_pictures
+from segzs.image import Image
+from segzs.masks import RLE
+from segzs.segmenter import Segmenter
+from segzs.segments import UNKNOWN, Name
+
+FEW = 5
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One object's names beside its right one.
+
+    ``answer`` is the name it gets, "unknown" or a label; ``best`` the most probable label. ``first`` and ``among_five``
+    say whether the right name is the most probable label, or among the five most probable, "unknown" set aside.
+    """
+
+    answer: str
+    confidence: float
+    best: str
+    first: bool
+    among_five: bool
+
+
+def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE], cropping: Cropping | None = None) -> Tensor:
+    """What the CLIP of a segmenter sees of masks, as its naming and cropping say, (masks, width).
+
+    Without masks it is the whole picture, (1, width).
+    """
+    if not masks:
+        return encode_pictures(segmenter.clip, [image.pixels])
+    if segmenter.naming == "pooled" and cropping is None:
+        return pool(segmenter.clip, dense_features(segmenter.clip, image.pixels), masks)
+    return encode_pictures(segmenter.clip, crops(image.pixels, masks, cropping or segmenter.cropping))
+
+
+def judge(probabilities: Tensor, labels: Sequence[str], names: Sequence[str]) -> list[Judged | None]:
+    """Objects by the probabilities (objects, labels [+ "unknown"]) of their names; None where the right is no label.
+
+    >>> (cat,) = judge(torch.tensor([[0.3, 0.2, 0.5]]), ["cat", "dog"], ["cat"])
+    >>> cat.answer, cat.best, cat.first
+    ('unknown', 'cat', True)
+    """
+    known = [*labels, UNKNOWN]
+    place = {label: index for index, label in enumerate(labels)}
+    judged: list[Judged | None] = []
+    for row, name in zip(probabilities.cpu(), names, strict=True):
+        of_labels = row[: len(labels)]
+        if name not in place:
+            judged.append(None)
+            continue
+        before = int((of_labels > of_labels[place[name]]).sum())
+        answer = int(row.argmax())
+        judged.append(
+            Judged(known[answer], float(row[answer]), labels[int(of_labels.argmax())], before == 0, before < FEW)
+        )
+    return judged
+
+
+def judge_ranked(ranked: Sequence[Name], name: str) -> Judged:
+    """One object by its names as `Segment.names` has them."""
+    labels = [found.label for found in ranked if found.label != UNKNOWN]
+    return Judged(ranked[0].label, ranked[0].probability, labels[0], labels[:1] == [name], name in labels[:FEW])
+
+
+def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[str]:
+    """A share of the labels, drawn at random, to be left out of the list; at least one is, and at least one stays."""
+    count = min(max(1, round(share * len(labels))), len(labels) - 1) if share else 0
+    return [labels[i] for i in sorted(np.random.default_rng(seed).permutation(len(labels))[:count])]
+
+
+def unknown_scores(segmenter: Segmenter, features: Tensor) -> np.ndarray | None:
+    """The probability of "unknown" of features (objects, width), float (objects,); None where it is never said."""
+    with torch.inference_mode():
+        probabilities = segmenter.namer.probabilities(features)
+    if probabilities.shape[1] == len(segmenter.vocabulary.labels):
+        return None
+    return probabilities[:, -1].float().cpu().numpy()

@@ -1,0 +1,35 @@
+"""Configurations to compare: YAML files that hold `segzs.load`'s options."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from segzs.errors import SegzsError
+from segzs.segmenter import load
+
+OPTIONS = tuple(inspect.signature(load).parameters)
+
+
+def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a YAML file says of `segzs.load`'s arguments, under their names.
+
+    Raises:
+        SegzsError: the file cannot be read, or says something else.
+    """
+    try:
+        known = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SegzsError(f"the options cannot be read from {path}: {error}") from error
+    if known is None:
+        return {}
+    if not isinstance(known, Mapping):
+        raise SegzsError(f"{path} holds no options; lines such as 'background: grey' are expected")
+    if strange := [str(key) for key in known if key not in OPTIONS]:
+        raise SegzsError(f"{path}: {', '.join(map(repr, strange))} is no option; there are {', '.join(OPTIONS)}")
+    return dict(known)

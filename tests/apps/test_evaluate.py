@@ -1,0 +1,123 @@
+"""``segzs evaluate`` as people use it, on the example scenes."""
+
+import json
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from tests.apps.conftest import Run
+from tests.conftest import EXAMPLES
+from tests.evaluate.conftest import Write, write_coco  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_coco_file(run: Run, write_coco: Write, tmp_path: Path) -> None:  # noqa: F811
+    options = ("--objects-per-image", "2", "--clicks", "5", "--points-per-side", "3", "--no-cache")
+    code, out, err = run(
+        "evaluate",
+        write_coco("desk", "picnic"),
+        "--images",
+        EXAMPLES,
+        *options,
+        "--out",
+        "report",
+        "--json",
+        "all.json",
+    )
+    assert code == 0, err
+    for title in ("IoU after 5 clicks", "clicks to 90 % IoU", "average recall", "top-1", '"unknown": AUROC'):
+        assert title in out
+    assert "desk (source)" in out
+    known = json.loads(Path("all.json").read_text())
+    assert known == json.loads(Path("report/report.json").read_text())
+    assert (known["pictures"], known["objects"], known["model"]) == (2, 4, "tiny+tiny")
+    assert 0.5 < known["figures"]["iou_box"]["value"] <= 1
+    assert known["figures"]["top_1"]["low"] <= known["figures"]["top_1"]["value"] <= known["figures"]["top_1"]["high"]
+    assert f"| {known['figures']['iou_1']['value']:.3f} |" in Path("report/report.md").read_text()
+    assert PIL.Image.open("report/confusion.png").width > 100
+    assert "wrote report/confusion.png" in err
+
+
+def test_two_configurations(run: Run, write_coco: Write) -> None:  # noqa: F811
+    Path("blurred.yaml").write_text("background: blur")
+    Path("box.yaml").write_text("background: keep\nmargin: 0\ntemplates: plain")
+    code, out, err = run(
+        *("evaluate", write_coco("desk", "picnic"), "--images", EXAMPLES, "--what", "names", "--no-cache", "--quiet"),
+        *("--compare", "blurred.yaml", "box.yaml", "--json", "both.json"),
+    )
+    assert code == 0, err
+    assert out.split()[:3] == ["blurred", "box", "difference"]
+    assert "McNemar, exact" in out
+    known = json.loads(Path("both.json").read_text())
+    assert [one["options"] for one in known["configurations"]] == ["blurred", "box"]
+    assert [one["background"] for one in known["configurations"]] == ["blur", "keep"]
+    difference = known["differences"]["top_1"]["difference"]["value"]
+    values = [one["figures"]["top_1"]["value"] for one in known["configurations"]]
+    assert difference == pytest.approx(values[1] - values[0])
+
+
+def test_crops_and_templates(run: Run, write_coco: Write) -> None:  # noqa: F811
+    options = ("--images", EXAMPLES, "--labels", "laptop,pencil", "--choices", "--no-cache", "--out", "out")
+    code, out, err = run("evaluate", write_coco("desk"), *options)
+    assert code == 0, err
+    assert out.count("\n") > 3 * 3 * 3
+    assert "(in use)" in out
+    page = Path("out/report.md").read_text()
+    assert "| background | margin | imagenet | plain | simple | usual |" in page
+    assert page.count("**") == 2 * 2  # what is in use, in both tables
+
+
+def test_a_folder_of_classes(run: Run) -> None:
+    for name in ("laptop", "pencil"):
+        Path(f"classes/{name}").mkdir(parents=True)
+        PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
+    code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache")
+    assert code == 0, err
+    assert "names: top-1" in out
+    known = json.loads(Path("all.json").read_text())
+    assert known["figures"]["top_1"]["value"] == 0.5  # the same picture is both
+    assert known["figures"]["top_5"]["value"] == 1
+
+
+def test_folders_with_ids_for_names(run: Run) -> None:
+    for name in ("n01", "n02"):
+        Path(f"classes/{name}").mkdir(parents=True)
+        PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
+    code, _, err = run("evaluate", "classes", "--labels", "laptop,pencil", "--json", "all.json", "--no-cache")
+    assert code == 0, err
+    assert "n01 is 'laptop'" in err
+    assert set(json.loads(Path("all.json").read_text())["by_category"]) == {"laptop", "pencil"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("gone.json",), 1, "gone.json cannot be read"),
+        (("empty",), 1, "has no folders in it"),
+        (("other.json",), 1, "is missing; a COCO instance file is expected"),
+        (("classes", "--what", "masks"), 2, "only names can be measured"),
+        (("classes", "--choices"), 2, "give a COCO file"),
+        (("other.json", "--choices", "--compare", "a.yaml", "a.yaml"), 2, "ask for one"),
+        (("other.json", "--compare", "a.yaml", "gone.yaml"), 1, "the options cannot be read from gone.yaml"),
+        (("other.json", "--compare", "a.yaml", "wrong.yaml"), 1, "wrong.yaml: 'colour' is no option"),
+        (("other.json", "--what", "namse"), 1, "what to measure is ['namse']"),
+        (("other.json", "--removed", "2"), 1, "removed is 2.0"),
+        (("classes", "--labels", "cow,sheep"), 2, "none of the annotated names (cat) is among the labels (cow, sheep)"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(run: Run, arguments: tuple[str, ...], status: int, message: str) -> None:
+    Path("empty").mkdir()
+    Path("classes/cat").mkdir(parents=True)
+    PIL.Image.new("RGB", (9, 9)).save("classes/cat/1.png")
+    Path("other.json").write_text("{}")
+    Path("a.yaml").write_text("background: keep")
+    Path("wrong.yaml").write_text("colour: red")
+    code, out, err = run("evaluate", *arguments, "--quiet", "--no-cache")
+    assert (code, out) == (status, "")
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,106 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import segzs
+from segzs.evaluate import clicks
+from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks, next_click
+from segzs.masks import RLE, Masks
+from segzs.prompts import Prompt
+from tests.conftest import read_scene
+
+SHAPE = (40, 60)
+
+
+def square(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def test_the_first_click_is_in_the_middle_of_the_object() -> None:
+    assert next_click(square(10, 5, 31, 26), np.zeros(SHAPE, bool)) == (20, 15, True)
+
+
+def test_the_next_click_is_where_more_is_wrong() -> None:
+    truth = square(10, 5, 31, 26)
+    too_much = truth | square(40, 10, 55, 25)
+    assert next_click(truth, too_much) == (47, 17, False)
+    too_little = truth & ~square(10, 5, 19, 26)
+    x, y, positive = next_click(truth, too_little)  # type: ignore[misc]
+    assert (x, positive) == (14, True)
+    assert 9 <= y <= 21
+    assert next_click(truth, truth) is None
+
+
+def test_the_border_of_the_picture_is_an_edge() -> None:
+    assert next_click(square(0, 0, 11, 40), np.zeros(SHAPE, bool))[0] == 5  # type: ignore[index]
+
+
+def test_no_pixel_is_clicked_twice() -> None:
+    truth, nothing = square(10, 10, 13, 13), np.zeros(SHAPE, bool)
+    made: list[clicks.Click] = []
+    while (click := next_click(truth, nothing, made)) is not None:
+        made.append(click)
+    assert len(set(made)) == len(made) == 9
+
+
+def test_clicks_to_an_iou() -> None:
+    ious = np.array([[0.9, 0.9, 0.9], [0.5, 0.85, 0.8], [0.1, 0.2, 0.3]])
+    assert clicks_to(ious, 0.85).tolist() == [1, 2, 3]
+    assert clicks_to(ious, 0.9).tolist() == [1, 3, 3]
+
+
+@dataclass
+class Painter:
+    """Answers with a row more of the object for each positive click, and remembers what it was asked."""
+
+    truths: list[np.ndarray]
+    calls: list[list[Prompt]] = field(default_factory=list)
+
+    def __call__(self, sam: object, photo: object, prompts: list[Prompt]) -> list[Masks]:
+        self.calls.append(prompts)
+        return [self.answer(prompt) for prompt in prompts]
+
+    def answer(self, prompt: Prompt) -> Masks:
+        x, y = prompt.points[0]
+        truth = next(truth for truth in self.truths if truth[int(y), int(x)])
+        rows = np.flatnonzero(truth.any(1))[: len(prompt.points)]
+        answer = np.zeros_like(truth)
+        answer[rows] = truth[rows]
+        return Masks((RLE.encode(answer),), np.ones(1), np.ones(1), np.full((1, 4, 4), len(prompt.points), np.float32))
+
+
+def test_clicks_go_on_until_it_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    truths = [square(5, 5, 15, 9), square(30, 10, 40, 30)]
+    painter = Painter(truths)
+    monkeypatch.setattr(clicks, "decode", painter)
+    ious = iou_of_clicks(None, None, [RLE.encode(truth) for truth in truths], clicks=12, enough=0.5, least=3)  # type: ignore[arg-type]
+    assert ious.shape == (2, 12)
+    assert ious[0].tolist() == [0.25, 0.5, 0.75, *[0.75] * 9]  # enough after two, but three are always made
+    assert ious[1] == pytest.approx([*np.arange(1, 11) / 20, 0.5, 0.5])
+    assert [len(prompts) for prompts in painter.calls] == [2, 2, 2, *[1] * 7]  # one call for all objects
+    first, second, third = (prompts[0] for prompts in painter.calls[:3])
+    assert first.mask is None
+    assert (second.mask, third.mask) == (pytest.approx(1), pytest.approx(2))  # the answer before
+    assert third.points[:2] == second.points
+    assert all(third.positive)
+
+
+def test_a_perfect_answer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    truths = [square(5, 5, 15, 7)]
+    painter = Painter(truths)
+    monkeypatch.setattr(clicks, "decode", painter)
+    ious = iou_of_clicks(None, None, [RLE.encode(truths[0])], clicks=6, enough=2)  # type: ignore[arg-type]
+    assert ious.tolist() == [[0.5, *[1] * 5]]
+    assert len(painter.calls) == 2
+
+
+def test_more_clicks_make_better_masks(segmenter: segzs.Segmenter) -> None:
+    desk = read_scene("desk")
+    photo = segmenter.encode(desk.path)
+    ious = iou_of_clicks(segmenter.sam, photo, desk.masks, clicks=5)
+    assert ious[:, 4].mean() > ious[:, 0].mean() + 0.02
+    assert ious[:, 4].mean() > 0.8
+    assert iou_of_boxes(segmenter.sam, photo, desk.masks).mean() > 0.8
