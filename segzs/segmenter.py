@@ -17,6 +17,7 @@ from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.labels import Label, Listing
 from segzs.clip.naming import Namer, check_naming, encode_pictures
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
@@ -44,7 +45,7 @@ from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
-Labels = Vocabulary | str | PathLike[str] | Iterable[str]
+Labels = Vocabulary | Listing | str | PathLike[str] | Iterable[str | Label]
 
 
 class UnfamiliarWarning(UserWarning):
@@ -258,7 +259,8 @@ def load(
         model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
         sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
         clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
-        labels: a list, comma-separated text, or a file; left out, the general vocabulary of the CLIP.
+        labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
+            label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
         unknown: the cosine similarity that a label must reach to beat "unknown"; "auto" is the model's own,
             None never says "unknown".
@@ -360,9 +362,7 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
     if labels is None:
         general = general_vocabulary(clip)
         return general if templates is None else Vocabulary.of(general, templates)
-    if templates is None and not isinstance(labels, Vocabulary):
-        templates = usual_templates(clip)
-    vocabulary = Vocabulary.of(labels, templates)
+    vocabulary = Vocabulary.of(labels, templates, usual_templates(clip))
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
         warnings.warn(

@@ -65,7 +65,7 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
 
 
 def probabilities(similarity: Tensor, scale: float, unknown: float | None = None) -> Tensor:
-    """Of cosines (N, labels) the probability of each label: float32 (N, labels), or (N, labels + 1) with "unknown" last.
+    """Of cosines (N, labels) the probability of each label: float32 (N, labels [+ 1]), with "unknown" last.
 
     Without ``unknown`` this is open_clip's zero-shot classifier: a softmax over scaled cosine similarities. With it,
     "unknown" stands beside the labels as if it had that similarity, so that even a single label can be refused.
