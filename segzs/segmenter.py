@@ -14,6 +14,7 @@ from torch import Tensor
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.contrast import contrast_vocabulary
 from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
@@ -171,8 +172,8 @@ class Segmenter:
             VocabularyError: nothing can be named with these.
         """
         vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
-        features = _features(self.clip, vocabulary, self.cache)
-        return replace(self, namer=replace(self.namer, vocabulary=vocabulary, label_features=features))
+        unknown = self.namer.unknown if self.namer.contrast is None else "auto"
+        return replace(self, namer=_namer(self.clip, vocabulary, unknown, self.cache))
 
     @property
     def clip(self) -> ClipModel:
@@ -262,8 +263,8 @@ def load(
         labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
             label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
-        unknown: the cosine similarity that a label must reach to beat "unknown"; "auto" is the model's own,
-            None never says "unknown".
+        unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
+            a number is a fixed cosine similarity; None never says "unknown".
         background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
             left out, what suits the model.
         margin: context around an object's box before it is named, as a share of its longer side.
@@ -315,12 +316,7 @@ def load(
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     return Segmenter(
         sam=sam_model,
-        namer=Namer(
-            clip=clip_model,
-            vocabulary=vocabulary,
-            label_features=_features(clip_model, vocabulary, embeddings),
-            unknown=clip_model.unknown if unknown == "auto" else unknown,
-        ),
+        namer=_namer(clip_model, vocabulary, unknown, embeddings),
         cropping=Cropping(background or clip_model.row.background, margin),
         templates=templates,
         naming=naming,
@@ -372,6 +368,15 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
             stacklevel=3,
         )
     return vocabulary
+
+
+def _namer(
+    clip: ClipModel, vocabulary: Vocabulary, unknown: float | Literal["auto"] | None, cache: EmbeddingCache
+) -> Namer:
+    features = _features(clip, vocabulary, cache)
+    if unknown != "auto":
+        return Namer(clip, vocabulary, features, unknown)
+    return Namer.calibrated(clip, vocabulary, features, _features(clip, contrast_vocabulary(clip), cache))
 
 
 def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:

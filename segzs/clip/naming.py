@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
+from segzs.clip.contrast import Contrast, contrast_of
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
@@ -33,17 +34,28 @@ class Namer:
     """What turns the image features of one CLIP into names of one vocabulary.
 
     ``label_features`` is float32 (labels, width), from `encode_labels`; ``unknown`` is the cosine similarity that a
-    label must reach to beat "unknown", None where that is never said.
+    label must reach to beat "unknown", None where that is never said. ``contrast`` is what labels must beat as well;
+    None where ``unknown`` is all.
     """
 
     clip: ClipModel
     vocabulary: Vocabulary
     label_features: Tensor = field(repr=False)
     unknown: float | None
+    contrast: Contrast | None = field(default=None, repr=False)
+
+    @classmethod
+    def calibrated(cls, clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor) -> Namer:
+        """A namer that weighs labels against general words, whose features ``general`` are.
+
+        Where the vocabulary leaves none of them, labels must reach the CLIP's own similarity.
+        """
+        contrast = contrast_of(clip, vocabulary, label_features, general)
+        return cls(clip, vocabulary, label_features, 0.0 if len(contrast.words) else clip.unknown, contrast)
 
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said."""
-        return probabilities(self.similarity(pictures), self.clip.logit_scale, self.unknown)
+        return probabilities(self.similarity(pictures), self.clip.logit_scale, self._unknown(pictures))
 
     def similarity(self, pictures: Tensor) -> Tensor:
         """Cosines of normalised image features (N, width) with the labels: float32 (N, labels)."""
@@ -52,6 +64,14 @@ class Namer:
     def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
         """The most probable names of normalised image features (N, width), best first."""
         return rank(self.probabilities(pictures), self.vocabulary.labels)
+
+    def _unknown(self, pictures: Tensor) -> float | Tensor | None:
+        """Where "unknown" stands, as a cosine; of each picture (N, 1) where that differs."""
+        if self.unknown is None or self.contrast is None:
+            return self.unknown
+        scale = self.clip.logit_scale
+        against = scale * self.contrast.similarity(pictures, scale)
+        return against.logaddexp(against.new_tensor(scale * self.unknown)) / scale
 
 
 @torch.inference_mode()
@@ -64,14 +84,16 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
     return torch.cat(features) if features else torch.zeros(0, 0)
 
 
-def probabilities(similarity: Tensor, scale: float, unknown: float | None = None) -> Tensor:
+def probabilities(similarity: Tensor, scale: float, unknown: float | Tensor | None = None) -> Tensor:
     """Of cosines (N, labels) the probability of each label: float32 (N, labels [+ 1]), with "unknown" last.
 
     Without ``unknown`` this is open_clip's zero-shot classifier: a softmax over scaled cosine similarities. With it,
-    "unknown" stands beside the labels as if it had that similarity, so that even a single label can be refused.
+    "unknown" stands beside the labels as if it had that similarity, of all pictures or (N, 1), so that even a single
+    label can be refused.
     """
     if unknown is not None:
-        similarity = torch.cat([similarity, similarity.new_full((len(similarity), 1), unknown)], dim=1)
+        against = torch.as_tensor(unknown, dtype=similarity.dtype, device=similarity.device)
+        similarity = torch.cat([similarity, against.expand(len(similarity), 1)], dim=1)
     return (scale * similarity).softmax(dim=-1)
 
 
