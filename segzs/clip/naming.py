@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
 from segzs.clip.contrast import Contrast, contrast_of
+from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
@@ -54,16 +56,31 @@ class Namer:
         return cls(clip, vocabulary, label_features, 0.0 if len(contrast.words) else clip.unknown, contrast)
 
     def probabilities(self, pictures: Tensor) -> Tensor:
-        """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said."""
-        return probabilities(self.similarity(pictures), self.clip.logit_scale, self._unknown(pictures))
+        """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said.
+
+        They add up to 1; where labels have parents, those without children and "unknown" do, see `Hierarchy`.
+        """
+        similarity = self.similarity(pictures)
+        shares = probabilities(similarity, self.clip.logit_scale, self._unknown(pictures))
+        tree = self.hierarchy
+        return shares if tree.is_flat else tree.roll_up(self.clip.logit_scale * similarity, shares)
 
     def similarity(self, pictures: Tensor) -> Tensor:
         """Cosines of normalised image features (N, width) with the labels: float32 (N, labels)."""
         return pictures @ self.label_features.T
 
     def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
-        """The most probable names of normalised image features (N, width), best first."""
-        return rank(self.probabilities(pictures), self.vocabulary.labels)
+        """The most probable names of normalised image features (N, width), best first.
+
+        Where labels have parents, the first is the lowest that is sure, see `Hierarchy`; the rest are by probability.
+        """
+        shares, tree = self.probabilities(pictures), self.hierarchy
+        return rank(shares, self.vocabulary.labels, None if tree.is_flat else tree.choose(shares))
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """The tree of the labels."""
+        return Hierarchy.of(self.vocabulary)
 
     def _unknown(self, pictures: Tensor) -> float | Tensor | None:
         """Where "unknown" stands, as a cosine; of each picture (N, 1) where that differs."""
@@ -97,11 +114,19 @@ def probabilities(similarity: Tensor, scale: float, unknown: float | Tensor | No
     return (scale * similarity).softmax(dim=-1)
 
 
-def rank(shares: Tensor, labels: Sequence[str]) -> list[tuple[Name, ...]]:
-    """The ten most probable names of each picture, best first, from probabilities (N, labels [+ "unknown"])."""
+def rank(shares: Tensor, labels: Sequence[str], first: Sequence[int] | None = None) -> list[tuple[Name, ...]]:
+    """The ten most probable names of each picture, best first, from probabilities (N, labels [+ "unknown"]).
+
+    ``first`` are the columns that go before all others.
+    """
     names = [*labels, UNKNOWN][: shares.shape[1]]
-    values, order = shares.cpu().topk(min(RANKED, len(names)), dim=1)
+    shares = shares.cpu()
+    order = shares
+    if first is not None and len(shares):
+        order = shares.scatter(1, torch.tensor(first)[:, None], 2.0)
+    indices = order.topk(min(RANKED, len(names)), dim=1).indices
+    values = shares.gather(1, indices)
     return [
-        tuple(Name(names[i], float(value)) for value, i in zip(row, indices, strict=True))
-        for row, indices in zip(values.tolist(), order.tolist(), strict=True)
+        tuple(Name(names[i], float(value)) for value, i in zip(row, columns, strict=True))
+        for row, columns in zip(values.tolist(), indices.tolist(), strict=True)
     ]
