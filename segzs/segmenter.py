@@ -20,10 +20,12 @@ from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
 from segzs.clip.labels import Label, Listing
 from segzs.clip.naming import Namer, check_naming, encode_pictures
+from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
     Vocabulary,
     encode_labels,
+    encode_sentences,
     general_features,
     general_vocabulary,
     unknown_words,
@@ -172,8 +174,9 @@ class Segmenter:
             VocabularyError: nothing can be named with these.
         """
         vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
-        unknown = self.namer.unknown if self.namer.contrast is None else "auto"
-        return replace(self, namer=_namer(self.clip, vocabulary, unknown, self.cache))
+        unknown: float | Literal["auto"] | None = self.namer.unknown if self.namer.contrast is None else "auto"
+        weighting = "mean" if self.namer.sentences is None else "autoclip"
+        return replace(self, namer=_namer(self.clip, vocabulary, unknown, weighting, self.cache))
 
     @property
     def clip(self) -> ClipModel:
@@ -244,6 +247,7 @@ def load(
     clip: str | None = None,
     labels: Labels | None = None,
     templates: str | Sequence[str] | None = None,
+    weighting: str = "mean",
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
     margin: float = 0.1,
@@ -263,6 +267,7 @@ def load(
         labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
             label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
+        weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
         unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
             a number is a fixed cosine similarity; None never says "unknown".
         background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
@@ -285,7 +290,7 @@ def load(
             is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
-        SegzsError: ``unknown``, ``margin``, ``background`` or ``naming`` is out of range.
+        SegzsError: ``unknown``, ``margin``, ``background``, ``naming`` or ``weighting`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
@@ -293,6 +298,7 @@ def load(
     """
     Cropping(background or "keep", margin)  # out of range is said before models are loaded
     check_naming(naming)
+    check_weighting(weighting)
     if unknown is not None and unknown != "auto":
         check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
@@ -316,7 +322,7 @@ def load(
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     return Segmenter(
         sam=sam_model,
-        namer=_namer(clip_model, vocabulary, unknown, embeddings),
+        namer=_namer(clip_model, vocabulary, unknown, weighting, embeddings),
         cropping=Cropping(background or clip_model.row.background, margin),
         templates=templates,
         naming=naming,
@@ -371,12 +377,18 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
 
 
 def _namer(
-    clip: ClipModel, vocabulary: Vocabulary, unknown: float | Literal["auto"] | None, cache: EmbeddingCache
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    unknown: float | Literal["auto"] | None,
+    weighting: str,
+    cache: EmbeddingCache,
 ) -> Namer:
     features = _features(clip, vocabulary, cache)
-    if unknown != "auto":
-        return Namer(clip, vocabulary, features, unknown)
-    return Namer.calibrated(clip, vocabulary, features, _features(clip, contrast_vocabulary(clip), cache))
+    if unknown == "auto":
+        namer = Namer.calibrated(clip, vocabulary, features, _features(clip, contrast_vocabulary(clip), cache))
+    else:
+        namer = Namer(clip, vocabulary, features, unknown)
+    return namer if weighting == "mean" else replace(namer, sentences=encode_sentences(clip, vocabulary))
 
 
 def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:

@@ -84,6 +84,7 @@ class Labeller:
             "vocabulary": segmenter.vocabulary.digest,
             "unknown": segmenter.namer.unknown,
             "contrast": segmenter.namer.contrast is not None,
+            "weighting": "mean" if segmenter.namer.sentences is None else "autoclip",
             "naming": segmenter.naming,
             **asdict(segmenter.cropping),
             "everything": asdict(self.options),

@@ -16,6 +16,7 @@ from segzs.clip.build import ClipModel
 from segzs.clip.contrast import Contrast, contrast_of
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
+from segzs.clip.templates import autoclip
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
 from segzs.segments import UNKNOWN, Name
@@ -37,7 +38,8 @@ class Namer:
 
     ``label_features`` is float32 (labels, width), from `encode_labels`; ``unknown`` is the cosine similarity that a
     label must reach to beat "unknown", None where that is never said. ``contrast`` is what labels must beat as well;
-    None where ``unknown`` is all.
+    None where ``unknown`` is all. With ``sentences`` (labels, templates, width), from `encode_sentences`, the templates
+    are weighed for each picture, see `autoclip`.
     """
 
     clip: ClipModel
@@ -45,6 +47,7 @@ class Namer:
     label_features: Tensor = field(repr=False)
     unknown: float | None
     contrast: Contrast | None = field(default=None, repr=False)
+    sentences: Tensor | None = field(default=None, repr=False)
 
     @classmethod
     def calibrated(cls, clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor) -> Namer:
@@ -67,7 +70,9 @@ class Namer:
 
     def similarity(self, pictures: Tensor) -> Tensor:
         """Cosines of normalised image features (N, width) with the labels: float32 (N, labels)."""
-        return pictures @ self.label_features.T
+        if self.sentences is None:
+            return pictures @ self.label_features.T
+        return autoclip(pictures, self.sentences, self.clip.logit_scale)
 
     def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
         """The most probable names of normalised image features (N, width), best first.
