@@ -46,6 +46,31 @@ def autoclip(pictures: Tensor, sentences: Tensor, scale: float) -> Tensor:
     return torch.einsum("nk,nlk->nl", weights, each) / length
 
 
+def zero_shot_weights(pictures: Tensor, sentences: Tensor, scale: float) -> tuple[float, ...]:
+    """Weights of templates for many pictures of one kind, without knowing what they show; for `Vocabulary.weights`.
+
+    A template is trusted by how sure it makes the best label of a picture, on average: the largest scaled similarity,
+    less what each sentence has on average, so that sentences which suit every picture win nothing. From "A simple
+    zero-shot prompt weighting technique to improve prompt ensembling in text-image models" (Allingham et al. 2023),
+    whose average also takes in pictures of the pretraining; here there are only the user's.
+
+    Args:
+        pictures: normalised image features, float32 (N, width), of some dozens of pictures or more.
+        sentences: normalised text features, float32 (labels, templates, width), from `encode_sentences`.
+        scale: the model's logit scale.
+
+    Returns:
+        A weight for each template; they add up to 1.
+
+    Raises:
+        SegzsError: there are fewer than two pictures, and nothing to compare.
+    """
+    if len(pictures) < 2:
+        raise SegzsError(f"{len(pictures)} pictures cannot weigh templates; some dozens are expected")
+    logits = scale * torch.einsum("nd,lkd->nlk", pictures, sentences)
+    return tuple((logits - logits.mean(0)).amax(1).mean(0).softmax(0).tolist())
+
+
 def _with_entropy(gradient: Tensor, wanted: float) -> Tensor:
     """Softmax of each row (N, templates), stretched until its entropy is what is wanted; found by bisection."""
     rows = gradient / gradient.abs().amax(1, keepdim=True).clamp_min(1e-12)

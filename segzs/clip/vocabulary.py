@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from segzs.checks import check_number
 from segzs.clip.build import ClipModel
 from segzs.clip.labels import Label, Listing, check_label, check_templates, listing, texts_of
 from segzs.errors import VocabularyError
@@ -32,7 +33,8 @@ class Vocabulary:
     """Labels, and templates with ``{}`` where the label goes.
 
     ``details`` is what more is known of some of the labels, and ``negatives`` are what none of them should be taken
-    for. Parents are labels as well.
+    for. Parents are labels as well. ``weights`` say how much each template counts, as `zero_shot_weights` finds; empty,
+    they count alike.
 
     Raises:
         VocabularyError: no labels, an empty or repeated one, the reserved "unknown", a template without ``{}``, or
@@ -46,6 +48,7 @@ class Vocabulary:
     templates: tuple[str, ...] = PLAIN
     details: tuple[Label, ...] = ()
     negatives: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("labels", "templates", "negatives"):
@@ -62,6 +65,15 @@ class Vocabulary:
         if not self.templates:
             raise VocabularyError("a vocabulary needs at least one template, such as 'a photo of a {}'")
         check_templates(self.templates)
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if self.weights and len(self.weights) != len(self.templates):
+            raise VocabularyError(
+                f"{len(self.weights)} weights are given for {len(self.templates)} templates; one each"
+            )
+        for weight in self.weights:
+            check_number("a template's weight", weight, "a share from 0 to 1", 0, 1, error=VocabularyError)
+        if self.weights and not any(self.weights):
+            raise VocabularyError("all templates weigh 0, and none is left to ask in; give one of them more")
         self._check_details()
 
     def _check_details(self) -> None:
@@ -100,7 +112,7 @@ class Vocabulary:
             VocabularyError: nothing is left to name with, or the file cannot be read; says where.
         """
         if isinstance(labels, Vocabulary):
-            return labels if templates is None else replace(labels, templates=named_templates(templates))
+            return labels if templates is None else replace(labels, templates=named_templates(templates), weights=())
         found = listing(labels)
         names = dict.fromkeys(label.name for label in found.labels)
         names |= dict.fromkeys(label.parent for label in found.labels if label.parent)
@@ -117,6 +129,8 @@ class Vocabulary:
         content: list[Any] = [self.labels, self.templates]
         if self.details or self.negatives:
             content += [[astuple(label) for label in self.details], self.negatives]
+        if self.weights:
+            content.append({"weights": self.weights})
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -185,14 +199,20 @@ def encode_labels(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
     """
     details = {label.name: label for label in vocabulary.details}
     ensembles: list[tuple[str, ...]] = []  # of sentences, whose mean is one vote on a label
+    weights: list[float] = []
     votes: list[int] = []
     for name in vocabulary.labels:
         label = details.get(name) or Label(name)
         templates = label.templates or vocabulary.templates
         words = [tuple(template.replace("{}", word) for template in templates) for word in (name, *label.synonyms)]
         ensembles += [*words, *((description,) for description in label.descriptions)]
+        weights += ((() if label.templates else vocabulary.weights) or [1.0] * len(templates)) * len(words)
+        weights += [1.0] * len(label.descriptions)
         votes.append(len(words) + len(label.descriptions))
-    features = _mean(encode_texts(clip, [text for texts in ensembles for text in texts]), list(map(len, ensembles)))
+    features = encode_texts(clip, [text for texts in ensembles for text in texts])
+    if vocabulary.weights:
+        features = features * features.new_tensor(weights)[:, None]
+    features = _mean(features, list(map(len, ensembles)))
     return features if len(features) == len(votes) else _mean(features, votes)
 
 
@@ -200,8 +220,11 @@ def encode_sentences(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
     """Normalised features of every label in every template: float32 (labels, templates, width).
 
     Raises:
-        VocabularyError: a label has synonyms, descriptions or templates of its own, or is longer than the model reads.
+        VocabularyError: templates have weights already, a label has synonyms, descriptions or templates of its own, or
+            is longer than the model reads.
     """
+    if vocabulary.weights:
+        raise VocabularyError("the templates have weights already; give the vocabulary without them to weigh it anew")
     for label in vocabulary.details:
         if label.synonyms or label.descriptions or label.templates:
             raise VocabularyError(

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 import segzs
 from segzs.clip.build import ClipModel
 from segzs.clip.labels import Label
-from segzs.clip.templates import ENTROPY, _with_entropy, autoclip
+from segzs.clip.templates import ENTROPY, _with_entropy, autoclip, zero_shot_weights
 from segzs.clip.vocabulary import Vocabulary, encode_labels, encode_sentences
 from segzs.errors import SegzsError, VocabularyError
 
@@ -55,3 +55,31 @@ def test_a_segmenter_keeps_its_weighting(pictures: torch.Tensor) -> None:
         segmenter.with_labels([Label("cat", synonyms=("kitten",)), "dog"])
     with pytest.raises(SegzsError, match="the weighting 'best' is unknown; one of mean, autoclip"):
         segzs.load("tiny", weighting="best")
+
+
+def test_templates_that_tell_pictures_apart_weigh_more() -> None:
+    """The first template says the same of all pictures, if loudly; the second knows which label is which."""
+    sentences = torch.eye(4)[torch.tensor([[0, 1], [0, 2]])]
+    pictures = normalize(torch.tensor([[1, 0.5, 0, 0], [1, 0, 0.5, 0]]), dim=1)
+    weights = zero_shot_weights(pictures, sentences, 20.0)
+    assert sum(weights) == pytest.approx(1)
+    assert weights[1] > 0.9
+    with pytest.raises(SegzsError, match="1 pictures cannot weigh templates"):
+        zero_shot_weights(pictures[:1], sentences, 20.0)
+
+
+def test_a_vocabulary_with_weights(clip: ClipModel) -> None:
+    templates = ("a {}", "a photo of a {}")
+    labels = [Label("cat", synonyms=("kitten",)), Label("dog", templates=("{}", "one {}", "my {}"))]
+    plain = Vocabulary.of([*labels, "mug"], templates)
+    first = Vocabulary(plain.labels, templates, plain.details, weights=(1.0, 0.0))
+    alike = Vocabulary(plain.labels, templates, plain.details, weights=(0.5, 0.5))
+    torch.testing.assert_close(encode_labels(clip, alike), encode_labels(clip, plain), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        encode_labels(clip, first), encode_labels(clip, Vocabulary.of(plain, "a {}")), rtol=0, atol=1e-6
+    )
+    assert len({plain.digest, first.digest, alike.digest}) == 3
+    assert Vocabulary.of(first, templates) == plain
+    for wrong in ((1.0,), (0.0, 0.0), (2.0, -1.0), ("a", "b")):
+        with pytest.raises(VocabularyError, match="weigh"):
+            Vocabulary(plain.labels, templates, plain.details, weights=wrong)  # type: ignore[arg-type]
