@@ -54,6 +54,8 @@ class Vocabulary:
         for name in ("labels", "templates", "negatives"):
             object.__setattr__(self, name, texts_of(getattr(self, name), name))
         object.__setattr__(self, "details", tuple(self.details))
+        if strange := [label for label in self.details if not isinstance(label, Label)]:
+            raise VocabularyError(f"{strange[0]!r} is no detail of a label; segzs.clip.labels.Label(...) is expected")
         if not self.labels:
             raise VocabularyError("a vocabulary needs at least one label")
         for label in self.labels:

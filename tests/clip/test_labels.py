@@ -131,6 +131,8 @@ def test_details_that_make_no_sense(labels: list, complaint: str) -> None:
         Vocabulary.of(labels)
     with pytest.raises(VocabularyError, match="'dog' has details or children, and is no label"):
         Vocabulary(("cat",), details=(Label("dog", synonyms=("hound",)),))
+    with pytest.raises(VocabularyError, match="'cat' is no detail of a label"):
+        Vocabulary(("cat",), details=("cat",))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
