@@ -28,6 +28,8 @@ from training.prompts import visible_labels
 from training.scenes import MEASURED, Compositor
 
 PATCHES = 6
+Namers = Callable[[Tensor, Tensor], Namer]
+"""From rows of labels and rows of labels that are hidden from the contrast words to what names with them."""
 Way = Callable[[Tensor, Namer], Tensor]
 """How much speaks for "unknown" with features (N, width): the larger, the more; above 0 it is said."""
 
@@ -101,6 +103,15 @@ def ways(unknown: float) -> dict[str, Way]:
     }
 
 
+def without(namer: Namer, hidden: Tensor) -> Namer:
+    """The same without some of its contrast words, given by their features (K, width)."""
+    contrast = namer.contrast
+    if contrast is None or not len(hidden):
+        return namer
+    known = (contrast.words[:, None] == hidden).all(-1).any(1)
+    return replace(namer, contrast=replace(contrast, words=contrast.words[~known]))
+
+
 def auroc(unknown: list[float], known: list[float]) -> float:
     """The chance that something unknown looks it more than something known, ties counting half."""
     ordered = np.sort(known)
@@ -108,16 +119,21 @@ def auroc(unknown: list[float], known: list[float]) -> float:
     return float(below.mean() / 2 / len(known))
 
 
-def measure(namers: Callable[[Tensor], Namer], seen: list[Seen], way: Way, size: int, thresholds: bool) -> dict:
-    """Figures of one way with lists of ``size`` labels, half of a scene's among them; 0: those alone."""
-    rng, labels = np.random.default_rng(0), len(namers(torch.arange(2)).contrast.words) + 2  # type: ignore[union-attr]
+def measure(
+    namers: Namers, seen: list[Seen], way: Way, labels: int, size: int, *, thresholds: bool = True, blind: bool = False
+) -> dict[str, float]:
+    """Figures of one way with lists of ``size`` of the labels, half of a scene's among them; 0: those alone.
+
+    ``blind``: the absent labels are not among the contrast words either, as with objects that have no general word.
+    """
+    rng = np.random.default_rng(0)
     unknown, known, right = [], [], []
     for scene in seen:
         own = rng.permutation(scene.right.unique().numpy())
         kept = own[: max(2, len(own) // 2)]
         others = rng.permutation(np.setdiff1d(np.arange(labels), own))[: max(size - len(kept), 0)]
         chosen = torch.from_numpy(np.concatenate([kept, others]))
-        namer = namers(chosen)
+        namer = namers(chosen, torch.from_numpy(own[len(kept) :] if blind else own[:0]))
         scores, there = way(scene.objects, namer), torch.isin(scene.right, chosen)
         unknown += scores[~there].tolist()
         known += scores[there].tolist()
@@ -131,14 +147,14 @@ def measure(namers: Callable[[Tensor], Namer], seen: list[Seen], way: Way, size:
     return figures
 
 
-def measure_alone(namers: Callable[[Tensor], Namer], seen: list[Seen], tried: dict[str, Way], labels: int) -> dict:
+def measure_alone(namers: Namers, seen: list[Seen], tried: dict[str, Way], labels: int) -> dict:
     """How often one label alone is said with more than one half: of the background, and of what it names."""
     features, background = torch.cat([s.objects for s in seen]), torch.cat([s.background for s in seen])
     right = torch.cat([s.right for s in seen])
     said: dict[str, list[Tensor]] = {name: [] for name in tried}
     of_own: dict[str, list[bool]] = {name: [] for name in tried}
     for label in range(labels):
-        namer = namers(torch.tensor([label]))
+        namer = namers(torch.tensor([label]), right[:0])
         for name, way in tried.items():
             said[name].append(way(background, namer) < 0)
             of_own[name] += (way(features[right == label], namer) < 0).tolist()
@@ -164,9 +180,10 @@ def main() -> None:
     segmenter = segzs.load("tiny", cache=False)
     general, names = general_features(segmenter.clip), contrast_vocabulary(segmenter.clip).labels
 
-    def namers(rows: Tensor) -> Namer:
+    def namers(rows: Tensor, hidden: Tensor) -> Namer:
         vocabulary = Vocabulary(tuple(names[row] for row in rows.tolist()), segmenter.vocabulary.templates)
-        return Namer.calibrated(segmenter.clip, vocabulary, general[rows], general)
+        namer = Namer.calibrated(segmenter.clip, vocabulary, general[rows], general)
+        return without(namer, general[hidden])
 
     for kind, styles in (("training styles", TRAINING_STYLES), (f"unseen style ({UNSEEN_STYLE})", (UNSEEN_STYLE,))):
         seen = look(segmenter, arguments.packs, styles, arguments.scenes, arguments.seed)
@@ -178,8 +195,11 @@ def main() -> None:
         alone = measure_alone(namers, seen, deciding, len(names))
         columns = {}
         for name, way in tried.items():
-            columns[name] = measure(namers, seen, way, 0, name in deciding)
-            columns[name] |= measure(namers, seen, way, FEW_LABELS, name in deciding) | alone.get(name, {})
+            columns[name] = alone.get(name, {})
+            for size in (0, FEW_LABELS):
+                columns[name] |= measure(namers, seen, way, len(names), size, thresholds=name in deciding)
+        blind = [measure(namers, seen, tried["contrast words"], len(names), k, blind=True) for k in (0, FEW_LABELS)]
+        columns["... without the absent labels"] = blind[0] | blind[1]
         print(f"{kind}: {objects} objects and {background} pieces of background of {arguments.scenes} scenes\n")
         print(markdown(columns), flush=True)
         print()

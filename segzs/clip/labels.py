@@ -255,7 +255,9 @@ class _Reader:
         self.check_keys(entries, known, "a label")
         details: dict[str, Any] = {key: self.texts(item, key) for key, (_, item) in entries.items() if key != "parent"}
         if "parent" in entries:
-            (details["parent"],) = self.texts(entries["parent"][1], "parents")[:1]
+            node_above = entries["parent"][1]
+            self.scalar(node_above)  # one, and no list
+            (details["parent"],) = self.texts(node_above, "parents")
         name = _stripped(name) if isinstance(name, str) else name
         return _at(self.path, _line(node), Label, name, **details), _line(node)
 

@@ -105,6 +105,7 @@ def test_emoji_and_tabs_in_json(tmp_path: Path) -> None:
         ("a.yaml", "- cat\n- parent: cat\n", "a.yaml, line 2: a label with details needs its 'name'"),
         ("a.yaml", "- name: cat\n  synonym: kitten\n", "a.yaml, line 2: 'synonym' says nothing of a label; synonyms,"),
         ("a.yaml", "- name: cat\n  synonyms:\n  - kitten\n  - 3\n", "a.yaml, line 4: 3 is none of the synonyms"),
+        ("a.yaml", "- name: cat\n  parent: [animal, pet]\n", "a.yaml, line 2: a sequence stands where a text"),
         ("a.yaml", "- name: cat\n  templates: a photo\n", "a.yaml, line 1: the template 'a photo' must have"),
         ("a.yaml", "labels: [cat]\ntemplate: one {}\n", "a.yaml, line 2: 'template' says nothing of a vocabulary"),
         ("a.yaml", "labels: [cat]\ntemplates: one\n", "a.yaml, line 2: the template 'one' must have"),
