@@ -14,14 +14,18 @@ from torch import Tensor
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.contrast import contrast_vocabulary
 from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.labels import Label, Listing
 from segzs.clip.naming import Namer, check_naming, encode_pictures
+from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
     Vocabulary,
     encode_labels,
+    encode_sentences,
     general_features,
     general_vocabulary,
     unknown_words,
@@ -44,7 +48,7 @@ from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
-Labels = Vocabulary | str | PathLike[str] | Iterable[str]
+Labels = Vocabulary | Listing | str | PathLike[str] | Iterable[str | Label]
 
 
 class UnfamiliarWarning(UserWarning):
@@ -171,8 +175,9 @@ class Segmenter:
             VocabularyError: nothing can be named with these.
         """
         vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
-        features = _features(self.clip, vocabulary, self.cache)
-        return replace(self, namer=replace(self.namer, vocabulary=vocabulary, label_features=features))
+        unknown: float | Literal["auto"] | None = self.namer.unknown if self.namer.contrast is None else "auto"
+        weighting = "mean" if self.namer.sentences is None else "autoclip"
+        return replace(self, namer=_namer(self.clip, vocabulary, unknown, weighting, self.cache))
 
     @property
     def clip(self) -> ClipModel:
@@ -243,6 +248,7 @@ def load(
     clip: str | None = None,
     labels: Labels | None = None,
     templates: str | Sequence[str] | None = None,
+    weighting: str = "mean",
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
     margin: float = 0.1,
@@ -259,10 +265,12 @@ def load(
         model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
         sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
         clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
-        labels: a list, comma-separated text, or a file; left out, the general vocabulary of the CLIP.
+        labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
+            label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
-        unknown: the cosine similarity that a label must reach to beat "unknown"; "auto" is the model's own,
-            None never says "unknown".
+        weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
+        unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
+            a number is a fixed cosine similarity; None never says "unknown".
         background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
             left out, what suits the model.
         margin: context around an object's box before it is named, as a share of its longer side.
@@ -283,7 +291,7 @@ def load(
             is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
-        SegzsError: ``unknown``, ``margin``, ``background`` or ``naming`` is out of range.
+        SegzsError: ``unknown``, ``margin``, ``background``, ``naming`` or ``weighting`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
@@ -291,6 +299,7 @@ def load(
     """
     Cropping(background or "keep", margin)  # out of range is said before models are loaded
     check_naming(naming)
+    check_weighting(weighting)
     if unknown is not None and unknown != "auto":
         check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
@@ -314,12 +323,7 @@ def load(
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     return Segmenter(
         sam=sam_model,
-        namer=Namer(
-            clip=clip_model,
-            vocabulary=vocabulary,
-            label_features=_features(clip_model, vocabulary, embeddings),
-            unknown=clip_model.unknown if unknown == "auto" else unknown,
-        ),
+        namer=_namer(clip_model, vocabulary, unknown, weighting, embeddings),
         cropping=Cropping(background or clip_model.row.background, margin),
         templates=templates,
         naming=naming,
@@ -361,9 +365,7 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
     if labels is None:
         general = general_vocabulary(clip)
         return general if templates is None else Vocabulary.of(general, templates)
-    if templates is None and not isinstance(labels, Vocabulary):
-        templates = usual_templates(clip)
-    vocabulary = Vocabulary.of(labels, templates)
+    vocabulary = Vocabulary.of(labels, templates, usual_templates(clip))
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
         warnings.warn(
@@ -373,6 +375,21 @@ def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequenc
             stacklevel=3,
         )
     return vocabulary
+
+
+def _namer(
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    unknown: float | Literal["auto"] | None,
+    weighting: str,
+    cache: EmbeddingCache,
+) -> Namer:
+    features = _features(clip, vocabulary, cache)
+    if unknown == "auto":
+        namer = Namer.calibrated(clip, vocabulary, features, _features(clip, contrast_vocabulary(clip), cache))
+    else:
+        namer = Namer(clip, vocabulary, features, unknown)
+    return namer if weighting == "mean" else replace(namer, sentences=encode_sentences(clip, vocabulary))
 
 
 def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:

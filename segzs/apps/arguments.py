@@ -140,14 +140,21 @@ def _add_label(commands: Any) -> None:
 
 def _add_names(command: argparse.ArgumentParser) -> None:
     names = command.add_argument_group("names")
-    names.add_argument("--labels", metavar="A,B,C|FILE", help="labels, or a file with one a line")
+    names.add_argument(
+        "--labels",
+        metavar="A,B,C|FILE|LIST",
+        help="labels, a file (a label a line; CSV, YAML, JSON), or imagenet, coco, ade20k, everyday",
+    )
     names.add_argument("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
+    names.add_argument(
+        "--weighting", choices=["mean", "autoclip"], default="mean", help="trust all templates alike, or weigh them"
+    )
     names.add_argument(
         "--unknown",
         type=_unknown,
         default="auto",
         metavar="COSINE|never",
-        help="similarity under which an object is unknown",
+        help="similarity under which an object is unknown (default: what general words say of it)",
     )
     names.add_argument(
         "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
@@ -301,6 +308,7 @@ def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
         "clip",
         "labels",
         "templates",
+        "weighting",
         "unknown",
         "background",
         "naming",

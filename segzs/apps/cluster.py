@@ -44,10 +44,10 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
     from segzs.batch.cluster import label_cluster
     from segzs.batch.labelling import load_labeller
     from segzs.batch.places import Place, list_pictures
-    from segzs.clip.vocabulary import Vocabulary
+    from segzs.clip.labels import listing
 
     if models["labels"] is not None:
-        models["labels"] = Vocabulary.of(models["labels"]).labels  # a file of this machine is none of the others
+        models["labels"] = listing(models["labels"])  # a file of this machine is none of the others
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
     report("looking for pictures")
     pictures, out = list_pictures(parsed.images[0], glob=parsed.glob), Place.at(parsed.out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -39,7 +39,7 @@ class ClipModel:
     digest: str
     module: Any
     preprocessing: PreprocessCfg
-    tokenizer: Callable[[Sequence[str]], Tensor]
+    tokenizer: Callable[..., Tensor]
     known_tokens: frozenset[int] | None = None
     config: str = ""
 
@@ -135,7 +135,7 @@ def _load(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
     return None
 
 
-def _tokenizer(files: ClipFiles) -> Callable[[Sequence[str]], Tensor]:
+def _tokenizer(files: ClipFiles) -> Callable[..., Tensor]:
     text = files.config["model_cfg"].get("text_cfg", {})
     length = text.get("context_length", 77)
     options = dict(text.get("tokenizer_kwargs") or {})

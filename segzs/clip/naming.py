@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -12,7 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
+from segzs.clip.contrast import Contrast, contrast_of
+from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
+from segzs.clip.templates import autoclip
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
 from segzs.segments import UNKNOWN, Name
@@ -33,25 +37,63 @@ class Namer:
     """What turns the image features of one CLIP into names of one vocabulary.
 
     ``label_features`` is float32 (labels, width), from `encode_labels`; ``unknown`` is the cosine similarity that a
-    label must reach to beat "unknown", None where that is never said.
+    label must reach to beat "unknown", None where that is never said. ``contrast`` is what labels must beat as well;
+    None where ``unknown`` is all. With ``sentences`` (labels, templates, width), from `encode_sentences`, the templates
+    are weighed for each picture, see `autoclip`.
     """
 
     clip: ClipModel
     vocabulary: Vocabulary
     label_features: Tensor = field(repr=False)
     unknown: float | None
+    contrast: Contrast | None = field(default=None, repr=False)
+    sentences: Tensor | None = field(default=None, repr=False)
+
+    @classmethod
+    def calibrated(cls, clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor) -> Namer:
+        """A namer that weighs labels against general words, whose features ``general`` are.
+
+        Where the vocabulary leaves none of them, labels must reach the CLIP's own similarity.
+        """
+        contrast = contrast_of(clip, vocabulary, label_features, general)
+        return cls(clip, vocabulary, label_features, 0.0 if len(contrast.words) else clip.unknown, contrast)
 
     def probabilities(self, pictures: Tensor) -> Tensor:
-        """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said."""
-        return probabilities(self.similarity(pictures), self.clip.logit_scale, self.unknown)
+        """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said.
+
+        They add up to 1; where labels have parents, those without children and "unknown" do, see `Hierarchy`.
+        """
+        similarity = self.similarity(pictures)
+        shares = probabilities(similarity, self.clip.logit_scale, self._unknown(pictures))
+        tree = self.hierarchy
+        return shares if tree.is_flat else tree.roll_up(self.clip.logit_scale * similarity, shares)
 
     def similarity(self, pictures: Tensor) -> Tensor:
         """Cosines of normalised image features (N, width) with the labels: float32 (N, labels)."""
-        return pictures @ self.label_features.T
+        if self.sentences is None:
+            return pictures @ self.label_features.T
+        return autoclip(pictures, self.sentences, self.clip.logit_scale)
 
     def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
-        """The most probable names of normalised image features (N, width), best first."""
-        return rank(self.probabilities(pictures), self.vocabulary.labels)
+        """The most probable names of normalised image features (N, width), best first.
+
+        Where labels have parents, the first is the lowest that is sure, see `Hierarchy`; the rest are by probability.
+        """
+        shares, tree = self.probabilities(pictures), self.hierarchy
+        return rank(shares, self.vocabulary.labels, None if tree.is_flat else tree.choose(shares))
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """The tree of the labels."""
+        return Hierarchy.of(self.vocabulary)
+
+    def _unknown(self, pictures: Tensor) -> float | Tensor | None:
+        """Where "unknown" stands, as a cosine; of each picture (N, 1) where that differs."""
+        if self.unknown is None or self.contrast is None:
+            return self.unknown
+        scale = self.clip.logit_scale
+        against = scale * self.contrast.similarity(pictures, scale)
+        return against.logaddexp(against.new_tensor(scale * self.unknown)) / scale
 
 
 @torch.inference_mode()
@@ -64,22 +106,32 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
     return torch.cat(features) if features else torch.zeros(0, 0)
 
 
-def probabilities(similarity: Tensor, scale: float, unknown: float | None = None) -> Tensor:
-    """Of cosines (N, labels) the probability of each label: float32 (N, labels), or (N, labels + 1) with "unknown" last.
+def probabilities(similarity: Tensor, scale: float, unknown: float | Tensor | None = None) -> Tensor:
+    """Of cosines (N, labels) the probability of each label: float32 (N, labels [+ 1]), with "unknown" last.
 
     Without ``unknown`` this is open_clip's zero-shot classifier: a softmax over scaled cosine similarities. With it,
-    "unknown" stands beside the labels as if it had that similarity, so that even a single label can be refused.
+    "unknown" stands beside the labels as if it had that similarity, of all pictures or (N, 1), so that even a single
+    label can be refused.
     """
     if unknown is not None:
-        similarity = torch.cat([similarity, similarity.new_full((len(similarity), 1), unknown)], dim=1)
+        against = torch.as_tensor(unknown, dtype=similarity.dtype, device=similarity.device)
+        similarity = torch.cat([similarity, against.expand(len(similarity), 1)], dim=1)
     return (scale * similarity).softmax(dim=-1)
 
 
-def rank(shares: Tensor, labels: Sequence[str]) -> list[tuple[Name, ...]]:
-    """The ten most probable names of each picture, best first, from probabilities (N, labels [+ "unknown"])."""
+def rank(shares: Tensor, labels: Sequence[str], first: Sequence[int] | None = None) -> list[tuple[Name, ...]]:
+    """The ten most probable names of each picture, best first, from probabilities (N, labels [+ "unknown"]).
+
+    ``first`` are the columns that go before all others.
+    """
     names = [*labels, UNKNOWN][: shares.shape[1]]
-    values, order = shares.cpu().topk(min(RANKED, len(names)), dim=1)
+    shares = shares.cpu()
+    order = shares
+    if first is not None and len(shares):
+        order = shares.scatter(1, torch.tensor(first)[:, None], 2.0)
+    indices = order.topk(min(RANKED, len(names)), dim=1).indices
+    values = shares.gather(1, indices)
     return [
-        tuple(Name(names[i], float(value)) for value, i in zip(row, indices, strict=True))
-        for row, indices in zip(values.tolist(), order.tolist(), strict=True)
+        tuple(Name(names[i], float(value)) for value, i in zip(row, columns, strict=True))
+        for row, columns in zip(values.tolist(), indices.tolist(), strict=True)
     ]

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import yaml  # type: ignore[import-untyped]
 from safetensors import safe_open
 from torch import Tensor
 
+from segzs.checks import check_number
 from segzs.clip.build import ClipModel
+from segzs.clip.labels import Label, Listing, check_label, check_templates, listing, texts_of
 from segzs.errors import VocabularyError
 from segzs.models.settings import PACKAGE, embedded_folder
-from segzs.segments import UNKNOWN
 
 NAMED_TEMPLATES = ("simple", "imagenet", "plain")
 PLAIN = ("a photo of a {}",)
@@ -34,8 +32,13 @@ GENERAL_LABELS, GENERAL_FEATURES = "tiny_labels.txt", "tiny_labels.safetensors"
 class Vocabulary:
     """Labels, and templates with ``{}`` where the label goes.
 
+    ``details`` is what more is known of some of the labels, and ``negatives`` are what none of them should be taken
+    for. Parents are labels as well. ``weights`` say how much each template counts, as `zero_shot_weights` finds; empty,
+    they count alike.
+
     Raises:
-        VocabularyError: no labels, an empty or repeated one, the reserved "unknown", or a template without ``{}``.
+        VocabularyError: no labels, an empty or repeated one, the reserved "unknown", a template without ``{}``, or
+            details or a parent of what is no label.
 
     >>> Vocabulary.of('cat, coffee mug, "salt, coarse"').labels
     ('cat', 'coffee mug', 'salt, coarse')
@@ -43,77 +46,100 @@ class Vocabulary:
 
     labels: tuple[str, ...]
     templates: tuple[str, ...] = PLAIN
+    details: tuple[Label, ...] = ()
+    negatives: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("labels", "templates"):
-            object.__setattr__(self, name, _texts(getattr(self, name), name))
+        for name in ("labels", "templates", "negatives"):
+            object.__setattr__(self, name, texts_of(getattr(self, name), name))
+        object.__setattr__(self, "details", tuple(self.details))
+        if strange := [label for label in self.details if not isinstance(label, Label)]:
+            raise VocabularyError(f"{strange[0]!r} is no detail of a label; segzs.clip.labels.Label(...) is expected")
         if not self.labels:
             raise VocabularyError("a vocabulary needs at least one label")
         for label in self.labels:
-            if not label.strip():
-                raise VocabularyError(f"{label!r} is not a label; words are expected")
-            if label == UNKNOWN:
-                raise VocabularyError(f"{UNKNOWN!r} is the answer where no label fits; it cannot be a label itself")
-        if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
-            raise VocabularyError(f"{', '.join(map(repr, repeated[:5]))} stand twice among the labels; name each once")
+            check_label(label)
+        for names in (self.labels, [label.name for label in self.details]):
+            if repeated := [name for name, count in Counter(names).items() if count > 1]:
+                shown = ", ".join(map(repr, repeated[:5]))
+                raise VocabularyError(f"{shown} stand twice among the labels; name each once")
         if not self.templates:
             raise VocabularyError("a vocabulary needs at least one template, such as 'a photo of a {}'")
-        for template in self.templates:
-            if template.count("{}") != 1:
-                raise VocabularyError(f"the template {template!r} must have {{}} once, where the label goes")
+        check_templates(self.templates)
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if self.weights and len(self.weights) != len(self.templates):
+            raise VocabularyError(
+                f"{len(self.weights)} weights are given for {len(self.templates)} templates; one each"
+            )
+        for weight in self.weights:
+            check_number("a template's weight", weight, "a share from 0 to 1", 0, 1, error=VocabularyError)
+        if self.weights and not any(self.weights):
+            raise VocabularyError("all templates weigh 0, and none is left to ask in; give one of them more")
+        self._check_details()
+
+    def _check_details(self) -> None:
+        known = set(self.labels)
+        parents = {label.name: label.parent for label in self.details if label.parent}
+        for name in (*(label.name for label in self.details), *parents.values()):
+            if name not in known:
+                raise VocabularyError(f"{name!r} has details or children, and is no label; name it among the labels")
+        for name in parents:
+            line = [name]
+            while (above := parents.get(line[-1])) is not None:
+                line.append(above)
+                if line.count(above) > 1:
+                    raise VocabularyError(f"{' < '.join(line)}: a label cannot be its own parent")
 
     @classmethod
     def of(
         cls,
-        labels: Vocabulary | str | os.PathLike[str] | Iterable[str],
+        labels: Vocabulary | Listing | str | os.PathLike[str] | Iterable[str | Label],
         templates: str | Sequence[str] | None = None,
+        usual: Sequence[str] = PLAIN,
     ) -> Vocabulary:
-        """A vocabulary from another one, from a list, from comma-separated text, or from a file.
+        """A vocabulary from another one, a list, comma-separated text, the name of a built-in list, or a file.
 
-        A file (``.txt``, ``.csv``, ``.json``, ``.yaml`` or any path that exists) has a label a line, separated by
-        commas in CSV, or is a JSON or YAML list, or a mapping that holds one as "labels" or "names"; lines of text
-        that are empty or start with ``#`` are skipped. ``templates`` are sentences, or open_clip's "simple" (7) or
-        "imagenet" (80), or "plain" (1, the default). Labels are stripped; repeated ones count once.
+        A single word that names a built-in list is that list: "imagenet" (open_clip's 998 different names of 1,000
+        classes), "coco" (80), "ade20k" (150) or "everyday" (of no data set); the label itself is a list of one,
+        ``["coco"]``. A file (``.txt``, ``.csv``, ``.json``, ``.yaml`` or any path that exists) has a label a line,
+        separated by commas in CSV, or is a JSON or YAML list, or a mapping that holds one as "labels" or "names"; lines
+        of text that are empty or start with ``#`` are skipped. In YAML, JSON and lists, a label may have details, see
+        `Label`; parents that are not listed become labels.
+
+        ``templates`` are sentences, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); left out, those of
+        the file, else ``usual``. Labels are stripped; repeated ones count once, in files they are an error.
 
         Raises:
-            VocabularyError: nothing is left to name with, or the file cannot be read.
+            VocabularyError: nothing is left to name with, or the file cannot be read; says where.
         """
         if isinstance(labels, Vocabulary):
-            return labels if templates is None else cls(labels.labels, named_templates(templates))
-        if isinstance(labels, os.PathLike) or (isinstance(labels, str) and _is_file(labels)):
-            found: Iterable[str] = _read_labels(Path(labels))
-        elif isinstance(labels, str):
-            found = _split(labels)
-        else:
-            found = labels
-        stripped = (" ".join(label.split()) for label in _texts(found, "labels"))
-        kept = tuple(dict.fromkeys(label for label in stripped if label))
-        return cls(kept, PLAIN if templates is None else named_templates(templates))
+            return labels if templates is None else replace(labels, templates=named_templates(templates), weights=())
+        found = listing(labels)
+        names = dict.fromkeys(label.name for label in found.labels)
+        names |= dict.fromkeys(label.parent for label in found.labels if label.parent)
+        return cls(
+            tuple(names),
+            (found.templates or tuple(usual)) if templates is None else named_templates(templates),
+            tuple(label for label in found.labels if not label.is_plain),
+            found.negatives,
+        )
 
     @property
     def digest(self) -> str:
-        """SHA-256 of labels and templates."""
-        return hashlib.sha256(json.dumps([self.labels, self.templates]).encode()).hexdigest()
-
-
-def _texts(values: Any, what: str) -> tuple[str, ...]:
-    if isinstance(values, str | bytes | None) or not isinstance(values, Iterable):
-        raise VocabularyError(f"the {what} are {values!r}; a list of words or sentences is expected")
-    texts = tuple(values)
-    if strange := [text for text in texts if not isinstance(text, str)]:
-        raise VocabularyError(f"{strange[0]!r} is not a {what[:-1]}; words or a sentence are expected")
-    return texts
-
-
-def _split(text: str) -> list[str]:
-    """Comma-separated labels; one that has a comma itself stands in double quotes."""
-    return next(csv.reader([" ".join(text.split())], skipinitialspace=True), [])
+        """SHA-256 of all of it."""
+        content: list[Any] = [self.labels, self.templates]
+        if self.details or self.negatives:
+            content += [[astuple(label) for label in self.details], self.negatives]
+        if self.weights:
+            content.append({"weights": self.weights})
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     """Sentences by the name of a set, or the user's own."""
     if not isinstance(templates, str):
-        return _texts(templates, "templates")
+        return texts_of(templates, "templates")
     if templates == "plain":
         return PLAIN
     if templates in ("simple", "imagenet"):
@@ -161,19 +187,93 @@ def _stored_features(clip: ClipModel) -> Tensor:
     return encode_labels(clip, vocabulary)
 
 
-@torch.inference_mode()
 def encode_labels(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
-    """A text feature for each label, normalised mean over the normalised templates: float32 (labels, width).
+    """A text feature for each label: float32 (labels, width), normalised.
 
-    The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1.4).
+    A plain label's is the normalised mean over the normalised templates, the zero-shot classifier of CLIP (Radford et
+    al. 2021, section 3.1.4). With synonyms and descriptions it is the normalised mean of those of its name, of each
+    synonym, and of each description as it stands, as in "What does a platypus look like?" (Pratt et al. 2023). The mean
+    and not the best of them: the best of many is high by chance, which favours labels of which more is said (with
+    keywords as synonyms for half of the embedded CLIP's labels, it named fewer scenes' objects right than the mean).
+
+    Raises:
+        VocabularyError: a label's sentence is longer than what the model reads.
     """
-    texts = [template.replace("{}", label) for label in vocabulary.labels for template in vocabulary.templates]
-    batches = (texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH))
-    features = torch.cat(
-        [clip.module.encode_text(clip.tokenizer(batch).to(clip.device), normalize=True) for batch in batches]
-    )
-    means = features.unflatten(0, (len(vocabulary.labels), len(vocabulary.templates))).mean(1)
+    details = {label.name: label for label in vocabulary.details}
+    ensembles: list[tuple[str, ...]] = []  # of sentences, whose mean is one vote on a label
+    weights: list[float] = []
+    votes: list[int] = []
+    for name in vocabulary.labels:
+        label = details.get(name) or Label(name)
+        templates = label.templates or vocabulary.templates
+        words = [tuple(template.replace("{}", word) for template in templates) for word in (name, *label.synonyms)]
+        ensembles += [*words, *((description,) for description in label.descriptions)]
+        weights += ((() if label.templates else vocabulary.weights) or [1.0] * len(templates)) * len(words)
+        weights += [1.0] * len(label.descriptions)
+        votes.append(len(words) + len(label.descriptions))
+    features = encode_texts(clip, [text for texts in ensembles for text in texts])
+    if vocabulary.weights:
+        features = features * features.new_tensor(weights)[:, None]
+    features = _mean(features, list(map(len, ensembles)))
+    return features if len(features) == len(votes) else _mean(features, votes)
+
+
+def encode_sentences(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
+    """Normalised features of every label in every template: float32 (labels, templates, width).
+
+    Raises:
+        VocabularyError: templates have weights already, a label has synonyms, descriptions or templates of its own, or
+            is longer than the model reads.
+    """
+    if vocabulary.weights:
+        raise VocabularyError("the templates have weights already; give the vocabulary without them to weigh it anew")
+    for label in vocabulary.details:
+        if label.synonyms or label.descriptions or label.templates:
+            raise VocabularyError(
+                f"{label.name!r} is asked for in other sentences than the rest, and templates are to be weighed; leave "
+                "out its synonyms, descriptions and templates, or take weighting='mean'"
+            )
+    texts = [template.replace("{}", name) for name in vocabulary.labels for template in vocabulary.templates]
+    return encode_texts(clip, texts).unflatten(0, (len(vocabulary.labels), len(vocabulary.templates)))
+
+
+def _mean(features: Tensor, counts: Sequence[int]) -> Tensor:
+    """Normalised means of so many consecutive rows each."""
+    if len(set(counts)) == 1:
+        means = features.unflatten(0, (len(counts), counts[0])).mean(1)
+    else:
+        means = torch.stack([part.mean(0) for part in features.split(list(counts))])
     return torch.nn.functional.normalize(means, dim=-1)
+
+
+@torch.inference_mode()
+def encode_texts(clip: ClipModel, texts: Sequence[str]) -> Tensor:
+    """Normalised features of sentences: float32 (texts, width).
+
+    Raises:
+        VocabularyError: one is longer than what the model reads: it would be cut off in silence.
+    """
+    batches = [list(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
+    features = []
+    for batch in batches:
+        tokens = clip.tokenizer(batch)
+        _check_length(clip, batch, tokens)
+        features.append(clip.module.encode_text(tokens.to(clip.device), normalize=True))
+    return torch.cat(features)
+
+
+def _check_length(clip: ClipModel, texts: Sequence[str], tokens: Tensor) -> None:
+    """Raise `VocabularyError` where a tokenizer with more room would have said something else."""
+    length = tokens.shape[1]
+    suspects = [i for i, text in enumerate(texts) if len(text.encode()) > length - 4]  # no token is less than a byte
+    if not suspects:
+        return
+    roomy = clip.tokenizer([texts[i] for i in suspects], context_length=4 * length)
+    for i, row in zip(suspects, roomy, strict=True):
+        if not torch.equal(row[:length], tokens[i]) or row[length] != row[-1]:
+            raise VocabularyError(
+                f"{texts[i]!r} is longer than the {length} tokens that {clip.row.name} reads at once; say it shorter"
+            )
 
 
 def unknown_words(clip: ClipModel, vocabulary: Vocabulary) -> list[str]:
@@ -183,37 +283,3 @@ def unknown_words(clip: ClipModel, vocabulary: Vocabulary) -> list[str]:
     rows = clip.tokenizer(list(vocabulary.labels)).tolist()
     pairs = zip(vocabulary.labels, rows, strict=True)
     return [label for label, tokens in pairs if not clip.known_tokens.issuperset(token for token in tokens if token)]
-
-
-def _is_file(text: str) -> bool:
-    if Path(text).suffix.lower() in (".txt", ".json", ".csv", ".yaml", ".yml"):
-        return True
-    try:
-        return Path(text).is_file()
-    except OSError:
-        return False
-
-
-def _read_labels(path: Path) -> list[Any]:
-    kind = path.suffix.lower()
-    try:
-        text = path.read_text("utf-8-sig")
-        if kind == ".json":
-            return _listed(json.loads(text), path)
-        if kind in (".yaml", ".yml"):
-            return _listed(yaml.safe_load(text), path)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise VocabularyError(f"the labels cannot be read from {path}: {error}") from error
-    lines = [line.strip() for line in text.splitlines() if not line.strip().startswith("#")]
-    return [label for row in csv.reader(lines, skipinitialspace=True) for label in row] if kind == ".csv" else lines
-
-
-def _listed(content: Any, path: Path) -> list[Any]:
-    """The list of labels in a JSON or YAML file."""
-    if isinstance(content, dict):
-        content = content.get("labels", content.get("names"))
-    if isinstance(content, dict):  # as in {0: cat, 1: dog}
-        content = list(content.values())
-    if not isinstance(content, list):
-        raise VocabularyError(f"{path} holds no list of labels; a list, or one under 'labels' or 'names', is expected")
-    return content

@@ -1,0 +1,78 @@
+"""Names roll up to parents and drill down to children."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segzs.clip.build import ClipModel
+from segzs.clip.hierarchy import Hierarchy
+from segzs.clip.labels import Label
+from segzs.clip.naming import Namer
+from segzs.clip.vocabulary import Vocabulary
+
+ANIMALS = Vocabulary.of([Label("cat", parent="animal"), Label("dog", parent="animal"), "mug"])  # and then "animal"
+
+
+def namer(clip: ClipModel, vocabulary: Vocabulary = ANIMALS, unknown: float | None = 0.0) -> Namer:
+    return Namer(clip, vocabulary, torch.eye(8)[: len(vocabulary.labels)], unknown)
+
+
+def picture(*similarities: float) -> torch.Tensor:
+    feature = torch.zeros(1, 8)
+    feature[0, : len(similarities)] = torch.tensor(similarities)
+    return feature
+
+
+def test_a_parent_has_what_its_children_have(clip: ClipModel) -> None:
+    cat, dog, mug, animal, unknown = namer(clip).probabilities(picture(0.3, 0.25, 0.28, 0.1))[0].tolist()
+    assert animal == pytest.approx(cat + dog)
+    assert cat + dog + mug + unknown == pytest.approx(1)
+    assert cat > dog > 0
+
+
+def test_leaves_are_weighed_by_their_parents(clip: ClipModel) -> None:
+    """The children's own order stays; the parent decides between kinds."""
+    low, high = (namer(clip).probabilities(picture(0.3, 0.25, 0.32, animal))[0] for animal in (0.1, 0.4))
+    assert low[2] > low[3]
+    assert high[3] > high[2]
+    logits = clip.logit_scale * torch.tensor([[0.3, 0.25, 0.32, 0.4]])
+    leaf, group = logits[:, :3].softmax(1), logits[:, 2:].softmax(1)[:, [1, 1, 0]]
+    expected = (leaf * group / (leaf * group).sum())[0] * (1 - high[4])
+    torch.testing.assert_close(high[:3], expected)
+
+
+def test_an_unsure_leaf_gives_its_parents_name(clip: ClipModel) -> None:
+    sure, unsure = (namer(clip).names(picture(0.5, dog, 0.1, 0.4))[0] for dog in (0.1, 0.49))
+    assert [name.label for name in sure][:2] == ["cat", "animal"]
+    assert [name.label for name in unsure][:3] == ["cat", "animal", "dog"]  # still half of it
+    birds = Vocabulary.of([Label(name, parent="bird") for name in ("jay", "owl", "hen")])
+    (names,) = namer(clip, birds).names(picture(0.4, 0.4, 0.4, 0.4))
+    assert names[0].label == "bird"
+    assert {name.label for name in names[1:4]} == {"jay", "owl", "hen"}
+    assert names[0].probability > 0.9
+
+
+def test_unknown_wins_over_a_whole_tree(clip: ClipModel) -> None:
+    (names,) = namer(clip, unknown=0.5).names(picture(0.1, 0.1, 0.1, 0.1))
+    assert names[0].label == "unknown"
+
+
+def test_grandparents(clip: ClipModel) -> None:
+    labels = [Label("jay", parent="bird"), Label("bird", parent="animal"), Label("cat", parent="animal")]
+    vocabulary = Vocabulary.of(labels)
+    assert vocabulary.labels == ("jay", "bird", "cat", "animal")
+    assert Hierarchy.of(vocabulary).parents == (1, 3, 3, -1)
+    jay, bird, cat, animal = namer(clip, vocabulary, None).probabilities(picture(0.3, 0.3, 0.2, 0.3))[0].tolist()
+    assert jay == pytest.approx(bird)
+    assert animal == pytest.approx(bird + cat) == pytest.approx(1)
+
+
+def test_flat_vocabularies_are_left_alone(clip: ClipModel) -> None:
+    flat = namer(clip, Vocabulary.of("cat, dog, mug, animal"), None)
+    features = picture(0.3, 0.25, 0.28, 0.1)
+    assert torch.equal(flat.probabilities(features), (clip.logit_scale * features[:, :4]).softmax(1))
+
+
+def test_nothing_to_name_in_a_tree(clip: ClipModel) -> None:
+    assert namer(clip).names(torch.zeros(0, 8)) == []

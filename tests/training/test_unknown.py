@@ -1,0 +1,56 @@
+"""The comparison of ways to tell "unknown"."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import segzs
+from segzs.clip.naming import Namer
+from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features
+from training.packs import TRAINING_STYLES, Packs
+from training.unknown import auroc, look, measure, measure_alone, pieces, ways, without
+
+
+def test_pieces_lie_on_the_background() -> None:
+    instances = np.zeros((200, 300), np.int16)
+    instances[:, :100] = 1
+    found = pieces(instances, np.random.default_rng(0))
+    assert len(found) > 2
+    assert not any((mask.decode() & (instances > 0)).any() for mask in found)
+
+
+def test_auroc_counts_ties_half() -> None:
+    assert auroc([2.0, 3.0], [0.0, 1.0]) == 1
+    assert auroc([0.0], [1.0]) == 0
+    assert auroc([1.0, 1.0], [1.0]) == pytest.approx(0.5)
+
+
+def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmenter) -> None:
+    clip = segmenter.clip
+    names = [concept.name for concept in drawn_packs.concepts()]
+    general = general_features(clip)
+    features = encode_labels(clip, Vocabulary(tuple(names)))
+
+    def namers(rows: torch.Tensor, hidden: torch.Tensor) -> Namer:
+        namer = Namer.calibrated(clip, Vocabulary(tuple(names[row] for row in rows)), features[rows], general)
+        return without(namer, features[hidden])
+
+    seen = look(segmenter, drawn_packs, TRAINING_STYLES, 2, seed=1)
+    tried = ways(clip.unknown)
+    alone = measure_alone(namers, seen, {name: tried[name] for name in list(tried)[:2]}, len(names))
+    assert len(alone) == 2
+    for name, way in tried.items():
+        figures = measure(namers, seen, way, len(names), 0) | alone.get(name, {})
+        assert all(0 <= value <= 1 for value in figures.values()), figures
+
+
+def test_words_can_be_hidden(segmenter: segzs.Segmenter) -> None:
+    general = general_features(segmenter.clip)
+    namer = Namer.calibrated(segmenter.clip, Vocabulary.of("laptop, cat"), general[:2], general)
+    assert namer.contrast is not None
+    hidden = without(namer, namer.contrast.words[3:5]).contrast
+    assert hidden is not None
+    assert len(hidden.words) == len(namer.contrast.words) - 2
+    assert without(namer, general[:0]) is namer

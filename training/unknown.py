@@ -1,0 +1,209 @@
+"""Ways to tell "unknown", compared on fresh scenes: ``python -m training.unknown``.
+
+Half of the labels of a scene are taken away, and what they named should be called "unknown"; and pieces of the
+background are named with every label of the general vocabulary alone, which should never have more than one half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+import segzs
+from segzs.clip.contrast import contrast_vocabulary
+from segzs.clip.crops import crops
+from segzs.clip.naming import Namer, encode_pictures
+from segzs.clip.vocabulary import Vocabulary, general_features
+from segzs.masks import RLE
+from training.evaluate import FEW_LABELS, HEIGHT, SMALLEST_VISIBLE, WIDTH, markdown
+from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
+from training.prompts import visible_labels
+from training.scenes import MEASURED, Compositor
+
+PATCHES = 6
+Namers = Callable[[Tensor, Tensor], Namer]
+"""From rows of labels and rows of labels that are hidden from the contrast words to what names with them."""
+Way = Callable[[Tensor, Namer], Tensor]
+"""How much speaks for "unknown" with features (N, width): the larger, the more; above 0 it is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Image features of one scene: of its objects, whose labels are ``right``, and of pieces of its background."""
+
+    objects: Tensor
+    right: Tensor
+    background: Tensor
+
+
+def pieces(instances: np.ndarray, rng: np.random.Generator) -> list[RLE]:
+    """Boxes and ellipses of 8-50 % of the short side, on the background but for up to a fifth of them."""
+    height, width = instances.shape
+    found: list[RLE] = []
+    for _ in range(200):
+        canvas = np.zeros((height, width), np.uint8)
+        a, b = np.exp(rng.uniform(np.log(0.04), np.log(0.25), 2)) * height
+        x, y = rng.uniform(a, width - a), rng.uniform(b, height - b)
+        if rng.random() < 0.5:
+            cv2.ellipse(canvas, ((x, y), (2 * a, 2 * b), rng.uniform(0, 180)), 1, -1)
+        else:
+            cv2.rectangle(canvas, (int(x - a), int(y - b)), (int(x + a), int(y + b)), 1, -1)
+        free = (canvas > 0) & (instances == 0)
+        if free.sum() >= max(SMALLEST_VISIBLE, 0.8 * canvas.sum()):
+            found.append(RLE.encode(free))
+        if len(found) == PATCHES:
+            break
+    return found
+
+
+def look(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], count: int, seed: int) -> list[Seen]:
+    """What CLIP sees of the true masks of fresh scenes."""
+    compositor = Compositor(packs, replace(MEASURED, styles=styles), np.random.default_rng([5, seed, len(styles)]))
+    row_of = {concept.code: index for index, concept in enumerate(packs.concepts())}
+    rng, seen = np.random.default_rng([6, seed]), []
+    for _ in range(count):
+        scene = compositor.scene(HEIGHT, WIDTH)
+        labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
+        masks = [RLE.encode(scene.instances == label) for label in labels] + pieces(scene.instances, rng)
+        features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.cropping))
+        right = torch.tensor([row_of[scene.codes[label - 1] or ""] for label in labels])
+        seen.append(Seen(features[: len(labels)], right, features[len(labels) :]))
+    return seen
+
+
+def ways(unknown: float) -> dict[str, Way]:
+    """The product's own (calibrated) and its rivals; those without a threshold of their own are only ranked."""
+
+    def logits(features: Tensor, namer: Namer) -> Tensor:
+        return namer.clip.logit_scale * namer.similarity(features)
+
+    def calibrated(features: Tensor, namer: Namer) -> Tensor:
+        shares = namer.probabilities(features)
+        return shares[:, -1] - shares[:, :-1].amax(1)
+
+    def fixed(features: Tensor, namer: Namer) -> Tensor:
+        return calibrated(features, replace(namer, unknown=unknown, contrast=None))
+
+    def margin(features: Tensor, namer: Namer) -> Tensor:
+        best = logits(features, namer).topk(2, 1).values
+        return best[:, 1] - best[:, 0]
+
+    return {
+        "contrast words": calibrated,
+        f"fixed cosine {unknown:g}": fixed,
+        "energy": lambda features, namer: -logits(features, namer).logsumexp(1),
+        "margin": margin,
+    }
+
+
+def without(namer: Namer, hidden: Tensor) -> Namer:
+    """The same without some of its contrast words, given by their features (K, width)."""
+    contrast = namer.contrast
+    if contrast is None or not len(hidden):
+        return namer
+    known = (contrast.words[:, None] == hidden).all(-1).any(1)
+    return replace(namer, contrast=replace(contrast, words=contrast.words[~known]))
+
+
+def auroc(unknown: list[float], known: list[float]) -> float:
+    """The chance that something unknown looks it more than something known, ties counting half."""
+    ordered = np.sort(known)
+    below = np.searchsorted(ordered, unknown, "left") + np.searchsorted(ordered, unknown, "right")
+    return float(below.mean() / 2 / len(known))
+
+
+def measure(
+    namers: Namers, seen: list[Seen], way: Way, labels: int, size: int, *, thresholds: bool = True, blind: bool = False
+) -> dict[str, float]:
+    """Figures of one way with lists of ``size`` of the labels, half of a scene's among them; 0: those alone.
+
+    ``blind``: the absent labels are not among the contrast words either, as with objects that have no general word.
+    """
+    rng = np.random.default_rng(0)
+    unknown, known, right = [], [], []
+    for scene in seen:
+        own = rng.permutation(scene.right.unique().numpy())
+        kept = own[: max(2, len(own) // 2)]
+        others = rng.permutation(np.setdiff1d(np.arange(labels), own))[: max(size - len(kept), 0)]
+        chosen = torch.from_numpy(np.concatenate([kept, others]))
+        namer = namers(chosen, torch.from_numpy(own[len(kept) :] if blind else own[:0]))
+        scores, there = way(scene.objects, namer), torch.isin(scene.right, chosen)
+        unknown += scores[~there].tolist()
+        known += scores[there].tolist()
+        named = chosen[namer.similarity(scene.objects).argmax(1)] == scene.right
+        right += (named & (scores < 0))[there].tolist()
+    kind = f"{size} labels" if size else "half of the scene's labels"
+    figures = {f"{kind}: AUROC": auroc(unknown, known)}
+    if thresholds:
+        figures[f'{kind}: absent ones called "unknown"'] = float((np.array(unknown) > 0).mean())
+        figures[f"{kind}: present ones named right"] = float(np.mean(right))
+    return figures
+
+
+def measure_alone(namers: Namers, seen: list[Seen], tried: dict[str, Way], labels: int) -> dict:
+    """How often one label alone is said with more than one half: of the background, and of what it names."""
+    features, background = torch.cat([s.objects for s in seen]), torch.cat([s.background for s in seen])
+    right = torch.cat([s.right for s in seen])
+    said: dict[str, list[Tensor]] = {name: [] for name in tried}
+    of_own: dict[str, list[bool]] = {name: [] for name in tried}
+    for label in range(labels):
+        namer = namers(torch.tensor([label]), right[:0])
+        for name, way in tried.items():
+            said[name].append(way(background, namer) < 0)
+            of_own[name] += (way(features[right == label], namer) < 0).tolist()
+    tables = {name: torch.stack(rows) for name, rows in said.items()}
+    return {
+        name: {
+            "one label: pieces of background named": float(table.float().mean()),
+            "one label: labels that name any of the background": float(table.any(1).float().mean()),
+            "one label: its own objects named": float(np.mean(of_own[name])),
+        }
+        for name, table in tables.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_packs_argument(parser)
+    parser.add_argument("--scenes", type=int, default=60, help="of each kind")
+    parser.add_argument("--seed", type=int, default=21, help="of the scenes; what is built in was chosen on 11 and 12")
+    arguments = parser.parse_args()
+    torch.set_grad_enabled(False)
+    warnings.simplefilter("ignore", segzs.UnfamiliarWarning)
+    segmenter = segzs.load("tiny", cache=False)
+    general, names = general_features(segmenter.clip), contrast_vocabulary(segmenter.clip).labels
+
+    def namers(rows: Tensor, hidden: Tensor) -> Namer:
+        vocabulary = Vocabulary(tuple(names[row] for row in rows.tolist()), segmenter.vocabulary.templates)
+        namer = Namer.calibrated(segmenter.clip, vocabulary, general[rows], general)
+        return without(namer, general[hidden])
+
+    for kind, styles in (("training styles", TRAINING_STYLES), (f"unseen style ({UNSEEN_STYLE})", (UNSEEN_STYLE,))):
+        seen = look(segmenter, arguments.packs, styles, arguments.scenes, arguments.seed)
+        objects, background = (
+            sum(map(len, part)) for part in zip(*((s.right, s.background) for s in seen), strict=True)
+        )
+        tried = ways(segmenter.clip.unknown)
+        deciding = {name: way for name, way in tried.items() if name not in ("energy", "margin")}
+        alone = measure_alone(namers, seen, deciding, len(names))
+        columns = {}
+        for name, way in tried.items():
+            columns[name] = alone.get(name, {})
+            for size in (0, FEW_LABELS):
+                columns[name] |= measure(namers, seen, way, len(names), size, thresholds=name in deciding)
+        blind = [measure(namers, seen, tried["contrast words"], len(names), k, blind=True) for k in (0, FEW_LABELS)]
+        columns["... without the absent labels"] = blind[0] | blind[1]
+        print(f"{kind}: {objects} objects and {background} pieces of background of {arguments.scenes} scenes\n")
+        print(markdown(columns), flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
