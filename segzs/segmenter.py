@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,9 @@ from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
-from segzs.clip.naming import Namer, check_naming, encode_pictures
+from segzs.clip.exemplars import Exemplars, viewer
+from segzs.clip.finding import best, encode_words, resembled, said
+from segzs.clip.naming import Namer, check_naming, encode_object, encode_pictures
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
     Vocabulary,
@@ -35,6 +38,7 @@ from segzs.models.registry import preset
 from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
+from segzs.regions import Regions
 from segzs.sam.build import SamModel, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
@@ -44,6 +48,8 @@ from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
+LENIENCY = 0.75
+"""`Segmenter.find` takes masks from this share of the predicted IoU on that everything mode asks for."""
 Labels = Vocabulary | str | PathLike[str] | Iterable[str]
 
 
@@ -143,8 +149,84 @@ class Segmenter:
         options = EverythingOptions(
             points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles
         )
-        look = partial(self.cache.encode, self.sam)
-        return self._named(photo.image, everything_in_tiles(self.sam, look, photo, options, progress))
+        return self._named(photo.image, self._everything(photo, options, progress))
+
+    def find(
+        self,
+        photo: EncodedImage,
+        words: str | None = None,
+        *,
+        like: Segment | Segments | ImageSource | None = None,
+        among: Segments | None = None,
+        least: float = 0.5,
+        **everything: Any,
+    ) -> Segments:
+        """The objects that words describe, or that are like an example: best first, none where none is.
+
+        Each is named by the words, or by the example's name, and its probability is how well it fits, from 0 to 1. Of
+        masks inside each other one is given. ``segmenter.find(photo, "the red mug")``
+
+        Args:
+            photo: the encoded image.
+            words: what to look for.
+            like: or an example instead of words: a segment of this photo, `Segments` of any, a picture of one object.
+            among: look at these segments of the photo; left out, at everything, where masks that SAM thinks somewhat
+                worse of count as well, as the words choose among them.
+            least: what fits less is left out. A half says that the words get some times more than their share among
+                the words of the general vocabulary; or that it is nearer to the example than to the other objects.
+            **everything: options of `everything`.
+
+        Raises:
+            PromptError: neither or both of words and an example are given, or an option is out of range.
+            VocabularyError: there are no words in ``words``.
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        if (words is None) == (like is None):
+            raise PromptError("say what to look for: either words, or an example with like=")
+        check_number("least", least, "a number from 0 to 1", 0, 1, error=PromptError)
+        query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
+        if among is None:
+            usual = LENIENCY * self.sam.row.predicted_iou
+            options = EverythingOptions(**{"predicted_iou": usual, **everything})
+            masks = self._everything(photo, options)
+            items = tuple(_segment(m) for m in masks)
+            among = Segments(photo.image, items, self.model)
+        elif among.image != photo.image or everything:
+            raise PromptError("among holds segments of another image, or options of everything mode stand beside it")
+        rles = [segment.rle for segment in among]
+        if not rles:
+            return among
+        features = self._features(photo.image, rles)
+        if words is not None:
+            scores = said(self.clip, features, query)
+        else:
+            scores = resembled(features, query).clamp(0, 1)
+            words = like.name if isinstance(like, Segment) and like.name else "like the example"
+        chosen = best(rles, scores, least)
+        items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)
+        return Segments(among.image, items, among.model)
+
+    def regions(self, photo: EncodedImage, found: Any) -> Segments:
+        """What a detector found, segmented and named, in its order: boxes get masks, masks stay as they are.
+
+        Args:
+            photo: the encoded image.
+            found: boxes (N, 4) as x1 y1 x2 y2, bool masks (N, height, width), COCO results or a file of them, or
+                `supervision.Detections`; see `Regions.of`.
+
+        Raises:
+            PromptError: it is none of these, or a region lies outside of the image.
+            AnnotationError: a file cannot be read.
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        regions = Regions.of(found, photo.image)
+        masks = iter(decode(self.sam, photo, regions.boxes) if regions.boxes else ())
+        items = [_segment(next(masks)) if isinstance(one, Prompt) else Segment(one, 1.0, 1.0) for one in regions.items]
+        names = self._names(photo.image, [segment.rle for segment in items])
+        named = tuple(replace(segment, names=ranked) for segment, ranked in zip(items, names, strict=True))
+        return Segments(photo.image, named, self.model)
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
@@ -173,6 +255,60 @@ class Segmenter:
         features = _features(self.clip, vocabulary, self.cache)
         return replace(self, namer=replace(self.namer, vocabulary=vocabulary, label_features=features))
 
+    def with_examples(
+        self, examples: Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]]
+    ) -> Segmenter:
+        """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.
+
+        Labels that are not in the vocabulary join it. `Segmenter.examples` saves them.
+
+        Args:
+            examples: a label's examples under its name, `Segments` or pictures of one object each; or a file of them.
+
+        Raises:
+            AnnotationError: the file is none of examples.
+            ImageError: an example is no picture.
+            VocabularyError: a name cannot be a label.
+            ModelMismatchError: the examples were seen by another CLIP.
+        """
+        if isinstance(examples, str | PathLike):
+            examples = Exemplars.load(examples)
+        if isinstance(examples, Mapping):
+            seen = [(label, self._seen(one)) for label, shown in examples.items() for one in shown]
+            if not seen:
+                raise PromptError("there are no examples; Segments or pictures under each label are expected")
+            labels = tuple(label for label, features in seen for _ in features)
+            examples = Exemplars(torch.cat([features for _, features in seen]).cpu(), labels, self._viewer)
+        examples.check(self._viewer)
+        return replace(self, namer=self.namer.shown(examples))
+
+    def with_example(
+        self, shown: Segment | Segments | ImageSource, name: str, *, photo: EncodedImage | None = None
+    ) -> Segmenter:
+        """The same models that know what is shown by that name: a corrected name becomes an example.
+
+        ``segmenter = segmenter.with_example(photo_segments[3], "coffee mug", photo=photo)``
+
+        Args:
+            shown: a segment of ``photo``, or `Segments`, or a picture of one object.
+            name: what it is called.
+            photo: the encoded image that a single segment lies on.
+
+        Raises:
+            PromptError: a segment comes without its photo.
+            VocabularyError: the name cannot be a label.
+        """
+        if isinstance(shown, Segment):
+            if photo is None:
+                raise PromptError("a segment alone has no pixels; say with photo= which encoded image it lies on")
+            shown = Segments(photo.image, (shown,))
+        return self.with_examples({name: [shown]})
+
+    @property
+    def examples(self) -> Exemplars | None:
+        """What was shown to it; ``segmenter.examples.save(path)`` keeps it for `load` and `with_examples`."""
+        return self.namer.exemplars
+
     @property
     def clip(self) -> ClipModel:
         """The model that names."""
@@ -190,29 +326,45 @@ class Segmenter:
 
     def _named(self, image: Image, masks: Sequence[Masks]) -> Segments:
         names = self._names(image, [m.rles[0] for m in masks])
-        items = tuple(
-            Segment(
-                rle=m.rles[0],
-                predicted_iou=float(m.predicted_iou[0]),
-                stability=float(m.stability[0]),
-                names=ranked,
-                low_res_logits=m.low_res_logits[0],
-            )
-            for m, ranked in zip(masks, names, strict=True)
-        )
+        items = tuple(_segment(m, ranked) for m, ranked in zip(masks, names, strict=True))
         return Segments(image, items, self.model)
+
+    def _everything(
+        self, photo: EncodedImage, options: EverythingOptions, progress: Callable[[float], object] | None = None
+    ) -> list[Masks]:
+        return everything_in_tiles(self.sam, partial(self.cache.encode, self.sam), photo, options, progress)
 
     def _names(self, image: Image, rles: Sequence[RLE]) -> list[tuple[Name, ...]]:
         check_naming(self.naming)
         if not rles:
             return []
-        if self.naming == "pooled":
-            features = pool(self.clip, self._dense(image), rles)
-        else:
-            features = encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
-            # only of crops is it known what is usual
+        features = self._features(image, rles)
+        if self.naming == "crops":  # only of crops is it known what is usual
             self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
         return self.namer.names(features)
+
+    def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
+        """What CLIP sees of masks, normalised: (N, width)."""
+        if self.naming == "pooled":
+            return pool(self.clip, self._dense(image), rles)
+        return encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
+
+    def _seen(self, shown: Segment | Segments | ImageSource, photo: EncodedImage | None = None) -> Tensor:
+        """What CLIP sees of segments, or of a picture of one object: (N, width)."""
+        if isinstance(shown, Segment) and photo is not None:
+            shown = Segments(photo.image, (shown,))
+        if isinstance(shown, Segments):
+            if not shown:
+                raise PromptError("there is no segment to be shown; Segments of one at least are expected")
+            return self._features(shown.image, [segment.rle for segment in shown])
+        image = read_image(shown)
+        if self.naming == "pooled":
+            return pool(self.clip, self._dense(image), [RLE.encode(np.ones((image.height, image.width), bool))])
+        return encode_object(self.clip, image)
+
+    @property
+    def _viewer(self) -> str:
+        return viewer(self.clip, self.naming)
 
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
@@ -242,6 +394,7 @@ def load(
     clip: str | None = None,
     labels: Labels | None = None,
     templates: str | Sequence[str] | None = None,
+    examples: Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]] | None = None,
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
     margin: float = 0.1,
@@ -260,6 +413,8 @@ def load(
         clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
         labels: a list, comma-separated text, or a file; left out, the general vocabulary of the CLIP.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
+        examples: names by showing: a file that `Exemplars.save` wrote, or pictures under their labels; see
+            `Segmenter.with_examples`.
         unknown: the cosine similarity that a label must reach to beat "unknown"; "auto" is the model's own,
             None never says "unknown".
         background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
@@ -309,21 +464,45 @@ def load(
     clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
     if naming == "pooled":
         tower_of(clip_model)  # raises where there is no way
-    vocabulary = _vocabulary(clip_model, labels, templates)
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    return Segmenter(
+    segmenter = Segmenter(
         sam=sam_model,
-        namer=Namer(
-            clip=clip_model,
-            vocabulary=vocabulary,
-            label_features=_features(clip_model, vocabulary, embeddings),
-            unknown=clip_model.unknown if unknown == "auto" else unknown,
-        ),
+        namer=_namer(clip_model, labels, templates, unknown, embeddings),
         cropping=Cropping(background or clip_model.row.background, margin),
         templates=templates,
         naming=naming,
         cache=embeddings,
     )
+    return segmenter if examples is None else segmenter.with_examples(examples)
+
+
+def load_namer(
+    model: str | None = None,
+    *,
+    clip: str | None = None,
+    labels: Labels | None = None,
+    templates: str | Sequence[str] | None = None,
+    unknown: float | Literal["auto"] | None = "auto",
+    device: str = "auto",
+    dtype: str = "auto",
+    cache: bool = True,
+) -> Namer:
+    """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
+    files, place = locate_clip(clip or preset(model or default_model()).clip), resolve_device(device)
+    loaded = load_clip(files, place, resolve_dtype(dtype, place, files.row.name))
+    return _namer(loaded, labels, templates, unknown, EmbeddingCache(embeddings_folder() if cache else None))
+
+
+def _namer(
+    clip: ClipModel,
+    labels: Labels | None,
+    templates: str | Sequence[str] | None,
+    unknown: float | Literal["auto"] | None,
+    cache: EmbeddingCache,
+) -> Namer:
+    vocabulary = _vocabulary(clip, labels, templates)
+    features = _features(clip, vocabulary, cache)
+    return Namer(clip, vocabulary, features, clip.unknown if unknown == "auto" else unknown)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -384,6 +563,16 @@ def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) ->
         on_disk=len(vocabulary.labels) * len(vocabulary.templates) > TEXT_BATCH,
     )
     return features.to(clip.device, torch.float32)
+
+
+def _segment(masks: Masks, names: tuple[Name, ...] = ()) -> Segment:
+    return Segment(
+        rle=masks.rles[0],
+        predicted_iou=float(masks.predicted_iou[0]),
+        stability=float(masks.stability[0]),
+        names=names,
+        low_res_logits=masks.low_res_logits[0],
+    )
 
 
 def _single(masks: Masks, index: int) -> Masks:

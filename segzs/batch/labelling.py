@@ -82,6 +82,7 @@ class Labeller:
             "labels": list(segmenter.vocabulary.labels),
             "templates": list(segmenter.vocabulary.templates),
             "unknown": segmenter.namer.unknown,
+            **({"examples": segmenter.examples.digest} if segmenter.examples else {}),
             "naming": segmenter.naming,
             **asdict(segmenter.cropping),
             "everything": asdict(self.options),

@@ -122,7 +122,7 @@ def read(path: Path) -> Iterator[Annotated]:
             size = row["width"], row["height"]
             image = blank(row["file_name"], *size, row.get("model", ""), row.get("sha256", ""))
             segments = (
-                segment_of(_mask(one["segmentation"], image), names[one["category_id"]], one.get("score", 1), one)
+                segment_of(mask_of(one["segmentation"], image), names[one["category_id"]], one.get("score", 1), one)
                 for one in of_image[row["id"]]
                 if one["segmentation"]
             )
@@ -139,7 +139,12 @@ def _result(segment: Segment) -> dict:
     return {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score_of(segment)}
 
 
-def _mask(code: Mapping | list, image: Annotated) -> RLE:
+def mask_of(code: Mapping | list, image: Annotated) -> RLE:
+    """A mask of COCO's run lengths or polygons.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such mask.
+    """
     if isinstance(code, Mapping):
         return rle_of(code, image)
     width, height = image.width, image.height
