@@ -18,8 +18,10 @@ from segzs.outputs.coco import mask_of
 from segzs.outputs.files import load_json, reading
 from segzs.prompts import Prompt
 
-EXPECTED = "boxes (N, 4) as x1 y1 x2 y2, bool masks (N, height, width), COCO results or a file of them, or "
+EXPECTED = (
+    "boxes (N, 4) as x1 y1 x2 y2, bool masks (N, height, width), COCO results or a file of them, or "
     "supervision.Detections"
+)
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,10 @@ from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
+Examples = Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]]
+Labels = Vocabulary | str | PathLike[str] | Iterable[str]
 LENIENCY = 0.75
 """`Segmenter.find` takes masks from this share of the predicted IoU on that everything mode asks for."""
-Labels = Vocabulary | str | PathLike[str] | Iterable[str]
 
 
 class UnfamiliarWarning(UserWarning):
@@ -255,9 +256,7 @@ class Segmenter:
         features = _features(self.clip, vocabulary, self.cache)
         return replace(self, namer=replace(self.namer, vocabulary=vocabulary, label_features=features))
 
-    def with_examples(
-        self, examples: Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]]
-    ) -> Segmenter:
+    def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.
 
         Labels that are not in the vocabulary join it. `Segmenter.examples` saves them.
@@ -271,16 +270,8 @@ class Segmenter:
             VocabularyError: a name cannot be a label.
             ModelMismatchError: the examples were seen by another CLIP.
         """
-        if isinstance(examples, str | PathLike):
-            examples = Exemplars.load(examples)
-        if isinstance(examples, Mapping):
-            seen = [(label, self._seen(one)) for label, shown in examples.items() for one in shown]
-            if not seen:
-                raise PromptError("there are no examples; Segments or pictures under each label are expected")
-            labels = tuple(label for label, features in seen for _ in features)
-            examples = Exemplars(torch.cat([features for _, features in seen]).cpu(), labels, self._viewer)
-        examples.check(self._viewer)
-        return replace(self, namer=self.namer.shown(examples))
+        known = Exemplars.of(examples, self._seen, viewer(self.clip, self.naming))
+        return replace(self, namer=self.namer.shown(known))
 
     def with_example(
         self, shown: Segment | Segments | ImageSource, name: str, *, photo: EncodedImage | None = None
@@ -362,10 +353,6 @@ class Segmenter:
             return pool(self.clip, self._dense(image), [RLE.encode(np.ones((image.height, image.width), bool))])
         return encode_object(self.clip, image)
 
-    @property
-    def _viewer(self) -> str:
-        return viewer(self.clip, self.naming)
-
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
         clip = self.clip
@@ -394,7 +381,7 @@ def load(
     clip: str | None = None,
     labels: Labels | None = None,
     templates: str | Sequence[str] | None = None,
-    examples: Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]] | None = None,
+    examples: Examples | None = None,
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
     margin: float = 0.1,
@@ -482,6 +469,7 @@ def load_namer(
     clip: str | None = None,
     labels: Labels | None = None,
     templates: str | Sequence[str] | None = None,
+    examples: Examples | None = None,
     unknown: float | Literal["auto"] | None = "auto",
     device: str = "auto",
     dtype: str = "auto",
@@ -490,7 +478,12 @@ def load_namer(
     """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
     files, place = locate_clip(clip or preset(model or default_model()).clip), resolve_device(device)
     loaded = load_clip(files, place, resolve_dtype(dtype, place, files.row.name))
-    return _namer(loaded, labels, templates, unknown, EmbeddingCache(embeddings_folder() if cache else None))
+    namer = _namer(loaded, labels, templates, unknown, EmbeddingCache(embeddings_folder() if cache else None))
+    if examples is None:
+        return namer
+    return namer.shown(
+        Exemplars.of(examples, lambda shown: encode_object(loaded, read_image(shown)), viewer(loaded, "crops"))
+    )
 
 
 def _namer(

@@ -145,6 +145,30 @@ def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> N
     print(title + (segments.table() if len(segments) else "no objects found"), flush=True)
 
 
+def _find(parsed: argparse.Namespace) -> int:
+    if (parsed.words is None) == (parsed.like is None):
+        raise PromptError("say what to look for: either words, or a picture with --like FILE")
+    import segzs
+    from segzs.sam.everything import EverythingOptions
+
+    EverythingOptions(**grid_of(parsed))  # out of range is said before models are loaded
+    if parsed.out:
+        _make_folder(Path(parsed.out))
+    segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache)
+    photo = segmenter.encode(parsed.image)
+    found = segmenter.find(photo, parsed.words, like=parsed.like, least=parsed.least, **grid_of(parsed))
+    _print(found, parsed.image, parsed.json, False)
+    for path in _write(found, parsed.image, Path(parsed.out), Path(parsed.image).stem) if parsed.out else ():
+        _say(f"{parsed.image}: wrote {path}")
+    return 0
+
+
+def _classify(parsed: argparse.Namespace) -> int:
+    from segzs.apps import classify
+
+    return classify.classify(parsed, _say, _table)
+
+
 def _convert(parsed: argparse.Namespace) -> int:
     from segzs.outputs import find_format, read, write
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -56,6 +57,34 @@ class Exemplars:
                 "least, and a label for each, are expected"
             )
 
+    @classmethod
+    def of(
+        cls,
+        given: Exemplars | str | os.PathLike[str] | Mapping[str, Iterable[Any]],
+        see: Callable[[Any], Tensor],
+        seen_by: str,
+    ) -> Exemplars:
+        """Examples of this CLIP: as they are, of a file that `save` wrote, or shown now, under the name of each label.
+
+        Args:
+            given: the examples.
+            see: gives the normalised image features (N, width) of one of those that are shown.
+            seen_by: see `viewer`.
+
+        Raises:
+            AnnotationError: the file is none of examples.
+            ModelMismatchError: another CLIP saw them.
+            SegzsError: there are none.
+        """
+        if isinstance(given, Mapping):
+            seen = [(label, see(one)) for label, shown in given.items() for one in shown]
+            labels = tuple(label for label, features in seen for _ in features)
+            features = [features.cpu() for _, features in seen] or [torch.zeros(0, 0)]
+            return cls(torch.cat(features), labels, seen_by)
+        known = given if isinstance(given, Exemplars) else cls.load(given)
+        known.check(seen_by)
+        return known
+
     @cached_property
     def counts(self) -> dict[str, int]:
         """How many examples each label has, in the order in which labels came."""
@@ -90,8 +119,8 @@ class Exemplars:
         Gaussian discriminant analysis with a shared covariance, as in "A hard-to-beat baseline for training-free CLIP
         adaptation" (Wang et al. 2024, https://arxiv.org/abs/2402.04087): the log-odds of a label's Gaussian against
         one at the mean of all, so that labels without examples, and "unknown", keep what they have. The covariance is
-        their ridge estimate, which with one example a label is a sphere, scaled to the distances of the means, which differ
-        from CLIP to CLIP. The more examples a label has, the more they count.
+        their ridge estimate, which with one example a label is a sphere, scaled to the distances of the means, which
+        differ from CLIP to CLIP. The more examples a label has, the more they count.
         """
         known = [label for label in labels if label in self.counts]
         evidence = pictures.new_zeros(len(pictures), len(labels))
