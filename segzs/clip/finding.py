@@ -16,7 +16,7 @@ from segzs.errors import VocabularyError
 from segzs.masks import RLE
 from segzs.sam.everything import greedy
 
-TIMES_CHANCE = 3.0
+TIMES_CHANCE = 5.0
 """So much more than its share of chance among the general vocabulary a query must get: `training.finding` shows why."""
 SAME_OBJECT = 0.8
 ARTICLE = re.compile(r"^(the|an?) ", re.IGNORECASE)
