@@ -27,10 +27,10 @@ def classify(
     from segzs.image import Image, read_image
     from segzs.segmenter import load_namer
 
-    files = list(_files(parsed))
+    files = dict(_files(parsed))
     namer = load_namer(**naming_of(parsed), cache=not parsed.no_cache)
     rows: list[tuple[str, tuple[Name, ...]]] = []
-    failed, pending = 0, iter(files)
+    failed, pending = 0, iter(files.items())
     while part := list(islice(pending, BATCH)):
         pictures: dict[str, Image] = {}
         for shown, path in part:
