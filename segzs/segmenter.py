@@ -188,17 +188,16 @@ class Segmenter:
         check_number("least", least, "a number from 0 to 1", 0, 1, error=PromptError)
         query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
         if among is None:
-            usual = LENIENCY * self.sam.row.predicted_iou
-            options = EverythingOptions(**{"predicted_iou": usual, **everything})
-            masks = self._everything(photo, options)
-            items = tuple(_segment(m) for m in masks)
-            among = Segments(photo.image, items, self.model)
-        elif among.image != photo.image or everything:
-            raise PromptError("among holds segments of another image, or options of everything mode stand beside it")
-        rles = [segment.rle for segment in among]
-        if not rles:
+            options = EverythingOptions(**{"predicted_iou": LENIENCY * self.sam.row.predicted_iou, **everything})
+            among = Segments(photo.image, tuple(map(_segment, self._everything(photo, options))), self.model)
+        elif not isinstance(among, Segments) or among.image != photo.image or everything:
+            raise PromptError("among takes Segments of this image, and no options of everything mode beside it")
+        if not among:
             return among
+        rles = [segment.rle for segment in among]
         features = self._features(photo.image, rles)
+        if self.naming == "crops":
+            self._say_if_unfamiliar(features, 3)
         if words is not None:
             scores = said(self.clip, features, query)
         else:
@@ -224,10 +223,8 @@ class Segmenter:
         _check_encoded(photo)
         regions = Regions.of(found, photo.image)
         masks = iter(decode(self.sam, photo, regions.boxes) if regions.boxes else ())
-        items = [_segment(next(masks)) if isinstance(one, Prompt) else Segment(one, 1.0, 1.0) for one in regions.items]
-        names = self._names(photo.image, [segment.rle for segment in items])
-        named = tuple(replace(segment, names=ranked) for segment, ranked in zip(items, names, strict=True))
-        return Segments(photo.image, named, self.model)
+        items = (_segment(next(masks)) if isinstance(one, Prompt) else Segment(one, 1.0, 1.0) for one in regions.items)
+        return self.name(Segments(photo.image, tuple(items), self.model))
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
@@ -292,6 +289,7 @@ class Segmenter:
         if isinstance(shown, Segment):
             if photo is None:
                 raise PromptError("a segment alone has no pixels; say with photo= which encoded image it lies on")
+            _check_encoded(photo)
             shown = Segments(photo.image, (shown,))
         return self.with_examples({name: [shown]})
 
@@ -347,6 +345,8 @@ class Segmenter:
         if isinstance(shown, Segments):
             if not shown:
                 raise PromptError("there is no segment to be shown; Segments of one at least are expected")
+            if any((s.rle.height, s.rle.width) != (shown.image.height, shown.image.width) for s in shown):
+                raise PromptError("a segment of another image is shown; give it with the image that it lies on")
             return self._features(shown.image, [segment.rle for segment in shown])
         image = read_image(shown)
         if self.naming == "pooled":
@@ -360,7 +360,7 @@ class Segmenter:
         dense = self.cache.remember(origin, lambda: dense_features(clip, image.pixels), on_disk=False)
         return dense.to(clip.device, torch.float32)
 
-    def _say_if_unfamiliar(self, features: Tensor) -> None:
+    def _say_if_unfamiliar(self, features: Tensor, stacklevel: int = 5) -> None:
         """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
         if self.clip.row.familiar is None or not len(features):
             return
@@ -370,7 +370,7 @@ class Segmenter:
                 "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
                 "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
                 UnfamiliarWarning,
-                stacklevel=5,
+                stacklevel=stacklevel,
             )
 
 

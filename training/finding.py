@@ -1,6 +1,7 @@
 """Finding by words, measured on scenes of eight objects: ``python -m training.finding``.
 
-Every object is asked for by its exact name, and as many names that are not in the scene. Found is the first answer with
+Every object is asked for by its exact name, and as many names that are not in the scene; then by a drawing of it in
+another hand ("like"). Found is the first answer with
 an IoU of 0.5 or more with the true visible mask of an object of that name. ``--seed`` 1 are the scenes on which the
 cut-off was chosen, from the training styles; others are for measuring.
 """
@@ -11,14 +12,17 @@ import argparse
 import warnings
 from collections import defaultdict
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
+import PIL.Image
 import torch
 
 import segzs
 from segzs.clip.crops import crops
-from segzs.clip.finding import best, encode_words, said
-from segzs.clip.naming import encode_pictures
+from segzs.clip.finding import best, encode_words, resembled, said
+from segzs.clip.naming import encode_object, encode_pictures
+from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
 from segzs.models.registry import PRESETS
 from segzs.sam.everything import EverythingOptions, everything
@@ -30,7 +34,14 @@ from training.scenes import MEASURED, Compositor
 
 OBJECTS = 8
 FOUND_IOU = 0.5
-LEAST = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+EXAMPLES = "noto"
+LEAST = (0.3, 0.4, 0.5, 0.6, 0.7)
+FITS = {"words": said, "like": lambda clip, features, example: resembled(features, example)}
+
+
+def on_white(drawing: np.ndarray) -> Image:
+    """A cut-out, uint8 RGBA (height, width, 4), as a picture."""
+    return read_image(PIL.Image.fromarray(drawing))
 
 
 def measure(
@@ -40,6 +51,7 @@ def measure(
     recipe = replace(MEASURED, styles=styles, objects=(OBJECTS, OBJECTS))
     compositor = Compositor(packs, recipe, np.random.default_rng([508, seed, *map(len, styles)]))
     names = {concept.code: concept.name for concept in packs.concepts()}
+    codes, drawings = {name: code for code, name in names.items()}, packs.cutouts(EXAMPLES)
     scores: dict[str, Scores] = defaultdict(Scores)
     rng = np.random.default_rng(seed)
     for _ in range(scenes):
@@ -52,24 +64,30 @@ def measure(
         lenient = EverythingOptions(predicted_iou=LENIENCY * segmenter.sam.row.predicted_iou)
         ours = [masks.rles[0] for masks in everything(segmenter.sam, photo, lenient)]
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
-        queries = {name: encode_words(segmenter.clip, name) for name in [*called, *absent]}
+        shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
+        queries = {
+            "words": {name: encode_words(segmenter.clip, name) for name in [*called, *absent]},
+            "like": {name: encode_object(segmenter.clip, on_white(drawing))[0] for name, drawing in shown.items()},
+        }
         for source, masks in (("everything mode", ours), ("true masks", truths)):
-            score = scores[source]
             features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.cropping))
-            for name, query in queries.items():
-                fits = said(segmenter.clip, features, query) if masks else torch.zeros(0)
-                order = best(masks, fits, 0)
-                fit = float(fits[order[0]]) if order else 0.0
+            for (kind, fit_of), name in product(FITS.items(), [*called, *absent]):
+                if name not in queries[kind]:
+                    continue
+                query = queries[kind][name]
+                fits = fit_of(segmenter.clip, features, query) if masks else torch.zeros(0)
+                order = best(masks, fits, -1)
+                fit = float(fits[order[0]]) if order else -1.0
                 if name in absent:
                     for least in LEAST:
-                        score.add(f"{least:g}: absent, nothing", [fit < least])
+                        scores[source].add(f"{kind}, {least:g}: absent, nothing", [fit < least])
                     continue
                 same = [truth for truth, other in zip(truths, called, strict=True) if other == name]
                 right = bool(order) and iou([masks[order[0]]], same).max() >= FOUND_IOU
-                score.add("first, without cut-off", [right])
+                scores[source].add(f"{kind}: first, without cut-off", [right])
                 for least in LEAST:
-                    score.add(f"{least:g}: named object first", [right and fit >= least])
-    asked = {source: len(score.values["first, without cut-off"]) for source, score in scores.items()}
+                    scores[source].add(f"{kind}, {least:g}: named object first", [right and fit >= least])
+    asked = {source: len(score.values["words: first, without cut-off"]) for source, score in scores.items()}
     return {source: {"names asked for": asked[source], **score.means()} for source, score in scores.items()}
 
 

@@ -117,7 +117,7 @@ def main() -> None:
             accuracies(segmenter, objects, others, chosen, shots, np.random.default_rng([shots, draw]))
             for draw in range(arguments.draws if shots else 1)
         ]
-        columns[f"{shots} examples"] = {
+        columns[f"{shots} shots"] = {
             name: float(np.mean([one[name] for one in drawn_scores])) for name in drawn_scores[0]
         }
     print(markdown(columns))

@@ -122,8 +122,10 @@ def test_wrong_questions(segmenter: segzs.Segmenter, photo: segzs.EncodedImage, 
         segmenter.find(photo, " ")
     with pytest.raises(PromptError, match="least is 2"):
         segmenter.find(photo, "mug", least=2)
-    with pytest.raises(PromptError, match="another image"):
+    with pytest.raises(PromptError, match="Segments of this image"):
         segmenter.find(segmenter.encode(np.zeros((9, 9, 3), np.uint8)), "mug", among=among)
+    with pytest.raises(PromptError, match="another image is shown"):
+        segmenter.find(photo, like=Segment(square(0, 0, 9, 9), 1, 1), among=among)
     with pytest.raises(PromptError, match="point"):
         segmenter.find(photo, "mug", points_per_side=0)
     assert len(segmenter.find(photo, "mug", among=among[:0])) == 0
