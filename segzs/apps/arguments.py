@@ -110,6 +110,7 @@ def _add_label(commands: Any) -> None:
         "--object", action=AddToObject, nargs=0, help="the points and the box that follow are another object"
     )
     prompts.add_argument("--everything", action="store_true", help="every object (what happens without prompts)")
+    prompts.add_argument("--regions", metavar="FILE", help="of one picture: what a detector found, COCO results")
     _add_names(label)
     _add_models(label)
     _add_grid(label)

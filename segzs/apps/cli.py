@@ -61,6 +61,8 @@ def _label(parsed: argparse.Namespace) -> int:
     if prompts and grid:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in grid)
         raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
+    if parsed.regions and (prompts or grid or parsed.everything or parsed.ray or _several(parsed.images)):
+        raise PromptError("--regions goes with one picture, and with no prompts or options of everything mode")
     import segzs
     from segzs.apps import cluster, directory
     from segzs.sam.everything import EverythingOptions
@@ -96,8 +98,14 @@ def _label(parsed: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _several(images: Sequence[str]) -> bool:
+    return len(images) > 1 or Path(images[0]).is_dir()
+
+
 def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace) -> Segments:
     photo = segmenter.encode(image)
+    if parsed.regions:
+        return segmenter.regions(photo, parsed.regions)
     if prompts:
         return segmenter.segment(photo, prompts)
     from tqdm import tqdm

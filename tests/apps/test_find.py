@@ -101,3 +101,17 @@ def test_examples_that_are_none(run: Run, shown: Path, tmp_path: Path) -> None:
         code, _, said = run("classify", shown, "--examples", place)
         assert (code, said.startswith("segzs: error:")) == (1, True)
         assert says in said
+
+
+def test_regions_of_a_detector_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps([{"image_id": 1, "category_id": 1, "bbox": [258, 45, 244, 213], "score": 0.9}]))
+    arguments = ("--regions", results, "--labels", "laptop,potted plant", "--json", "--no-cache")
+    code, printed, _ = run("label", DESK, *arguments)
+    assert (code, [segment["name"] for segment in json.loads(printed)["segments"]]) == (0, ["laptop"])
+    for pictures, wrong in (((DESK,), ("--point", "3,4")), ((DESK,), ("--tiles", "2")), ((DESK, DESK), ())):
+        code, _, said = run("label", *pictures, *arguments, *wrong)
+        assert (code, "--regions goes with one picture" in said) == (2, True)
+    results.write_text("[")
+    code, _, said = run("label", DESK, *arguments)
+    assert (code, "is no JSON" in said) == (1, True)
