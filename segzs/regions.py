@@ -56,6 +56,8 @@ class Regions:
         if isinstance(given, Mapping):
             raise PromptError(f"one mapping was given; {EXPECTED} are expected")
         if isinstance(given, Sequence) and given and all(isinstance(one, Mapping) for one in given):
+            if len(images := {str(one.get("image_id", "")) for one in given}) > 1:
+                raise PromptError(f"these are results of {len(images)} images; those of one are expected")
             return cls(tuple(_of_result(number, one, image) for number, one in enumerate(given)))
         array = _array(given)
         if array.ndim == 3:
@@ -73,8 +75,6 @@ def _of_file(path: Path) -> Any:
         results = load_json(path)
         if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
             raise TypeError("it holds no list of objects")
-        if len(images := {str(one.get("image_id", "")) for one in results}) > 1:
-            raise ValueError(f"it holds results of {len(images)} images")
         return results
 
 

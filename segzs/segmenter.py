@@ -246,6 +246,8 @@ class Segmenter:
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
         """The same models with other labels, and the same templates unless others are given; images stay encoded.
 
+        Examples stay as well, and count for those of the labels that they show.
+
         Raises:
             VocabularyError: nothing can be named with these.
         """

@@ -76,6 +76,7 @@ def test_no_regions(given: object) -> None:
         ([{"score": 1}], "neither a bbox nor a segmentation"),
         ([{"segmentation": {"size": [5, 5], "counts": [25]}}], "region 0: the segmentation"),
         ({"images": []}, "one mapping"),
+        ([{"image_id": 1, "bbox": [0, 0, 9, 9]}, {"image_id": 2, "bbox": [0, 0, 9, 9]}], "results of 2 images"),
         (None, "object"),
     ],
 )
@@ -91,7 +92,6 @@ def test_a_file_of_results(tmp_path: Path) -> None:
     for content, says in [
         ('{"images": []}', "no list"),
         ("[", "no JSON"),
-        ('[{"image_id": 1}, {"image_id": 2}]', "results of 2 images"),
     ]:
         path.write_text(content)
         with pytest.raises(AnnotationError, match=says):
