@@ -174,7 +174,7 @@ class Segmenter:
             among: look at these segments of the photo; left out, at everything, where masks that SAM thinks somewhat
                 worse of count as well, as the words choose among them.
             least: what fits less is left out. A half says that the words get some times more than their share among
-                the words of the general vocabulary; or that it is nearer to the example than to the other objects.
+                the words of the general vocabulary; or that it is clearly nearer to the example than others are.
             **everything: options of `everything`.
 
         Raises:
@@ -201,7 +201,7 @@ class Segmenter:
         if words is not None:
             scores = said(self.clip, features, query)
         else:
-            scores = resembled(features, query).clamp(0, 1)
+            scores = resembled(features, query)
             words = like.name if isinstance(like, Segment) and like.name else "like the example"
         chosen = best(rles, scores, least)
         items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)

@@ -1,9 +1,8 @@
 """Finding by words, measured on scenes of eight objects: ``python -m training.finding``.
 
 Every object is asked for by its exact name, and as many names that are not in the scene; then by a drawing of it in
-another hand ("like"). Found is the first answer with
-an IoU of 0.5 or more with the true visible mask of an object of that name. ``--seed`` 1 are the scenes on which the
-cut-off was chosen, from the training styles; others are for measuring.
+another hand ("like"). Found is the first answer with an IoU of 0.5 or more with the true visible mask of an object of
+that name. The cut-offs were chosen on other scenes, of the training styles.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ from segzs.masks import RLE
 from segzs.sam.everything import greedy
 
 TIMES_CHANCE = 5.0
-"""So much more than its share of chance among the general vocabulary a query must get: `training.finding` shows why."""
+"""So much more than its share of chance among the general vocabulary a query must get; see `training.finding`."""
+RESEMBLING = 0.25
+"""So much of the way from what is usual to an example: another drawing of the same thing, by another hand."""
 SAME_OBJECT = 0.8
 ARTICLE = re.compile(r"^(the|an?) ", re.IGNORECASE)
 
@@ -48,14 +50,15 @@ def said(clip: ClipModel, pictures: Tensor, query: Tensor) -> Tensor:
 
 
 def resembled(pictures: Tensor, example: Tensor) -> Tensor:
-    """How much pictures resemble an example, up to about 1: float32 (N,); from 0.5 on they do.
+    """How much pictures resemble an example, from 0 to 1: float32 (N,); from 0.5 on they do.
 
-    0 is the mean of the normalised image features (N, width), 1 the example's own, (width,): a half is as near to one
-    as to the other.
+    What counts is how far each of the normalised image features (N, width) lies on the way from their mean to the
+    example's own, (width,), as any two pictures are similar to some CLIPs.
     """
     usual = pictures.sum(0) / (len(pictures) + 1)
     away = example - usual
-    return (pictures - usual) @ away / away.square().sum().clamp(min=1e-9)
+    way = ((pictures - usual) @ away / away.square().sum().clamp(min=1e-9)).clamp(min=0)
+    return way / (way + RESEMBLING)
 
 
 def best(masks: Sequence[RLE], scores: Tensor, least: float) -> list[int]:
