@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,10 @@ from segzs.clip.contrast import contrast_vocabulary
 from segzs.clip.crops import Cropping, crops
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.exemplars import Exemplars, viewer
+from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.labels import Label, Listing
-from segzs.clip.naming import Namer, check_naming, encode_pictures
+from segzs.clip.naming import Namer, check_naming, encode_object, encode_pictures
 from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
@@ -39,6 +42,7 @@ from segzs.models.registry import preset
 from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
+from segzs.regions import Regions
 from segzs.sam.build import SamModel, load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
@@ -48,7 +52,10 @@ from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
+Examples = Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]]
 Labels = Vocabulary | Listing | str | PathLike[str] | Iterable[str | Label]
+LENIENCY = 0.75
+"""`Segmenter.find` takes masks from this share of the predicted IoU on that everything mode asks for."""
 
 
 class UnfamiliarWarning(UserWarning):
@@ -148,8 +155,81 @@ class Segmenter:
         options = EverythingOptions(
             points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles
         )
-        look = partial(self.cache.encode, self.sam)
-        return self._named(photo.image, everything_in_tiles(self.sam, look, photo, options, progress))
+        return self._named(photo.image, self._everything(photo, options, progress))
+
+    def find(
+        self,
+        photo: EncodedImage,
+        words: str | None = None,
+        *,
+        like: Segment | Segments | ImageSource | None = None,
+        among: Segments | None = None,
+        least: float = 0.5,
+        **everything: Any,
+    ) -> Segments:
+        """The objects that words describe, or that are like an example: best first, none where none is.
+
+        Each is named by the words, or by the example's name, and its probability is how well it fits, from 0 to 1. Of
+        masks inside each other one is given. ``segmenter.find(photo, "the red mug")``
+
+        Args:
+            photo: the encoded image.
+            words: what to look for.
+            like: or an example instead of words: a segment of this photo, `Segments` of any, a picture of one object.
+            among: look at these segments of the photo; left out, at everything, where masks that SAM thinks somewhat
+                worse of count as well, as the words choose among them.
+            least: what fits less is left out. A half says that the words get some times more than their share among
+                the words of the general vocabulary; or that it is clearly nearer to the example than others are.
+            **everything: options of `everything`.
+
+        Raises:
+            PromptError: neither or both of words and an example are given, or an option is out of range.
+            VocabularyError: there are no words in ``words``.
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        if (words is None) == (like is None):
+            raise PromptError("say what to look for: either words, or an example with like=")
+        check_number("least", least, "a number from 0 to 1", 0, 1, error=PromptError)
+        query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
+        if among is None:
+            options = EverythingOptions(**{"predicted_iou": LENIENCY * self.sam.row.predicted_iou, **everything})
+            among = Segments(photo.image, tuple(map(_segment, self._everything(photo, options))), self.model)
+        elif not isinstance(among, Segments) or among.image != photo.image or everything:
+            raise PromptError("among takes Segments of this image, and no options of everything mode beside it")
+        if not among:
+            return among
+        rles = [segment.rle for segment in among]
+        features = self._features(photo.image, rles)
+        if self.naming == "crops":
+            self._say_if_unfamiliar(features, 3)
+        if words is not None:
+            scores = said(self.clip, features, query)
+        else:
+            scores = resembled(features, query)
+            words = like.name if isinstance(like, Segment) and like.name else "like the example"
+        chosen = best(rles, scores, least)
+        items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)
+        return Segments(among.image, items, among.model)
+
+    def regions(self, photo: EncodedImage, found: Any) -> Segments:
+        """What a detector found, segmented and named, in its order: boxes get masks, masks stay as they are.
+
+        Args:
+            photo: the encoded image.
+            found: boxes (N, 4) as x1 y1 x2 y2, bool masks (N, height, width), COCO results or a file of them, or
+                `supervision.Detections`; see `Regions.of`.
+
+        Raises:
+            PromptError: it is none of these, or a region lies outside of the image.
+            AnnotationError: a file cannot be read.
+            ModelMismatchError: another model encoded the image.
+        """
+        _check_encoded(photo)
+        regions = Regions.of(found, photo.image)
+        masks = iter(decode(self.sam, photo, regions.boxes) if regions.boxes else ())
+        items = (_segment(next(masks)) if isinstance(one, Prompt) else Segment(one, 1.0, 1.0) for one in regions.items)
+        return self.name(Segments(photo.image, tuple(items), self.model))
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
@@ -171,13 +251,58 @@ class Segmenter:
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
         """The same models with other labels, and the same templates unless others are given; images stay encoded.
 
+        Examples stay as well, and count for those of the labels that they show.
+
         Raises:
             VocabularyError: nothing can be named with these.
         """
         vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
-        unknown: float | Literal["auto"] | None = self.namer.unknown if self.namer.contrast is None else "auto"
-        weighting = "mean" if self.namer.sentences is None else "autoclip"
-        return replace(self, namer=_namer(self.clip, vocabulary, unknown, weighting, self.cache))
+        return replace(self, namer=_relabelled(self.namer, vocabulary, self.cache))
+
+    def with_examples(self, examples: Examples) -> Segmenter:
+        """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.
+
+        Labels that are not in the vocabulary join it. `Segmenter.examples` saves them.
+
+        Args:
+            examples: a label's examples under its name, `Segments` or pictures of one object each; or a file of them.
+
+        Raises:
+            AnnotationError: the file is none of examples.
+            ImageError: an example is no picture.
+            VocabularyError: a name cannot be a label.
+            ModelMismatchError: the examples were seen by another CLIP.
+        """
+        known = Exemplars.of(examples, self._seen, viewer(self.clip, self.naming))
+        return replace(self, namer=_shown(self.namer, known, self.cache))
+
+    def with_example(
+        self, shown: Segment | Segments | ImageSource, name: str, *, photo: EncodedImage | None = None
+    ) -> Segmenter:
+        """The same models that know what is shown by that name: a corrected name becomes an example.
+
+        ``segmenter = segmenter.with_example(photo_segments[3], "coffee mug", photo=photo)``
+
+        Args:
+            shown: a segment of ``photo``, or `Segments`, or a picture of one object.
+            name: what it is called.
+            photo: the encoded image that a single segment lies on.
+
+        Raises:
+            PromptError: a segment comes without its photo.
+            VocabularyError: the name cannot be a label.
+        """
+        if isinstance(shown, Segment):
+            if photo is None:
+                raise PromptError("a segment alone has no pixels; say with photo= which encoded image it lies on")
+            _check_encoded(photo)
+            shown = Segments(photo.image, (shown,))
+        return self.with_examples({name: [shown]})
+
+    @property
+    def examples(self) -> Exemplars | None:
+        """What was shown to it; ``segmenter.examples.save(path)`` keeps it for `load` and `with_examples`."""
+        return self.namer.exemplars
 
     @property
     def clip(self) -> ClipModel:
@@ -196,29 +321,43 @@ class Segmenter:
 
     def _named(self, image: Image, masks: Sequence[Masks]) -> Segments:
         names = self._names(image, [m.rles[0] for m in masks])
-        items = tuple(
-            Segment(
-                rle=m.rles[0],
-                predicted_iou=float(m.predicted_iou[0]),
-                stability=float(m.stability[0]),
-                names=ranked,
-                low_res_logits=m.low_res_logits[0],
-            )
-            for m, ranked in zip(masks, names, strict=True)
-        )
+        items = tuple(_segment(m, ranked) for m, ranked in zip(masks, names, strict=True))
         return Segments(image, items, self.model)
+
+    def _everything(
+        self, photo: EncodedImage, options: EverythingOptions, progress: Callable[[float], object] | None = None
+    ) -> list[Masks]:
+        return everything_in_tiles(self.sam, partial(self.cache.encode, self.sam), photo, options, progress)
 
     def _names(self, image: Image, rles: Sequence[RLE]) -> list[tuple[Name, ...]]:
         check_naming(self.naming)
         if not rles:
             return []
-        if self.naming == "pooled":
-            features = pool(self.clip, self._dense(image), rles)
-        else:
-            features = encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
-            # only of crops is it known what is usual
+        features = self._features(image, rles)
+        if self.naming == "crops":  # only of crops is it known what is usual
             self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
         return self.namer.names(features)
+
+    def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
+        """What CLIP sees of masks, normalised: (N, width)."""
+        if self.naming == "pooled":
+            return pool(self.clip, self._dense(image), rles)
+        return encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
+
+    def _seen(self, shown: Segment | Segments | ImageSource, photo: EncodedImage | None = None) -> Tensor:
+        """What CLIP sees of segments, or of a picture of one object: (N, width)."""
+        if isinstance(shown, Segment) and photo is not None:
+            shown = Segments(photo.image, (shown,))
+        if isinstance(shown, Segments):
+            if not shown:
+                raise PromptError("there is no segment to be shown; Segments of one at least are expected")
+            if any((s.rle.height, s.rle.width) != (shown.image.height, shown.image.width) for s in shown):
+                raise PromptError("a segment of another image is shown; give it with the image that it lies on")
+            return self._features(shown.image, [segment.rle for segment in shown])
+        image = read_image(shown)
+        if self.naming == "pooled":
+            return pool(self.clip, self._dense(image), [RLE.encode(np.ones((image.height, image.width), bool))])
+        return encode_object(self.clip, image)
 
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
@@ -227,7 +366,7 @@ class Segmenter:
         dense = self.cache.remember(origin, lambda: dense_features(clip, image.pixels), on_disk=False)
         return dense.to(clip.device, torch.float32)
 
-    def _say_if_unfamiliar(self, features: Tensor) -> None:
+    def _say_if_unfamiliar(self, features: Tensor, stacklevel: int = 5) -> None:
         """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
         if self.clip.row.familiar is None or not len(features):
             return
@@ -237,7 +376,7 @@ class Segmenter:
                 "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
                 "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
                 UnfamiliarWarning,
-                stacklevel=5,
+                stacklevel=stacklevel,
             )
 
 
@@ -249,6 +388,7 @@ def load(
     labels: Labels | None = None,
     templates: str | Sequence[str] | None = None,
     weighting: str = "mean",
+    examples: Examples | None = None,
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
     margin: float = 0.1,
@@ -269,6 +409,8 @@ def load(
             label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
         weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
+        examples: names by showing: a file that `Exemplars.save` wrote, or pictures under their labels; see
+            `Segmenter.with_examples`.
         unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
             a number is a fixed cosine similarity; None never says "unknown".
         background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
@@ -299,9 +441,7 @@ def load(
     """
     Cropping(background or "keep", margin)  # out of range is said before models are loaded
     check_naming(naming)
-    check_weighting(weighting)
-    if unknown is not None and unknown != "auto":
-        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
+    _check_names(weighting, unknown)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
             raise ModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
@@ -319,16 +459,41 @@ def load(
     clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
     if naming == "pooled":
         tower_of(clip_model)  # raises where there is no way
-    vocabulary = _vocabulary(clip_model, labels, templates)
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    return Segmenter(
+    segmenter = Segmenter(
         sam=sam_model,
-        namer=_namer(clip_model, vocabulary, unknown, weighting, embeddings),
+        namer=_namer(clip_model, _vocabulary(clip_model, labels, templates), unknown, weighting, embeddings),
         cropping=Cropping(background or clip_model.row.background, margin),
         templates=templates,
         naming=naming,
         cache=embeddings,
     )
+    return segmenter if examples is None else segmenter.with_examples(examples)
+
+
+def load_namer(
+    model: str | None = None,
+    *,
+    clip: str | None = None,
+    labels: Labels | None = None,
+    templates: str | Sequence[str] | None = None,
+    weighting: str = "mean",
+    examples: Examples | None = None,
+    unknown: float | Literal["auto"] | None = "auto",
+    device: str = "auto",
+    dtype: str = "auto",
+    cache: bool = True,
+) -> Namer:
+    """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
+    _check_names(weighting, unknown)
+    files, place = locate_clip(clip or preset(model or default_model()).clip), resolve_device(device)
+    loaded = load_clip(files, place, resolve_dtype(dtype, place, files.row.name))
+    embeddings = EmbeddingCache(embeddings_folder() if cache else None)
+    namer = _namer(loaded, _vocabulary(loaded, labels, templates), unknown, weighting, embeddings)
+    if examples is None:
+        return namer
+    known = Exemplars.of(examples, lambda shown: encode_object(loaded, read_image(shown)), viewer(loaded, "crops"))
+    return _shown(namer, known, embeddings)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -359,6 +524,12 @@ def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
     if name not in ("float32", "bfloat16"):
         raise ModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
     return getattr(torch, name)
+
+
+def _check_names(weighting: str, unknown: float | str | None) -> None:
+    check_weighting(weighting)
+    if unknown is not None and unknown != "auto":
+        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
 
 
 def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequence[str] | None) -> Vocabulary:
@@ -392,6 +563,23 @@ def _namer(
     return namer if weighting == "mean" else replace(namer, sentences=encode_sentences(clip, vocabulary))
 
 
+def _relabelled(namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache) -> Namer:
+    """The same namer for another vocabulary."""
+    unknown: float | Literal["auto"] | None = namer.unknown if namer.contrast is None else "auto"
+    weighting = "mean" if namer.sentences is None else "autoclip"
+    return replace(_namer(namer.clip, vocabulary, unknown, weighting, cache), exemplars=namer.exemplars)
+
+
+def _shown(namer: Namer, exemplars: Exemplars, cache: EmbeddingCache) -> Namer:
+    """A namer that knows these examples besides its own; labels that were not in its vocabulary join it."""
+    known = exemplars if namer.exemplars is None else namer.exemplars + exemplars
+    new = tuple(label for label in exemplars.counts if label not in namer.vocabulary.labels)
+    if new:
+        vocabulary = replace(namer.vocabulary, labels=(*namer.vocabulary.labels, *new))
+        namer = _relabelled(namer, vocabulary, cache)
+    return replace(namer, exemplars=known)
+
+
 def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:
     """The labels' features, remembered: on disk as well where the text tower took its time."""
     if clip.row.name == "tiny" and vocabulary == general_vocabulary(clip):
@@ -402,6 +590,16 @@ def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) ->
         on_disk=len(vocabulary.labels) * len(vocabulary.templates) > TEXT_BATCH,
     )
     return features.to(clip.device, torch.float32)
+
+
+def _segment(masks: Masks, names: tuple[Name, ...] = ()) -> Segment:
+    return Segment(
+        rle=masks.rles[0],
+        predicted_iou=float(masks.predicted_iou[0]),
+        stability=float(masks.stability[0]),
+        names=names,
+        low_res_logits=masks.low_res_logits[0],
+    )
 
 
 def _single(masks: Masks, index: int) -> Masks:

@@ -47,6 +47,8 @@ class Recipe:
     shadow: float = 0.4
     margin: float = 0.35
     """Share of an object's box that stays inside the picture on each side of its middle; 0.5 is all of it."""
+    codes: frozenset[str] = frozenset()
+    """Only these concepts; all where it is empty."""
 
 
 TRAINING = Recipe()
@@ -73,7 +75,10 @@ class Compositor:
 
     def __post_init__(self) -> None:
         self._cutouts = [
-            (code, picture) for style in self.recipe.styles for code, picture in self.packs.cutouts(style).items()
+            (code, picture)
+            for style in self.recipe.styles
+            for code, picture in self.packs.cutouts(style).items()
+            if not self.recipe.codes or code in self.recipe.codes
         ]
         self._backgrounds = self.packs.backgrounds()
 

@@ -6,10 +6,11 @@ import argparse
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from segzs import __version__
-from segzs.errors import PromptError
+from segzs.errors import ImageError, PromptError
 from segzs.models.registry import PRESETS
 from segzs.prompts import Prompt
 
@@ -33,6 +34,10 @@ CONVERT_EXAMPLES = """examples:
   segzs convert out/desk.segzs.json --to cvat               out/desk.cvat.xml
   segzs convert people.json --to labelme --polygons         a COCO file, to be edited in labelme
   segzs convert out/ --to coco-results --like truth.json    for COCOeval
+"""
+FIND_EXAMPLES = """examples:
+  segzs find desk.jpg "the red mug"                         a table, the best first; nothing where there is none
+  segzs find desk.jpg --like mug.png --out out/             ... and a picture of what was found
 """
 SEARCH_EXAMPLES = """examples:
   segzs search out/ "red bicycle"                           a table: score, file, name, box
@@ -76,6 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"segzs {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_label(commands)
+    _add_find(commands)
+    _add_classify(commands)
     _add_convert(commands)
     _add_evaluate(commands)
     _add_search(commands)
@@ -111,6 +118,7 @@ def _add_label(commands: Any) -> None:
         "--object", action=AddToObject, nargs=0, help="the points and the box that follow are another object"
     )
     prompts.add_argument("--everything", action="store_true", help="every object (what happens without prompts)")
+    prompts.add_argument("--regions", metavar="FILE", help="of one picture: what a detector found, COCO results")
     _add_names(label)
     _add_models(label)
     _add_grid(label)
@@ -138,7 +146,7 @@ def _add_label(commands: Any) -> None:
     output.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
-def _add_names(command: argparse.ArgumentParser) -> None:
+def _add_names(command: Any, *, objects: bool = True) -> None:
     names = command.add_argument_group("names")
     names.add_argument(
         "--labels",
@@ -157,6 +165,11 @@ def _add_names(command: argparse.ArgumentParser) -> None:
         help="similarity under which an object is unknown (default: what general words say of it)",
     )
     names.add_argument(
+        "--examples", metavar="FILE|DIR", help="name by showing: a folder of pictures for each label, or a saved file"
+    )
+    if not objects:  # whole pictures
+        return
+    names.add_argument(
         "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
     )
     names.add_argument(
@@ -167,24 +180,26 @@ def _add_names(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_models(command: argparse.ArgumentParser) -> None:
+def _add_models(command: Any, *, sam: bool = True) -> None:
     models = command.add_argument_group("models")
     models.add_argument(
         "--model", choices=PRESETS, metavar="NAME", help=f"{', '.join(PRESETS)} (default: SEGZS_MODEL, or tiny)"
     )
-    models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
     models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
     models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
     models.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="what models compute with"
     )
+    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded or converted on disk")
+    if not sam:
+        return
+    models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
     models.add_argument(
         "--engine", choices=["torch", "openvino"], help="what computes SAM: torch (default, or SEGZS_ENGINE), openvino"
     )
-    models.add_argument("--no-cache", action="store_true", help="keep nothing that was encoded or converted on disk")
 
 
-def _add_grid(command: argparse.ArgumentParser) -> None:
+def _add_grid(command: Any) -> None:
     grid = command.add_argument_group("everything mode")
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")
@@ -192,6 +207,41 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
+
+
+def _add_find(commands: Any) -> None:
+    find = commands.add_parser(
+        "find",
+        help="find objects of a picture by words or by an example",
+        epilog=FIND_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Find the objects of a picture that words describe, or that look like an example; maybe none.",
+    )
+    find.add_argument("image", metavar="IMAGE", help="a picture file")
+    find.add_argument("words", nargs="?", metavar="WORDS", help="what to look for")
+    find.add_argument("--like", metavar="FILE", help="look for what is like a picture of one object")
+    find.add_argument(
+        "--least", type=float, default=0.5, metavar="X", help="leave out what fits less, 0 to 1 (default 0.5)"
+    )
+    _add_models(find)
+    _add_grid(find)
+    find.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
+    find.add_argument("--json", action="store_true", help="print a line of JSON instead of a table")
+
+
+def _add_classify(commands: Any) -> None:
+    classify = commands.add_parser(
+        "classify",
+        help="name whole pictures",
+        description="Name whole pictures among labels by CLIP alone: a table of file, name and probability.",
+    )
+    classify.add_argument("images", nargs="+", metavar="FILE|DIR", help="picture files, or folders of them")
+    _add_names(classify, objects=False)
+    _add_models(classify, sam=False)
+    classify.add_argument(
+        "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
+    )
+    classify.add_argument("--json", action="store_true", help="print a line of JSON a picture instead of a table")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -302,21 +352,33 @@ def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """What `segzs.load` is asked for."""
-    names = (
-        "model",
-        "sam",
-        "clip",
-        "labels",
-        "templates",
-        "weighting",
-        "unknown",
-        "background",
-        "naming",
-        "device",
-        "dtype",
-        "engine",
-    )
-    return {name: getattr(parsed, name) for name in names}
+    own = ("sam", "background", "naming", "engine")
+    return naming_of(parsed) | {name: getattr(parsed, name) for name in own if hasattr(parsed, name)}
+
+
+def naming_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `load_namer` is asked for."""
+    shared = ("model", "clip", "labels", "templates", "weighting", "unknown", "device", "dtype")
+    found = {name: getattr(parsed, name) for name in shared if hasattr(parsed, name)}
+    if getattr(parsed, "examples", None) is not None:
+        found["examples"] = examples_of(parsed.examples)
+    return found
+
+
+def examples_of(place: str) -> str | dict[str, list[str]]:
+    """A file of examples, or the pictures in the folders of a folder, under the folders' names.
+
+    Raises:
+        ImageError: a folder holds no pictures, or no folders.
+    """
+    if not Path(place).is_dir():
+        return place
+    from segzs.batch.pictures import find_pictures
+
+    folders = [entry for entry in sorted(Path(place).iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+    if not folders:
+        raise ImageError(f"{place} holds no folders; a folder of pictures for each label is expected")
+    return {folder.name: [str(folder / name) for name in find_pictures(folder).names] for folder in folders}
 
 
 def _point(text: str) -> tuple[float, float, bool]:

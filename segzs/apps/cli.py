@@ -61,6 +61,8 @@ def _label(parsed: argparse.Namespace) -> int:
     if prompts and grid:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in grid)
         raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
+    if parsed.regions and (prompts or grid or parsed.everything or parsed.ray or _several(parsed.images)):
+        raise PromptError("--regions goes with one picture, and with no prompts or options of everything mode")
     import segzs
     from segzs.apps import cluster, directory
     from segzs.sam.everything import EverythingOptions
@@ -96,8 +98,14 @@ def _label(parsed: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _several(images: Sequence[str]) -> bool:
+    return len(images) > 1 or Path(images[0]).is_dir()
+
+
 def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace) -> Segments:
     photo = segmenter.encode(image)
+    if parsed.regions:
+        return segmenter.regions(photo, parsed.regions)
     if prompts:
         return segmenter.segment(photo, prompts)
     from tqdm import tqdm
@@ -143,6 +151,30 @@ def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> N
         return
     title = f"{image}\n" if with_title else ""
     print(title + (segments.table() if len(segments) else "no objects found"), flush=True)
+
+
+def _find(parsed: argparse.Namespace) -> int:
+    if (parsed.words is None) == (parsed.like is None):
+        raise PromptError("say what to look for: either words, or a picture with --like FILE")
+    import segzs
+    from segzs.sam.everything import EverythingOptions
+
+    EverythingOptions(**grid_of(parsed))  # out of range is said before models are loaded
+    if parsed.out:
+        _make_folder(Path(parsed.out))
+    segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache)
+    photo = segmenter.encode(parsed.image)
+    found = segmenter.find(photo, parsed.words, like=parsed.like, least=parsed.least, **grid_of(parsed))
+    _print(found, parsed.image, parsed.json, False)
+    for path in _write(found, parsed.image, Path(parsed.out), Path(parsed.image).stem) if parsed.out else ():
+        _say(f"{parsed.image}: wrote {path}")
+    return 0
+
+
+def _classify(parsed: argparse.Namespace) -> int:
+    from segzs.apps import classify
+
+    return classify.classify(parsed, _say, _table)
 
 
 def _convert(parsed: argparse.Namespace) -> int:

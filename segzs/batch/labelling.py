@@ -85,6 +85,7 @@ class Labeller:
             "unknown": segmenter.namer.unknown,
             "contrast": segmenter.namer.contrast is not None,
             "weighting": "mean" if segmenter.namer.sentences is None else "autoclip",
+            **({"examples": segmenter.examples.digest} if segmenter.examples else {}),
             "naming": segmenter.naming,
             **asdict(segmenter.cropping),
             "everything": asdict(self.options),

@@ -27,12 +27,12 @@ from segzs.batch.pictures import RUN_FILE
 from segzs.batch.table import TABLE, about_of, connect, nearest, open_table, probes, schema, tidy, writing
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import Cropping, crop, crops
-from segzs.clip.naming import encode_pictures
-from segzs.clip.vocabulary import Vocabulary, encode_labels, usual_templates
-from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError, VocabularyError
+from segzs.clip.crops import Cropping, crops
+from segzs.clip.finding import encode_words
+from segzs.clip.naming import encode_object, encode_pictures
+from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError
 from segzs.image import ImageSource, read_image
-from segzs.masks import RLE, Box
+from segzs.masks import Box
 from segzs.models.store import locate_clip
 from segzs.outputs.records import Failure, Record, read_records
 from segzs.segmenter import resolve_device, resolve_dtype
@@ -113,10 +113,7 @@ class SegmentIndex:
             VocabularyError: the query is empty.
             SegzsError: ``limit`` is less than 1.
         """
-        if not isinstance(query, str) or not query.strip():
-            raise VocabularyError(f"the query is {query!r}; words are expected, such as 'red bicycle'")
-        vocabulary = Vocabulary((" ".join(query.split()),), usual_templates(self.clip))
-        return self.nearest(encode_labels(self.clip, vocabulary)[0].cpu().numpy(), limit=limit)
+        return self.nearest(encode_words(self.clip, query).cpu().numpy(), limit=limit)
 
     def like(self, picture: ImageSource, *, limit: int = 10) -> list[Match]:
         """The segments that are most like a picture of one object, best first.
@@ -125,10 +122,7 @@ class SegmentIndex:
             ImageError: it is no picture.
             SegzsError: ``limit`` is less than 1.
         """
-        pixels = read_image(picture).pixels
-        whole = RLE.encode(np.ones(pixels.shape[:2], bool))
-        square = crop(pixels, whole, Cropping("keep", 0))  # else the model cuts off the ends of a long one
-        return self.nearest(encode_pictures(self.clip, [square])[0].cpu().numpy(), limit=limit)
+        return self.nearest(encode_object(self.clip, read_image(picture))[0].cpu().numpy(), limit=limit)
 
     def nearest(self, feature: np.ndarray, *, limit: int = 10) -> list[Match]:
         """The segments whose features have the largest cosine similarity with a normalised one, float (width,)."""

@@ -14,11 +14,15 @@ from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
 from segzs.clip.contrast import Contrast, contrast_of
+from segzs.clip.crops import Cropping, crop
+from segzs.clip.exemplars import Exemplars
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.templates import autoclip
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
+from segzs.image import Image
+from segzs.masks import RLE
 from segzs.segments import UNKNOWN, Name
 
 NAMINGS = ("crops", "pooled")
@@ -39,7 +43,7 @@ class Namer:
     ``label_features`` is float32 (labels, width), from `encode_labels`; ``unknown`` is the cosine similarity that a
     label must reach to beat "unknown", None where that is never said. ``contrast`` is what labels must beat as well;
     None where ``unknown`` is all. With ``sentences`` (labels, templates, width), from `encode_sentences`, the templates
-    are weighed for each picture, see `autoclip`.
+    are weighed for each picture, see `autoclip`. ``exemplars`` have a say beside the words.
     """
 
     clip: ClipModel
@@ -48,6 +52,7 @@ class Namer:
     unknown: float | None
     contrast: Contrast | None = field(default=None, repr=False)
     sentences: Tensor | None = field(default=None, repr=False)
+    exemplars: Exemplars | None = None
 
     @classmethod
     def calibrated(cls, clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor) -> Namer:
@@ -69,10 +74,18 @@ class Namer:
         return shares if tree.is_flat else tree.roll_up(self.clip.logit_scale * similarity, shares)
 
     def similarity(self, pictures: Tensor) -> Tensor:
-        """Cosines of normalised image features (N, width) with the labels: float32 (N, labels)."""
+        """Cosines of normalised image features (N, width) with the labels: float32 (N, labels).
+
+        Those of labels with `exemplars` are raised or lowered by what these say.
+        """
+        scale = self.clip.logit_scale
         if self.sentences is None:
-            return pictures @ self.label_features.T
-        return autoclip(pictures, self.sentences, self.clip.logit_scale)
+            cosines = pictures @ self.label_features.T
+        else:
+            cosines = autoclip(pictures, self.sentences, scale)
+        if self.exemplars is None:
+            return cosines
+        return cosines + self.exemplars.evidence(pictures, self.vocabulary.labels) / scale
 
     def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
         """The most probable names of normalised image features (N, width), best first.
@@ -104,6 +117,12 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
         pixels = normalise(torch.stack(batch).to(clip.device), clip.preprocessing).to(clip.dtype)
         features.append(F.normalize(clip.module.encode_image(pixels).float(), dim=-1))
     return torch.cat(features) if features else torch.zeros(0, 0)
+
+
+def encode_object(clip: ClipModel, image: Image) -> Tensor:
+    """The normalised image feature of a picture of one object, all of it, whatever its shape: (1, width)."""
+    whole = RLE.encode(np.ones((image.height, image.width), bool))
+    return encode_pictures(clip, [crop(image.pixels, whole, Cropping("keep", 0))])  # else ends may be cut off
 
 
 def probabilities(similarity: Tensor, scale: float, unknown: float | Tensor | None = None) -> Tensor:
