@@ -9,14 +9,15 @@ from functools import partial
 from os import PathLike
 from typing import Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import Cropping, crops
+from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import VERSION as DENSE_VERSION
-from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.naming import Namer, check_naming, encode_pictures
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
@@ -29,7 +30,9 @@ from segzs.clip.vocabulary import (
 )
 from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
+from segzs.maps import MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
+from segzs.merging import merged
 from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import preset
 from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
@@ -118,6 +121,7 @@ class Segmenter:
         max_masks: int | None = None,
         adaptive: bool = False,
         tiles: int = 1,
+        merge: bool = False,
         progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.
@@ -133,6 +137,8 @@ class Segmenter:
             adaptive: do not ask where a mask that passed the filters lies already: faster, and finds a little less.
             tiles: look again at so many overlapping tiles a side, each at the model's full resolution: for small
                 objects in large pictures; each tile takes as long as the picture.
+            merge: join fragments with one name that touch, where CLIP finds their union at least as like it, and drop
+                what lies in another segment with its name.
             progress: called with the share done, from 0 to 1; what it raises ends the search.
 
         Raises:
@@ -141,10 +147,11 @@ class Segmenter:
         """
         _check_encoded(photo)
         options = EverythingOptions(
-            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles
+            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles, merge
         )
         look = partial(self.cache.encode, self.sam)
-        return self._named(photo.image, everything_in_tiles(self.sam, look, photo, options, progress))
+        found = self._named(photo.image, everything_in_tiles(self.sam, look, photo, options, progress))
+        return merged(found, partial(self._names, photo.image)) if merge else found
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
@@ -158,6 +165,28 @@ class Segmenter:
         items = tuple(replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
         origin = segments.model.partition("+")[0]
         return Segments(segments.image, items, f"{origin}+{self.clip.row.name}" if origin else self.clip.row.name)
+
+    def semantic(self, photo: EncodedImage, segments: Segments | None = None) -> SemanticMap:
+        """One label for every pixel: of named masks, and where there are none what CLIP sees there, or "unknown".
+
+        Args:
+            photo: the encoded image.
+            segments: named segments of it; left out, `everything`.
+
+        Raises:
+            PromptError: the segments are none, or of another image.
+            ModelMismatchError: another model encoded the image.
+
+        Warns:
+            MapWarning: the CLIP can only look at whole pictures, so that all is "unknown" but the masks.
+        """
+        found = self._found(photo, segments)
+        return semantic_map(found, self.vocabulary.labels, self._cells(photo.image))
+
+    def panoptic(self, photo: EncodedImage, segments: Segments | None = None) -> Segments:
+        """Segments that do not overlap and cover all that `semantic` knows; the arguments and errors are its."""
+        found = self._found(photo, segments)
+        return panoptic_segments(found, self.semantic(photo, found))
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
         """The most probable names of a whole picture, best first."""
@@ -209,10 +238,28 @@ class Segmenter:
         if self.naming == "pooled":
             features = pool(self.clip, self._dense(image), rles)
         else:
-            features = encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
+            features = encode_masks(self.clip, image.pixels, rles, self.cropping)
             # only of crops is it known what is usual
             self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
         return self.namer.names(features)
+
+    def _found(self, photo: EncodedImage, segments: Segments | None) -> Segments:
+        _check_encoded(photo)
+        if segments is None:
+            return self.everything(photo)
+        if not isinstance(segments, Segments) or segments.image != photo.image:
+            raise PromptError(f"{segments!r} is not Segments of this image; give what everything() or a list found")
+        return segments
+
+    def _cells(self, image: Image) -> np.ndarray | None:
+        """The probability of each label in each cell of a grid over an image, "unknown" last."""
+        try:
+            tower_of(self.clip)
+        except ModelError as error:
+            warnings.warn(f'between masks all is "unknown": {error}', MapWarning, stacklevel=3)
+            return None
+        features = cell_features(self.clip, self._dense(image))
+        return self.namer.probabilities(features.flatten(0, 1)).unflatten(0, features.shape[:2]).cpu().numpy()
 
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
@@ -244,7 +291,8 @@ def load(
     templates: str | Sequence[str] | None = None,
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
-    margin: float = 0.1,
+    margin: float | None = None,
+    scales: Sequence[float] | None = None,
     naming: str = "crops",
     device: str = "auto",
     dtype: str = "auto",
@@ -262,12 +310,15 @@ def load(
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
         unknown: the cosine similarity that a label must reach to beat "unknown"; "auto" is the model's own,
             None never says "unknown".
-        background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
-            left out, what suits the model.
-        margin: context around an object's box before it is named, as a share of its longer side.
+        background: what becomes of the pixels around an object before it is named: "blur", "grey", "keep", or "cut":
+            the object alone, as large as its box, on the model's own mean colour; left out, what suits the model.
+        margin: context around an object's box before it is named, as a share of its longer side; left out, what suits
+            the model.
+        scales: how many times as large as that the object is shown, such as (1, 2): the mean of what CLIP sees
+            counts, and each scale takes its time; left out, what suits the model.
         naming: "crops" shows CLIP every object by itself; "pooled" shows it the whole image once and names masks by
-            what it saw there: far faster for hundreds of masks, and less exact. ``background`` and ``margin`` are of
-            no account then.
+            what it saw there: far faster for hundreds of masks, and less exact. ``background``, ``margin`` and
+            ``scales`` are of no account then.
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
@@ -282,13 +333,12 @@ def load(
             is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
-        SegzsError: ``unknown``, ``margin``, ``background`` or ``naming`` is out of range.
+        SegzsError: ``unknown``, ``background``, ``margin``, ``scales`` or ``naming`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
     'tiny+tiny'
     """
-    Cropping(background or "keep", margin)  # out of range is said before models are loaded
     check_naming(naming)
     if unknown is not None and unknown != "auto":
         check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
@@ -301,6 +351,8 @@ def load(
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
+    shown = {"background": background, "margin": margin, "scales": scales}
+    cropping = Cropping(**{name: getattr(clip_files.row, name) if of is None else of for name, of in shown.items()})
     sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
     if engine == "openvino":
         sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
@@ -319,7 +371,7 @@ def load(
             label_features=_features(clip_model, vocabulary, embeddings),
             unknown=clip_model.unknown if unknown == "auto" else unknown,
         ),
-        cropping=Cropping(background or clip_model.row.background, margin),
+        cropping=cropping,
         templates=templates,
         naming=naming,
         cache=embeddings,

@@ -84,6 +84,7 @@ class Labeller:
             "unknown": segmenter.namer.unknown,
             "naming": segmenter.naming,
             **asdict(segmenter.cropping),
+            "scales": list(segmenter.cropping.scales),
             "everything": asdict(self.options),
         }
 

@@ -27,7 +27,7 @@ from segzs.batch.pictures import RUN_FILE
 from segzs.batch.table import TABLE, about_of, connect, nearest, open_table, probes, schema, tidy, writing
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import Cropping, crop, crops
+from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.naming import encode_pictures
 from segzs.clip.vocabulary import Vocabulary, encode_labels, usual_templates
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError, VocabularyError
@@ -127,8 +127,10 @@ class SegmentIndex:
         """
         pixels = read_image(picture).pixels
         whole = RLE.encode(np.ones(pixels.shape[:2], bool))
-        square = crop(pixels, whole, Cropping("keep", 0))  # else the model cuts off the ends of a long one
-        return self.nearest(encode_pictures(self.clip, [square])[0].cpu().numpy(), limit=limit)
+        (feature,) = encode_masks(
+            self.clip, pixels, [whole], Cropping("keep", 0)
+        )  # else the ends of a long one are cut off
+        return self.nearest(feature.cpu().numpy(), limit=limit)
 
     def nearest(self, feature: np.ndarray, *, limit: int = 10) -> list[Match]:
         """The segments whose features have the largest cosine similarity with a normalised one, float (width,)."""
@@ -255,8 +257,8 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
     """
     segments = record.annotated.on(root / record.path)
     masks = [segment.rle for segment in segments]
-    shown = crops(segments.image.pixels, masks, Cropping(settings["background"], settings["margin"]))
-    features = encode_pictures(clip, shown).cpu().numpy()
+    cropping = Cropping(settings["background"], settings["margin"], settings["scales"])
+    features = encode_masks(clip, segments.image.pixels, masks, cropping).cpu().numpy()
     of_image = {
         "image": _key(record),
         "file": record.path.encode(errors="surrogateescape"),
