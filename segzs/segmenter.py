@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -351,7 +351,7 @@ def load(
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    shown = {"background": background, "margin": margin, "scales": scales}
+    shown: dict[str, Any] = {"background": background, "margin": margin, "scales": scales}
     cropping = Cropping(**{name: getattr(clip_files.row, name) if of is None else of for name, of in shown.items()})
     sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
     if engine == "openvino":

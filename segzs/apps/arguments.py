@@ -116,7 +116,7 @@ def _add_label(commands: Any) -> None:
     names.add_argument(
         "--background", choices=["blur", "grey", "cut", "keep"], help="what surrounds an object when it is named"
     )
-    names.add_argument("--margin", type=float, metavar="X", help="... and how much of it: a share of the longer side")
+    names.add_argument("--margin", type=_margin, metavar="X", help="... and how much of it: a share of the longer side")
     names.add_argument(
         "--scales", type=_scales, metavar="X,Y", help="look at it so many times as large: 1,2 averages two looks"
     )
@@ -283,8 +283,18 @@ def _box(text: str) -> tuple[float, ...]:
     return _floats(parts, text)
 
 
+def _margin(text: str) -> float:
+    (margin,) = _floats([text], text)
+    if not 0 <= margin <= 10:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 10")
+    return margin
+
+
 def _scales(text: str) -> tuple[float, ...]:
-    return _floats(text.split(","), text)
+    scales = _floats(text.split(","), text)
+    if not all(1 <= scale <= 10 for scale in scales):
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers from 1 to 10")
+    return scales
 
 
 def _floats(parts: Sequence[str], text: str) -> tuple[float, ...]:
