@@ -151,7 +151,7 @@ class Segmenter:
         )
         look = partial(self.cache.encode, self.sam)
         found = self._named(photo.image, everything_in_tiles(self.sam, look, photo, options, progress))
-        return merged(found, partial(self._names, photo.image)) if merge else found
+        return merged(found, lambda masks: self.namer.names(self._look(photo.image, masks))) if merge else found
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
@@ -232,16 +232,19 @@ class Segmenter:
         return Segments(image, items, self.model)
 
     def _names(self, image: Image, rles: Sequence[RLE]) -> list[tuple[Name, ...]]:
-        check_naming(self.naming)
         if not rles:
             return []
-        if self.naming == "pooled":
-            features = pool(self.clip, self._dense(image), rles)
-        else:
-            features = encode_masks(self.clip, image.pixels, rles, self.cropping)
-            # only of crops is it known what is usual
+        features = self._look(image, rles)
+        if self.naming == "crops":  # only of crops is it known what is usual
             self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
         return self.namer.names(features)
+
+    def _look(self, image: Image, rles: Sequence[RLE]) -> Tensor:
+        """Normalised image features of masks (N, width)."""
+        check_naming(self.naming)
+        if self.naming == "pooled":
+            return pool(self.clip, self._dense(image), rles)
+        return encode_masks(self.clip, image.pixels, rles, self.cropping)
 
     def _found(self, photo: EncodedImage, segments: Segments | None) -> Segments:
         _check_encoded(photo)

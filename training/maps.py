@@ -6,12 +6,12 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 
 import segzs
+from segzs.clip.crops import encode_masks
 from segzs.maps import SemanticMap, semantic_map
 from segzs.masks import RLE, iou
 from segzs.merging import merged, without_repeats
@@ -55,7 +55,11 @@ def measure_map(
 
 def measure_merging(segmenter: segzs.Segmenter, found: Segments, truths: Sequence[RLE], scores: Scores) -> None:
     """Add recall and precision at IoU 0.75 of segments as they are found, without repeats, and merged."""
-    name = partial(segmenter._names, found.image)
+
+    def name(masks: Sequence[RLE]) -> list[tuple[segzs.Name, ...]]:
+        features = encode_masks(segmenter.clip, found.image.pixels, masks, segmenter.cropping)
+        return segmenter.namer.names(features)
+
     for how, items in {"found": found, "no repeats": without_repeats(found), "merged": merged(found, name)}.items():
         overlap = iou(truths, [segment.rle for segment in items])
         scores.add(f"everything, {how}: recall at IoU 0.75", overlap.max(1, initial=0) >= 0.75)
