@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from segzs.draw import colours, overlay
+from segzs.checks import check_number
+from segzs.draw import Colour, colours, overlay
 from segzs.errors import SegzsError
 from segzs.image import Image
 from segzs.masks import RLE
@@ -20,6 +21,8 @@ from segzs.segments import UNKNOWN, Name, Segment, Segments
 
 LEAST_SHARE = 0.0005
 """Of the image: smaller remains of segments and of what lies between them are no objects."""
+SURE = 0.9
+"""Where no mask has a name, labels less probable than this are "unknown": what `training.maps` found to do no harm."""
 SMALLER_WINS = 1e-3
 """What a mask's smallness adds to its evidence at most: enough to decide between equals."""
 
@@ -70,11 +73,12 @@ class SemanticMap:
         return self.classes == self.labels.index(label)
 
     def overlay(self) -> PIL.Image.Image:
-        """The image with the region of every label tinted and outlined, and its label and share written on it."""
+        """The image with the region of every label tinted and outlined, with its label and share, in its colour."""
         known = [label for label in self.shares if label != UNKNOWN]
+        tints = dict(zip(self.labels, self._colours, strict=True))
         masks = [RLE.encode(self.mask(label)) for label in known]
         captions = [f"{label} {self.shares[label]:.0%}" for label in known]
-        return overlay(self.image.pixels, masks, captions, colours(known))
+        return overlay(self.image.pixels, masks, captions, [tints[label] for label in known])
 
     def indexed(self) -> PIL.Image.Image:
         """A picture whose values are those of ``classes``: 8 bit with a palette up to 256 labels, else 16 bit grey.
@@ -84,11 +88,16 @@ class SemanticMap:
         """
         if len(self.labels) <= 256:
             picture = PIL.Image.fromarray(self.classes.astype(np.uint8))
-            picture.putpalette([0, 0, 0, *(value for colour in colours(self.labels[1:]) for value in colour)])
+            picture.putpalette([value for colour in self._colours for value in colour])
             return picture
         if len(self.labels) > 65536:
             raise SegzsError(f"a PNG has room for 65,536 labels, and these are {len(self.labels):,}")
         return PIL.Image.fromarray(self.classes)
+
+    @property
+    def _colours(self) -> list[Colour]:
+        """One colour a label, the same in all maps of a vocabulary; "unknown" is black."""
+        return [(0, 0, 0), *colours(self.labels[1:])]
 
     def to_dict(self) -> dict:
         """Plain values, ready for JSON: the labels that occur, their number in `indexed`, and share of the image."""
@@ -118,7 +127,9 @@ class SemanticMap:
         return buffer.getvalue()
 
 
-def semantic_map(segments: Segments, labels: Sequence[str], cells: np.ndarray | None = None) -> SemanticMap:
+def semantic_map(
+    segments: Segments, labels: Sequence[str], cells: np.ndarray | None = None, sure: float = SURE
+) -> SemanticMap:
     """One label for every pixel, from named masks that may overlap and what was seen between them.
 
     Each mask is evidence for its name, as much as its probability times its predicted IoU. Where masks overlap that of
@@ -130,10 +141,15 @@ def semantic_map(segments: Segments, labels: Sequence[str], cells: np.ndarray | 
         labels: those of the vocabulary; names of segments that are not among them are added.
         cells: float32 (rows, columns, labels [+ 1]), the probability of each label, and of "unknown" last, in the cells
             of a grid over the image; left out, all else is "unknown".
+        sure: so probable a label must be in the cells to be more than "unknown".
 
     Returns:
         The map; its labels are "unknown" and ``labels``.
+
+    Raises:
+        SegzsError: ``sure`` is not from 0 to 1.
     """
+    check_number("sure", sure, "a probability from 0 to 1", 0, 1)
     image, known = segments.image, [segment for segment in segments if is_known(segment) and segment.area]
     names = tuple(dict.fromkeys((UNKNOWN, *labels, *(segment.name for segment in known))))
     number = {name: index for index, name in enumerate(names)}
@@ -141,9 +157,9 @@ def semantic_map(segments: Segments, labels: Sequence[str], cells: np.ndarray | 
     votes = ((number[name], _votes(known, name, size)) for name in dict.fromkeys(segment.name for segment in known))
     classes, scores = _strongest(votes, size)
     if cells is not None:
-        filled, sure = _strongest(_upsampled(cells, len(labels), size), size)
-        free = classes == 0
-        classes[free], scores[free] = filled[free], sure[free]
+        filled, probable = _strongest(_upsampled(cells, len(labels), size), size)
+        free = (classes == 0) & (probable >= sure)
+        classes[free], scores[free] = filled[free], probable[free]
     scores[classes == 0] = 0
     kind = np.uint16 if len(names) <= 65536 else np.int32
     return SemanticMap(image, names, classes.astype(kind), scores.clip(0, 1), segments.model)

@@ -30,7 +30,7 @@ from segzs.clip.vocabulary import (
 )
 from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
-from segzs.maps import MapWarning, SemanticMap, panoptic_segments, semantic_map
+from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
 from segzs.merging import merged
 from segzs.models.environment import multiplies_bfloat16
@@ -166,27 +166,29 @@ class Segmenter:
         origin = segments.model.partition("+")[0]
         return Segments(segments.image, items, f"{origin}+{self.clip.row.name}" if origin else self.clip.row.name)
 
-    def semantic(self, photo: EncodedImage, segments: Segments | None = None) -> SemanticMap:
+    def semantic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> SemanticMap:
         """One label for every pixel: of named masks, and where there are none what CLIP sees there, or "unknown".
 
         Args:
             photo: the encoded image.
             segments: named segments of it; left out, `everything`.
+            sure: so probable a label must be, where there is no mask, to be more than "unknown"; 1 is masks alone.
 
         Raises:
             PromptError: the segments are none, or of another image.
+            SegzsError: ``sure`` is not from 0 to 1.
             ModelMismatchError: another model encoded the image.
 
         Warns:
             MapWarning: the CLIP can only look at whole pictures, so that all is "unknown" but the masks.
         """
         found = self._found(photo, segments)
-        return semantic_map(found, self.vocabulary.labels, self._cells(photo.image))
+        return semantic_map(found, self.vocabulary.labels, self._cells(photo.image), sure)
 
-    def panoptic(self, photo: EncodedImage, segments: Segments | None = None) -> Segments:
+    def panoptic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> Segments:
         """Segments that do not overlap and cover all that `semantic` knows; the arguments and errors are its."""
         found = self._found(photo, segments)
-        return panoptic_segments(found, self.semantic(photo, found))
+        return panoptic_segments(found, self.semantic(photo, found, sure=sure))
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
         """The most probable names of a whole picture, best first."""

@@ -66,7 +66,7 @@ def test_masks_of_one_name_add_up() -> None:
 def test_cells_fill_what_masks_leave() -> None:
     cells = grid([(0.1, 0.1, 0.8), (0.95, 0.0, 0.05)], [(0.1, 0.1, 0.8), (0.95, 0.0, 0.05)])
     found = names(semantic_map(segments(segment(WHOLE, "dog", 0.2)), LABELS, cells))
-    assert found[5, 5] == "unknown"
+    assert found[5, 5] == found[5, 60] == "unknown"  # at 60 "cat" is more probable, but not sure
     assert found[5, 95] == "cat"
     assert (found[WHOLE.decode()] == "dog").all()
 
@@ -163,5 +163,7 @@ def test_segments_of_another_image_are_refused(segmenter: segzs.Segmenter, desk:
     for wrong in (segments(segment(RLE.encode(np.ones((60, 100), bool)), "cat")), "segments"):
         with pytest.raises(PromptError, match="is not Segments of this image"):
             segmenter.semantic(desk, wrong)  # type: ignore[arg-type]
+    with pytest.raises(SegzsError, match="sure is 2; a probability from 0 to 1 is expected"):
+        segmenter.semantic(desk, Segments(desk.image, ()), sure=2)
     with pytest.raises(PromptError, match=r"call segmenter\.encode"):
         segmenter.panoptic("desk.png")  # type: ignore[arg-type]
