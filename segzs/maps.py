@@ -22,7 +22,7 @@ from segzs.segments import UNKNOWN, Name, Segment, Segments
 LEAST_SHARE = 0.0005
 """Of the image: smaller remains of segments and of what lies between them are no objects."""
 SURE = 0.9
-"""Where no mask has a name, labels less probable than this are "unknown": what `training.maps` found to do no harm."""
+"""Where no mask has a name, labels less probable than this are "unknown": cells err more often than masks."""
 SMALLER_WINS = 1e-3
 """What a mask's smallness adds to its evidence at most: enough to decide between equals."""
 

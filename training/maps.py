@@ -42,10 +42,14 @@ def truth_of(scene: Scene, names: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def measure_map(
-    segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truth: dict[str, np.ndarray], scores: Scores
+    segmenter: segzs.Segmenter,
+    photo: segzs.EncodedImage,
+    found: Segments,
+    truth: dict[str, np.ndarray],
+    scores: Scores,
 ) -> None:
     """Add the mean IoU of a scene's map, and of those of masks alone and of dense features alone."""
-    found, labels = segmenter.everything(photo), segmenter.vocabulary.labels
+    found, labels = segmenter.name(found), segmenter.vocabulary.labels
     seen = segmenter.semantic(photo, Segments(photo.image, ()), sure=0)
     scores.add("mean IoU: masks, then dense features", [mean_iou(segmenter.semantic(photo, found), truth)])
     scores.add("mean IoU: masks alone", [mean_iou(semantic_map(found, labels), truth)])
@@ -77,10 +81,11 @@ def measure(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], c
         truth = truth_of(scene, names)
         others = [name for name in rng.permutation(list(names.values())) if name not in truth][:DISTRACTORS]
         photo = segmenter.encode(scene.pixels)
+        found = segmenter.everything(photo)
         among_few = segmenter.with_labels([*(name for name in truth if name != UNKNOWN), *others])
-        measure_map(among_few, photo, truth, scores)
+        measure_map(among_few, photo, found, truth, scores)
         truths = [RLE.encode(scene.instances == n) for n in visible_labels(scene.instances, SMALLEST_VISIBLE)]
-        measure_merging(segmenter, segmenter.everything(photo), truths, scores)
+        measure_merging(segmenter, found, truths, scores)
     return scores
 
 

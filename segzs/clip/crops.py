@@ -1,4 +1,4 @@
-"""Crops of masks: pictures of one object each, as large as CLIP looks at, and what CLIP sees in them."""
+"""Crops of masks: pictures of one object each, in the shape of the model's input, and what CLIP sees in them."""
 
 from __future__ import annotations
 
