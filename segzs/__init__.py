@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from segzs.image import Image, read_image
+    from segzs.maps import SemanticMap
     from segzs.outputs import save
     from segzs.prompts import Prompt
     from segzs.sam.encode import EncodedImage
@@ -42,6 +43,7 @@ _HOMES = {
     "Segmenter": "segmenter",
     "Segments": "segments",
     "SegzsError": "errors",
+    "SemanticMap": "maps",
     "UnfamiliarWarning": "segmenter",
     "Vocabulary": "clip.vocabulary",
     "VocabularyError": "errors",
@@ -66,6 +68,7 @@ __all__ = [
     "Segmenter",
     "Segments",
     "SegzsError",
+    "SemanticMap",
     "UnfamiliarWarning",
     "Vocabulary",
     "VocabularyError",

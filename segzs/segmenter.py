@@ -16,9 +16,9 @@ from torch import Tensor
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.contrast import contrast_vocabulary
-from segzs.clip.crops import Cropping, crops
+from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import VERSION as DENSE_VERSION
-from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.labels import Label, Listing
@@ -36,7 +36,9 @@ from segzs.clip.vocabulary import (
 )
 from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
+from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
+from segzs.merging import merged
 from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import preset
 from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
@@ -129,6 +131,7 @@ class Segmenter:
         max_masks: int | None = None,
         adaptive: bool = False,
         tiles: int = 1,
+        merge: bool = False,
         progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.
@@ -145,6 +148,8 @@ class Segmenter:
                 a third fewer, for nearly the same masks.
             tiles: look again at so many overlapping tiles a side, each at the model's full resolution: for small
                 objects in large pictures; each tile takes as long as the picture.
+            merge: join fragments with one name that touch, where CLIP finds their union at least as like it, and drop
+                what lies in another segment with its name.
             progress: called with the share done, from 0 to 1; what it raises ends the search.
 
         Raises:
@@ -153,9 +158,10 @@ class Segmenter:
         """
         _check_encoded(photo)
         options = EverythingOptions(
-            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles
+            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles, merge
         )
-        return self._named(photo.image, self._everything(photo, options, progress))
+        found = self._named(photo.image, self._everything(photo, options, progress))
+        return merged(found, lambda masks: self.namer.names(self._features(photo.image, masks))) if merge else found
 
     def find(
         self,
@@ -244,6 +250,30 @@ class Segmenter:
         origin = segments.model.partition("+")[0]
         return Segments(segments.image, items, f"{origin}+{self.clip.row.name}" if origin else self.clip.row.name)
 
+    def semantic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> SemanticMap:
+        """One label for every pixel: of named masks, and where there are none what CLIP sees there, or "unknown".
+
+        Args:
+            photo: the encoded image.
+            segments: named segments of it; left out, `everything`.
+            sure: so probable a label must be, where there is no mask, to be more than "unknown"; 1 is masks alone.
+
+        Raises:
+            PromptError: the segments are none, or of another image.
+            SegzsError: ``sure`` is not from 0 to 1.
+            ModelMismatchError: another model encoded the image.
+
+        Warns:
+            MapWarning: the CLIP can only look at whole pictures, so that all is "unknown" but the masks.
+        """
+        found = self._found(photo, segments)
+        return semantic_map(found, self.vocabulary.labels, self._cells(photo.image), sure)
+
+    def panoptic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> Segments:
+        """Segments that do not overlap and cover all that `semantic` knows; the arguments and errors are its."""
+        found = self._found(photo, segments)
+        return panoptic_segments(found, self.semantic(photo, found, sure=sure))
+
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
         """The most probable names of a whole picture, best first."""
         return self.namer.names(encode_pictures(self.clip, [read_image(source).pixels]))[0]
@@ -330,7 +360,6 @@ class Segmenter:
         return everything_in_tiles(self.sam, partial(self.cache.encode, self.sam), photo, options, progress)
 
     def _names(self, image: Image, rles: Sequence[RLE]) -> list[tuple[Name, ...]]:
-        check_naming(self.naming)
         if not rles:
             return []
         features = self._features(image, rles)
@@ -340,9 +369,10 @@ class Segmenter:
 
     def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
         """What CLIP sees of masks, normalised: (N, width)."""
+        check_naming(self.naming)
         if self.naming == "pooled":
             return pool(self.clip, self._dense(image), rles)
-        return encode_pictures(self.clip, crops(image.pixels, rles, self.cropping))
+        return encode_masks(self.clip, image.pixels, rles, self.cropping)
 
     def _seen(self, shown: Segment | Segments | ImageSource, photo: EncodedImage | None = None) -> Tensor:
         """What CLIP sees of segments, or of a picture of one object: (N, width)."""
@@ -358,6 +388,24 @@ class Segmenter:
         if self.naming == "pooled":
             return pool(self.clip, self._dense(image), [RLE.encode(np.ones((image.height, image.width), bool))])
         return encode_object(self.clip, image)
+
+    def _found(self, photo: EncodedImage, segments: Segments | None) -> Segments:
+        _check_encoded(photo)
+        if segments is None:
+            return self.everything(photo)
+        if not isinstance(segments, Segments) or segments.image != photo.image:
+            raise PromptError(f"{segments!r} is not Segments of this image; give what everything() or a list found")
+        return segments
+
+    def _cells(self, image: Image) -> np.ndarray | None:
+        """The probability of each label in each cell of a grid over an image, "unknown" last."""
+        try:
+            tower_of(self.clip)
+        except ModelError as error:
+            warnings.warn(f'between masks all is "unknown": {error}', MapWarning, stacklevel=3)
+            return None
+        features = cell_features(self.clip, self._dense(image))
+        return self.namer.exclusive(features.flatten(0, 1)).unflatten(0, features.shape[:2]).cpu().numpy()
 
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
@@ -391,7 +439,8 @@ def load(
     examples: Examples | None = None,
     unknown: float | Literal["auto"] | None = "auto",
     background: str | None = None,
-    margin: float = 0.1,
+    margin: float | None = None,
+    scales: Sequence[float] | None = None,
     naming: str = "crops",
     device: str = "auto",
     dtype: str = "auto",
@@ -413,12 +462,15 @@ def load(
             `Segmenter.with_examples`.
         unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
             a number is a fixed cosine similarity; None never says "unknown".
-        background: what becomes of the pixels around an object before it is named: "blur", "grey" or "keep";
-            left out, what suits the model.
-        margin: context around an object's box before it is named, as a share of its longer side.
+        background: what becomes of the pixels around an object before it is named: "blur", "grey", "keep", or "cut":
+            the object alone, as large as its box, on the model's own mean colour; left out, what suits the model.
+        margin: context around an object's box before it is named, as a share of its longer side; left out, what suits
+            the model.
+        scales: how many times as large as that the object is shown, such as (1, 2): the mean of what CLIP sees
+            counts, and each scale takes its time; left out, what suits the model.
         naming: "crops" shows CLIP every object by itself; "pooled" shows it the whole image once and names masks by
-            what it saw there: far faster for hundreds of masks, and less exact. ``background`` and ``margin`` are of
-            no account then.
+            what it saw there: far faster for hundreds of masks, and less exact. ``background``, ``margin`` and
+            ``scales`` are of no account then.
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
@@ -433,13 +485,12 @@ def load(
             is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
-        SegzsError: ``unknown``, ``margin``, ``background``, ``naming`` or ``weighting`` is out of range.
+        SegzsError: ``unknown``, ``background``, ``margin``, ``scales``, ``naming`` or ``weighting`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
     'tiny+tiny'
     """
-    Cropping(background or "keep", margin)  # out of range is said before models are loaded
     check_naming(naming)
     _check_names(weighting, unknown)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
@@ -451,6 +502,8 @@ def load(
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
+    shown: dict[str, Any] = {"background": background, "margin": margin, "scales": scales}
+    cropping = Cropping(**{name: getattr(clip_files.row, name) if of is None else of for name, of in shown.items()})
     sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
     if engine == "openvino":
         sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
@@ -463,7 +516,7 @@ def load(
     segmenter = Segmenter(
         sam=sam_model,
         namer=_namer(clip_model, _vocabulary(clip_model, labels, templates), unknown, weighting, embeddings),
-        cropping=Cropping(background or clip_model.row.background, margin),
+        cropping=cropping,
         templates=templates,
         naming=naming,
         cache=embeddings,

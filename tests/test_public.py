@@ -25,6 +25,7 @@ PUBLIC = [
     "Segmenter",
     "Segments",
     "SegzsError",
+    "SemanticMap",
     "UnfamiliarWarning",
     "Vocabulary",
     "VocabularyError",

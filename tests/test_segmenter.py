@@ -345,7 +345,7 @@ def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
         load(device="abacus")
     with pytest.raises(VocabularyError, match=r"cannot be read from .*labels.txt"):
         load(labels=tmp_path / "labels.txt")
-    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, keep"):
+    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, cut, keep"):
         load(background="black")
     assert resolve_device("cpu") == torch.device("cpu")
 

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 import segzs
-from segzs.clip.crops import crops
+from segzs.clip.crops import encode_masks
 from segzs.clip.dense import dense_features, pool
-from segzs.clip.naming import encode_pictures
 from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
@@ -93,7 +92,7 @@ def measure_names(
     scores: Scores,
 ) -> None:
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
-    features = encode_pictures(segmenter.clip, crops(pixels, masks, segmenter.cropping))
+    features = encode_masks(segmenter.clip, pixels, masks, segmenter.cropping)
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
     names, unknown = general_features(segmenter.clip).T, segmenter.namer.unknown or -1
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
@@ -190,7 +189,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         score.add("GrabCut IoU, same box", [iou([a], [b])[0, 0] for a, b in zip(cut, photo.masks, strict=True)])
         filled = [RLE.encode(_filled(mask)) for mask in photo.masks]
         score.add("IoU of the box itself", [iou([a], [b])[0, 0] for a, b in zip(filled, photo.masks, strict=True)])
-        pictures = encode_pictures(segmenter.clip, crops(pixels, photo.masks, segmenter.cropping))
+        pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.cropping)
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
         familiar = (pictures @ general_features(segmenter.clip).T).amax(1)

@@ -138,6 +138,11 @@ def _add_label(commands: Any) -> None:
     cluster.add_argument("--part", type=_count, metavar="N", help="pictures of a file of results (default 100)")
     output = label.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
+    output.add_argument(
+        "--map",
+        choices=["semantic", "panoptic"],
+        help="one label for every pixel (NAME.map.png, .map.json and .map.overlay.png), or segments without overlap",
+    )
     output.add_argument("--overlays", action="store_true", help="of a directory: draw what was found into OUT/overlays")
     output.add_argument(
         "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
@@ -170,7 +175,11 @@ def _add_names(command: Any, *, objects: bool = True) -> None:
     if not objects:  # whole pictures
         return
     names.add_argument(
-        "--background", choices=["blur", "grey", "keep"], help="what surrounds an object when it is named"
+        "--background", choices=["blur", "grey", "cut", "keep"], help="what surrounds an object when it is named"
+    )
+    names.add_argument("--margin", type=_margin, metavar="X", help="... and how much of it: a share of the longer side")
+    names.add_argument(
+        "--scales", type=_scales, metavar="X,Y", help="look at it so many times as large: 1,2 averages two looks"
     )
     names.add_argument(
         "--naming",
@@ -207,6 +216,7 @@ def _add_grid(command: Any) -> None:
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
+    grid.add_argument("--merge", action="store_true", default=None, help="join fragments of one name that touch")
 
 
 def _add_find(commands: Any) -> None:
@@ -346,13 +356,13 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
 
 def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
-    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "tiles")
+    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "tiles", "merge")
     return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
 
 
 def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """What `segzs.load` is asked for."""
-    own = ("sam", "background", "naming", "engine")
+    own = ("sam", "background", "margin", "scales", "naming", "engine")
     return naming_of(parsed) | {name: getattr(parsed, name) for name in own if hasattr(parsed, name)}
 
 
@@ -394,6 +404,20 @@ def _box(text: str) -> tuple[float, ...]:
     if len(parts) != 4:
         raise argparse.ArgumentTypeError(f"{text!r} is not X1,Y1,X2,Y2")
     return _floats(parts, text)
+
+
+def _margin(text: str) -> float:
+    (margin,) = _floats([text], text)
+    if not 0 <= margin <= 10:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 10")
+    return margin
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    scales = _floats(text.split(","), text)
+    if not all(1 <= scale <= 10 for scale in scales):
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers from 1 to 10")
+    return scales
 
 
 def _floats(parts: Sequence[str], text: str) -> tuple[float, ...]:

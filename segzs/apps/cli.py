@@ -20,6 +20,7 @@ from segzs.apps.arguments import build_parser, grid_of, models_of, prompts_of
 from segzs.errors import ModelError, OutputError, PromptError, SegzsError, VocabularyError, WeightsError
 
 if TYPE_CHECKING:
+    from segzs.maps import SemanticMap
     from segzs.outputs import Annotated
     from segzs.prompts import Prompt
     from segzs.segmenter import Segmenter
@@ -82,9 +83,9 @@ def _label(parsed: argparse.Namespace) -> int:
     for image, stem in zip(parsed.images, _different_stems(parsed.images), strict=True):
         say(f"{image}: looking")
         try:
-            segments = _segment(segmenter, image, prompts, parsed)
-            _print(segments, image, parsed.json, len(parsed.images) > 1)
-            written = _write(segments, image, Path(parsed.out), stem) if parsed.out else []
+            found = _look(segmenter, image, prompts, parsed)
+            _print(found, image, parsed.json, len(parsed.images) > 1)
+            written = _write(found, image, Path(parsed.out), stem) if parsed.out else []
         except BrokenPipeError:
             raise
         except (SegzsError, OSError) as error:
@@ -102,20 +103,24 @@ def _several(images: Sequence[str]) -> bool:
     return len(images) > 1 or Path(images[0]).is_dir()
 
 
-def _segment(segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace) -> Segments:
-    photo = segmenter.encode(image)
-    if parsed.regions:
-        return segmenter.regions(photo, parsed.regions)
-    if prompts:
-        return segmenter.segment(photo, prompts)
+def _look(
+    segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace
+) -> Segments | SemanticMap:
     from tqdm import tqdm
 
-    with tqdm(total=100, unit="%", desc=image, leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
-        return segmenter.everything(
-            photo,
-            **grid_of(parsed),
-            progress=lambda share: bar.update(round(share * 100) - bar.n),
-        )
+    photo = segmenter.encode(image)
+    if parsed.regions:
+        found = segmenter.regions(photo, parsed.regions)
+    elif prompts:
+        found = segmenter.segment(photo, prompts)
+    else:
+        with tqdm(total=100, unit="%", desc=image, leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
+            found = segmenter.everything(
+                photo, **grid_of(parsed), progress=lambda share: bar.update(round(share * 100) - bar.n)
+            )
+    if parsed.map == "semantic":
+        return segmenter.semantic(photo, found)
+    return segmenter.panoptic(photo, found) if parsed.map else found
 
 
 def _make_folder(folder: Path) -> None:
@@ -138,19 +143,23 @@ def _different_stems(images: Sequence[str]) -> list[str]:
     return stems
 
 
-def _write(segments: Segments, image: str, folder: Path, stem: str) -> list[Path]:
+def _write(found: Segments | SemanticMap, image: str, folder: Path, stem: str) -> list[Path]:
     from segzs.outputs import save
+    from segzs.segments import Segments
 
     endings = ("overlay.png", "segzs.json", "coco.json")
-    return [save(segments, folder / f"{stem}.{ending}", image_name=Path(image).name) for ending in endings]
+    if not isinstance(found, Segments):
+        endings = ("map.overlay.png", "map.png", "map.json")
+    return [save(found, folder / f"{stem}.{ending}", image_name=Path(image).name) for ending in endings]
 
 
-def _print(segments: Segments, image: str, as_json: bool, with_title: bool) -> None:
+def _print(found: Segments | SemanticMap, image: str, as_json: bool, with_title: bool) -> None:
     if as_json:
-        print(json.dumps({"file": image, **segments.to_dict()}), flush=True)
+        print(json.dumps({"file": image, **found.to_dict()}), flush=True)
         return
     title = f"{image}\n" if with_title else ""
-    print(title + (segments.table() if len(segments) else "no objects found"), flush=True)
+    table = found.table()
+    print(title + (table if "\n" in table else "no objects found"), flush=True)
 
 
 def _find(parsed: argparse.Namespace) -> int:
@@ -331,7 +340,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "FormatWarning", "EngineWarning"):
+    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "FormatWarning", "EngineWarning", "MapWarning"):
         _say(f"note: {message}")
 
 

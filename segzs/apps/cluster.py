@@ -34,8 +34,10 @@ def is_asked_for(parsed: argparse.Namespace) -> bool:
         raise PromptError("on a cluster results are files; say with --out DIR where they go")
     if parsed.objects:
         raise PromptError("on a cluster every object is asked for; leave out --point and --box")
-    if parsed.json or parsed.overlays:
-        raise PromptError("--json and --overlays do not go with --ray; its results are Parquet, see segzs convert")
+    if parsed.json or parsed.overlays or parsed.map:
+        raise PromptError(
+            "--json, --overlays and --map do not go with --ray; its results are Parquet, see segzs convert"
+        )
     return True
 
 

@@ -37,6 +37,10 @@ def pictures_of(parsed: argparse.Namespace) -> Pictures | None:
         raise PromptError(f"{first} is a directory; say with --out DIR where its results go")
     if parsed.objects:
         raise PromptError(f"{first} is a directory, where every object is asked for; leave out --point and --box")
+    if parsed.map:
+        raise PromptError(
+            f"--map goes with picture files, and {first} is a directory; give its files, as {first}/*.jpg"
+        )
     from segzs.batch.pictures import find_pictures
 
     return find_pictures(first, glob=parsed.glob)

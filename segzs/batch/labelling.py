@@ -88,6 +88,7 @@ class Labeller:
             **({"examples": segmenter.examples.digest} if segmenter.examples else {}),
             "naming": segmenter.naming,
             **asdict(segmenter.cropping),
+            "scales": list(segmenter.cropping.scales),
             "everything": asdict(self.options),
         }
 

@@ -27,7 +27,7 @@ from segzs.batch.pictures import RUN_FILE
 from segzs.batch.table import TABLE, about_of, connect, nearest, open_table, probes, schema, tidy, writing
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import Cropping, crops
+from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.finding import encode_words
 from segzs.clip.naming import encode_object, encode_pictures
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError
@@ -249,8 +249,8 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
     """
     segments = record.annotated.on(root / record.path)
     masks = [segment.rle for segment in segments]
-    shown = crops(segments.image.pixels, masks, Cropping(settings["background"], settings["margin"]))
-    features = encode_pictures(clip, shown).cpu().numpy()
+    cropping = Cropping(settings["background"], settings["margin"], settings["scales"])
+    features = encode_masks(clip, segments.image.pixels, masks, cropping).cpu().numpy()
     of_image = {
         "image": _key(record),
         "file": record.path.encode(errors="surrogateescape"),

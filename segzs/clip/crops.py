@@ -1,81 +1,147 @@
-"""Crops of masks: square pictures of one object each, its surroundings blurred away."""
+"""Crops of masks: pictures of one object each, in the shape of the model's input, and what CLIP sees in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from open_clip.transform import PreprocessCfg
+from open_clip.utils import to_2tuple
+from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.checks import check_number
+from segzs.clip.build import ClipModel
+from segzs.clip.naming import encode_pictures
 from segzs.errors import SegzsError
-from segzs.masks import RLE
+from segzs.masks import RLE, Box
 
-BACKGROUNDS = ("blur", "grey", "keep")
+BACKGROUNDS = ("blur", "grey", "cut", "keep")
 GREY = 128
 BLUR_SIDE = 64
+LEAST_SIDE = 12
+"""Objects of a few pixels are shown with so many around them: enlarged further they would be nothing but blur."""
+NARROWEST = 0.5
+"""What a model squashes is at least so wide for its height, or so high for its width."""
 
 
 @dataclass(frozen=True)
 class Cropping:
     """How an object is shown to CLIP.
 
-    ``background`` is what becomes of the pixels outside its mask: "blur", "grey", or "keep"; ``margin`` the context on
-    each side, as a share of the longer side of its box.
+    ``background`` is what becomes of the pixels outside its mask: they are kept ("keep"), blurred ("blur") or made a
+    mid grey ("grey"); or the object is cut out ("cut"): alone, as large as its box, on the colour that is nothing to
+    the model, its mean. ``margin`` is the context on each side, as a share of the longer side of the box; what is cut
+    out has none. For each of ``scales`` there is a picture, so many times as large as box and margin; the mean of
+    what the model sees in them counts.
 
     Raises:
-        SegzsError: ``background`` is none of the three, or ``margin`` is out of range.
+        SegzsError: ``background`` is none of the four, or ``margin`` or a scale is out of range.
+
+    >>> Cropping("blur", margin=0.1, scales=[1, 2]).scales
+    (1.0, 2.0)
     """
 
     background: str = "blur"
     margin: float = 0.1
+    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
             known = ", ".join(BACKGROUNDS)
             raise SegzsError(f"the background {self.background!r} is unknown; one of {known} is expected")
         check_number("margin", self.margin, "a share of the object's longer side, such as 0.1,", 0, 10)
+        if isinstance(self.scales, str) or not isinstance(self.scales, Iterable) or not (scales := tuple(self.scales)):
+            raise SegzsError(f"scales is {self.scales!r}; one or more numbers, such as (1, 2), are expected")
+        for scale in scales:
+            check_number("a scale", scale, "a multiple of the box with its margin, from 1 to 10,", 1, 10)
+        object.__setattr__(self, "scales", tuple(map(float, scales)))
 
 
-def crop(pixels: np.ndarray, mask: RLE, cropping: Cropping = Cropping()) -> np.ndarray:
-    """Cut one mask out as a square picture.
+def crop(
+    pixels: np.ndarray,
+    mask: RLE,
+    cropping: Cropping = Cropping(),
+    scale: float = 1.0,
+    wanted: PreprocessCfg = PreprocessCfg(),
+) -> np.ndarray:
+    """Cut one mask out as a picture of the shape of a model's input, so that nothing is cut off and nothing padded.
+
+    A model that was trained on squashed pictures (``resize_mode="squash"``, as SigLIP's) gets the box with its margin
+    as it is, unless that is very narrow.
 
     Args:
         pixels: uint8 RGB (height, width, 3).
         mask: a mask of that size.
         cropping: how it is shown.
+        scale: how many times as large as the box with its margin.
+        wanted: the model's preprocessing; left out, that of a square input.
 
     Returns:
-        uint8 RGB (side, side, 3); where the square leaves the image it is grey.
+        uint8 RGB (height, width, 3), (side, side, 3) for most models; where it leaves the image it has the colour
+        that the model pads with, mid grey for those that do not pad.
     """
-    x1, y1, x2, y2 = mask.box
-    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * cropping.margin)))
-    left, top = (x1 + x2 - side) // 2, (y1 + y2 - side) // 2
-    window = _window(pixels, left, top, side, GREY)
+    cut = cropping.background == "cut"
+    outside = wanted.fill_color if wanted.resize_mode == "longest" else GREY
+    frame = _frame(mask.box, (1 + 2 * (0 if cut else cropping.margin)) * scale, wanted)
+    window = _window(pixels, frame, outside)
     if cropping.background == "keep":
         return window
-    inside = _window(mask.decode().astype(np.uint8)[..., None], left, top, side, 0) > 0
-    return np.where(inside, window, _blurred(window) if cropping.background == "blur" else np.uint8(GREY))
+    inside = _window(mask.decode().astype(np.uint8)[..., None], frame, 0) > 0
+    if cropping.background == "blur":
+        return np.where(inside, window, _blurred(window))
+    nothing = np.round(255 * np.array(wanted.mean)) if cut else GREY
+    return np.where(inside, window, np.asarray(nothing, np.uint8))
 
 
-def crops(pixels: np.ndarray, masks: Sequence[RLE], cropping: Cropping = Cropping()) -> Iterator[np.ndarray]:
-    """`crop` for many masks of one image, one at a time: large crops are never all in memory."""
-    return (crop(pixels, mask, cropping) for mask in masks)
+def crops(
+    pixels: np.ndarray,
+    masks: Sequence[RLE],
+    cropping: Cropping = Cropping(),
+    wanted: PreprocessCfg = PreprocessCfg(),
+) -> Iterator[np.ndarray]:
+    """`crop` for many masks of one image, each at all scales before the next; large crops are never all in memory."""
+    return (crop(pixels, mask, cropping, scale, wanted) for mask in masks for scale in cropping.scales)
+
+
+def encode_masks(clip: ClipModel, pixels: np.ndarray, masks: Sequence[RLE], cropping: Cropping) -> Tensor:
+    """Normalised image features of masks, each the mean over its scales: float32 (masks, width)."""
+    features = encode_pictures(clip, crops(pixels, masks, cropping, clip.preprocessing))
+    if len(cropping.scales) == 1:
+        return features
+    return F.normalize(features.unflatten(0, (len(masks), len(cropping.scales))).mean(1), dim=-1)
+
+
+def _frame(box: Box, share: float, wanted: PreprocessCfg) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what is shown of an object: its longer side times ``share``."""
+    x1, y1, x2, y2 = box
+    longer = max(x2 - x1, y2 - y1)
+    side = max(LEAST_SIDE, round(longer * share))
+    if wanted.resize_mode == "squash":
+        around, least = side - longer, round(NARROWEST * side)
+        width, height = max(x2 - x1 + around, least), max(y2 - y1 + around, least)
+    else:
+        rows, columns = to_2tuple(wanted.size)
+        width, height = (round(side * each / min(rows, columns)) for each in (columns, rows))
+    return (x1 + x2 - width) // 2, (y1 + y2 - height) // 2, width, height
 
 
 def _blurred(window: np.ndarray) -> np.ndarray:
-    """Blur by a sixteenth of the side, at a size where that is cheap."""
-    side = len(window)
-    small = cv2.resize(window, (min(side, BLUR_SIDE),) * 2, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), max(len(small) / 16, 1.0))
-    return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
+    """Blur by a sixteenth of the shorter side, at a size where that is cheap."""
+    height, width = window.shape[:2]
+    shrink = max(1.0, min(height, width) / BLUR_SIDE)
+    small = cv2.resize(window, (round(width / shrink), round(height / shrink)), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), max(min(small.shape[:2]) / 16, 1.0))
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _window(array: np.ndarray, left: int, top: int, side: int, fill: int) -> np.ndarray:
-    """A square part of (height, width, C), filled up where it leaves the array."""
+def _window(array: np.ndarray, frame: tuple[int, int, int, int], fill: int) -> np.ndarray:
+    """A part of (height, width, C), filled up where it leaves the array."""
+    left, top, wide, high = frame
     height, width = array.shape[:2]
-    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    window = np.full((side, side, array.shape[2]), fill, array.dtype)
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + wide, width), min(top + high, height)
+    window = np.full((high, wide, array.shape[2]), fill, array.dtype)
     window[y1 - top : y2 - top, x1 - left : x2 - left] = array[y1:y2, x1:x2]
     return window

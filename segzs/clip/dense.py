@@ -106,6 +106,13 @@ def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
     return features
 
 
+@torch.inference_mode()
+def cell_features(clip: ClipModel, dense: Tensor) -> Tensor:
+    """Normalised image features of each cell that `dense_features` saw: float32 (rows, columns, width)."""
+    features = tower_of(clip).head(dense.flatten(0, 1).to(clip.dtype)).float()
+    return F.normalize(features, dim=-1).unflatten(0, dense.shape[:2])
+
+
 def _grid(tower: Tower, trained: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
     """How many rows and columns of cells a picture of a (height, width) is scaled to."""
     wanted = max(SPAN * min(trained), FEWEST_CELLS * min(tower.cell))

@@ -35,6 +35,11 @@ class Hierarchy:
         """Whether no label has a parent."""
         return max(self.parents) < 0
 
+    @property
+    def inner(self) -> list[int]:
+        """The labels that have children."""
+        return sorted(set(self.parents) - {-1})
+
     def roll_up(self, logits: Tensor, shares: Tensor) -> Tensor:
         """Probabilities in which a parent has the sum of its children.
 

@@ -73,6 +73,12 @@ class Namer:
         tree = self.hierarchy
         return shares if tree.is_flat else tree.roll_up(self.clip.logit_scale * similarity, shares)
 
+    def exclusive(self, pictures: Tensor) -> Tensor:
+        """`probabilities` of which labels with children have none: rows add up to 1, and the largest is a name."""
+        shares = self.probabilities(pictures)
+        shares[:, self.hierarchy.inner] = 0
+        return shares
+
     def similarity(self, pictures: Tensor) -> Tensor:
         """Cosines of normalised image features (N, width) with the labels: float32 (N, labels).
 

@@ -74,7 +74,7 @@ def choices(
             features = features_of(segmenter, image, picture.masks, cropping)
             for name, one in asked.items():
                 with torch.inference_mode():
-                    judged = judge(one.namer.probabilities(features), one.vocabulary.labels, picture.names)
+                    judged = judge(one.namer.exclusive(features), one.vocabulary.labels, picture.names)
                 right[cropping, name] += [math.nan if j is None else float(j.first) for j in judged]
         if progress is not None:
             progress((number + 1) / len(truth.pictures))

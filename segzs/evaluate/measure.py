@@ -153,7 +153,7 @@ def _rows(
         _join(values, measure_everything(whole, whole.encode(image), picture, plan.grid))
     if "names" in plan.what:
         features = features_of(whole, image, picture.masks)
-        judged = judge(whole.namer.probabilities(features), whole.vocabulary.labels, picture.names)
+        judged = judge(whole.namer.exclusive(features), whole.vocabulary.labels, picture.names)
         for value, one, name in zip(values, judged, picture.names, strict=True):
             if one is not None:
                 value |= {**_rights(one, "", name), "confidence": one.confidence}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segzs.clip.crops import Cropping, crops
+from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.naming import encode_pictures
 from segzs.image import Image
@@ -44,7 +44,7 @@ def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE], croppi
         return encode_pictures(segmenter.clip, [image.pixels])
     if segmenter.naming == "pooled" and cropping is None:
         return pool(segmenter.clip, dense_features(segmenter.clip, image.pixels), masks)
-    return encode_pictures(segmenter.clip, crops(image.pixels, masks, cropping or segmenter.cropping))
+    return encode_masks(segmenter.clip, image.pixels, masks, cropping or segmenter.cropping)
 
 
 def judge(probabilities: Tensor, labels: Sequence[str], names: Sequence[str]) -> list[Judged | None]:
@@ -85,7 +85,7 @@ def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[s
 def unknown_scores(segmenter: Segmenter, features: Tensor) -> np.ndarray | None:
     """The probability of "unknown" of features (objects, width), float (objects,); None where it is never said."""
     with torch.inference_mode():
-        probabilities = segmenter.namer.probabilities(features)
+        probabilities = segmenter.namer.exclusive(features)
     if probabilities.shape[1] == len(segmenter.vocabulary.labels):
         return None
     return probabilities[:, -1].float().cpu().numpy()

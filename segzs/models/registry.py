@@ -32,6 +32,7 @@ class ClipCheckpoint:
     """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
 
     ``revision`` is the hub's commit, so that a name always means the same weights.
+    ``background``, ``margin`` and ``scales`` are those of `Cropping`.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
     Pictures whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
     not made for. ``sha256`` is the weights' hash, where it is known.
@@ -42,6 +43,8 @@ class ClipCheckpoint:
     revision: str | None = None
     licence: str = ""
     background: str = "blur"
+    margin: float = 0.1
+    scales: tuple[float, ...] = (1.0,)
     unknown: float | None = None
     familiar: float | None = None
     sha256: str = ""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from segzs.errors import AnnotationError, OutputError
-from segzs.outputs import coco, cvat, label_studio, labelme, native, panoptic, parquet, voc, yolo
+from segzs.maps import SemanticMap
+from segzs.outputs import coco, cvat, label_studio, labelme, native, panoptic, parquet, semantic, voc, yolo
 from segzs.outputs.annotated import Annotated
 from segzs.outputs.files import FormatWarning, load_json, reading, replacing
 from segzs.segments import Segments
@@ -122,7 +123,7 @@ def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[An
 
 
 def save(
-    segments: Segments,
+    segments: Segments | SemanticMap,
     file: str | os.PathLike[str],
     *,
     image_name: str | None = None,
@@ -137,9 +138,14 @@ def save(
     ``image_name`` is the file name that is stated of the picture; left out, it is that of ``file`` with the ending
     ``.png``. `segzs.outputs.write` writes many images together, and tells of ``options``.
 
+    A `SemanticMap` goes to ``.map.png``, whose values are the numbers of labels, ``.map.json``, which says what they
+    mean, or ``.overlay.png``.
+
     Raises:
         OutputError: the ending means nothing, or the file cannot be written.
     """
+    if isinstance(segments, SemanticMap):
+        return _saved_map(segments, Path(file))
     if not isinstance(segments, Segments):
         raise OutputError(f"{type(segments).__name__} cannot be saved alone; segment(photo, [prompt]) gives Segments")
     path = Path(file)
@@ -165,6 +171,14 @@ def save(
         else:
             with replacing(path) as text:
                 text.write(_text(segments, ending, image_name))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def _saved_map(of_pixels: SemanticMap, path: Path) -> Path:
+    try:
+        semantic.write(of_pixels, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     return path

@@ -40,7 +40,7 @@ class EverythingOptions:
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
     ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every
     second point of every second row is asked, and of the others those on and beside what was found. Only
-    `everything_in_tiles` looks at ``tiles``.
+    `everything_in_tiles` looks at ``tiles``, and only what names masks can ``merge`` them.
     """
 
     points_per_side: int | None = None
@@ -51,6 +51,7 @@ class EverythingOptions:
     max_masks: int | None = None
     adaptive: bool = False
     tiles: int = 1
+    merge: bool = False
 
     def __post_init__(self) -> None:
         check = partial(check_number, error=PromptError)
@@ -66,6 +67,9 @@ class EverythingOptions:
         check("min_area", self.min_area, "a number of pixels from 0 on", 0)
         if self.max_masks is not None:
             check("max_masks", self.max_masks, "at least 1, or None for all,", 1, whole=True)
+        for name in ("adaptive", "merge"):
+            if not isinstance(getattr(self, name), bool):
+                raise PromptError(f"{name} is {getattr(self, name)!r}; True or False is expected")
 
 
 class Candidate(NamedTuple):

@@ -108,6 +108,11 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--point", "1,2", "--min-area", "50"],
         ["label", "x.png", "--labels", "cat,unknown"],
         ["label", "x.png", "--background", "pink"],
+        ["label", "x.png", "--margin", "-1"],
+        ["label", "x.png", "--scales", "1,two"],
+        ["label", "x.png", "--scales", "0"],
+        ["label", "x.png", "--map", "instance"],
+        ["label", "x.png", "--point", "1,2", "--merge"],
         ["label", "x.png", "--naming", "poold"],
         ["label", "x.png", "--point", "1,2", "--everything"],
         ["label", "x.png", "--model", "nope"],
@@ -120,6 +125,36 @@ def test_wrong_use_is_two_and_says_so_on_stderr(run: Run, arguments: list[str]) 
     assert (code, out) == (2, "")
     assert "error" in err
     assert "Traceback" not in err
+
+
+def test_a_map_is_an_indexed_png_with_its_labels_and_a_picture(
+    label: Run, pictures: list[Path], tmp_path: Path
+) -> None:
+    code, table, _ = label(pictures[0], "--box", "258,45,502,258", "--map", "semantic", "--out", tmp_path / "out")
+    assert code == 0
+    assert table.split()[:3] == ["#", "label", "share"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "1.map.json",
+        "1.map.overlay.png",
+        "1.map.png",
+    ]
+    laptop = {row["name"]: row for row in json.loads((tmp_path / "out/1.map.json").read_text())["labels"]}["laptop"]
+    with PIL.Image.open(tmp_path / "out/1.map.png") as picture:
+        share = sum(value == laptop["id"] for value in picture.getdata()) / (picture.width * picture.height)
+    assert share == pytest.approx(laptop["share"], abs=1e-6)
+
+
+def test_a_panoptic_map_is_segments_without_overlap(label: Run, pictures: list[Path], tmp_path: Path) -> None:
+    code, out, _ = label(pictures[0], "--map", "panoptic", "--json")
+    assert code == 0
+    row = json.loads(out)
+    assert sum(segment["area"] for segment in row["segments"]) <= row["image"]["width"] * row["image"]["height"]
+
+
+def test_a_map_of_a_directory_is_refused(label: Run, pictures: list[Path], tmp_path: Path) -> None:
+    code, _, err = label(pictures[0].parent, "--map", "semantic", "--out", tmp_path / "out")
+    assert code == 2
+    assert "--map goes with picture files" in err
 
 
 def test_help_and_version_go_to_stdout(run: Run) -> None:

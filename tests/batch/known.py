@@ -14,7 +14,7 @@ from tests.conftest import read_scene
 class KnownLabeller:
     """Knows the example scenes, under names that begin with theirs, and says that the embedded CLIP named them."""
 
-    settings: ClassVar = {"clip": {"name": "tiny"}, "margin": 0.1, "background": "grey"}
+    settings: ClassVar = {"clip": {"name": "tiny"}, "margin": 0.1, "background": "grey", "scales": [1.0]}
 
     def prepare(self, data: bytes) -> Image:
         return read_image(data)

@@ -47,14 +47,14 @@ def label(photos: Path) -> Path:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many segments were shown to CLIP, call by call."""
     counts: list[int] = []
-    encode = search.encode_pictures
+    encode = search.encode_masks
 
-    def counting(clip, pictures):
-        features = encode(clip, pictures)
+    def counting(*arguments):
+        features = encode(*arguments)
         counts.append(len(features))
         return features
 
-    monkeypatch.setattr(search, "encode_pictures", counting)
+    monkeypatch.setattr(search, "encode_masks", counting)
     return counts
 
 

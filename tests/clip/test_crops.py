@@ -1,11 +1,15 @@
-"""Crops: square, centred, with context, and the object itself untouched whatever its surroundings become."""
+"""Crops: of the model's shape, centred, with context, and the object itself untouched whatever surrounds it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from open_clip.transform import PreprocessCfg
 
-from segzs.clip.crops import BACKGROUNDS, GREY, Cropping, crop, crops
+from segzs.clip.build import ClipModel
+from segzs.clip.crops import BACKGROUNDS, GREY, LEAST_SIDE, Cropping, crop, crops, encode_masks
+from segzs.clip.naming import encode_pictures
 from segzs.errors import SegzsError
 from segzs.masks import RLE
 
@@ -82,13 +86,82 @@ def test_holes_are_background() -> None:
     assert (picture[mask] == 255).all()
 
 
+def test_a_cut_out_is_tight_and_alone_on_what_is_nothing_to_the_model(pixels: np.ndarray) -> None:
+    mask = ellipse(30, 20, 50, 36)
+    wanted = PreprocessCfg(mean=(0.1, 0.5, 1.0))
+    picture = crop(pixels, RLE.encode(mask), Cropping("cut", margin=2), wanted=wanted)
+    assert picture.shape == (20, 20, 3)
+    inside = mask[18:38, 30:50]
+    assert np.array_equal(picture[inside], pixels[18:38, 30:50][inside])
+    assert (picture[~inside] == (26, 128, 255)).all()
+
+
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_tiny_and_empty_masks(background: str, pixels: np.ndarray) -> None:
+def test_tiny_and_empty_masks_are_shown_with_some_pixels_around_them(background: str, pixels: np.ndarray) -> None:
     dot = np.zeros((HEIGHT, WIDTH), bool)
-    assert crop(pixels, RLE.encode(dot), Cropping(background=background)).shape == (1, 1, 3)
-    dot[59, 89] = True
-    picture = crop(pixels, RLE.encode(dot), Cropping(background=background))
-    assert np.array_equal(picture, pixels[59:, 89:])
+    assert crop(pixels, RLE.encode(dot), Cropping(background)).shape == (LEAST_SIDE, LEAST_SIDE, 3)
+    dot[30, 45] = True
+    picture = crop(pixels, RLE.encode(dot), Cropping(background))
+    assert picture.shape == (LEAST_SIDE, LEAST_SIDE, 3)
+    assert (picture == pixels[30, 45]).all(2).any()
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "shape"),
+    [
+        ("shortest", 224, (20, 20)),
+        ("longest", (96, 96), (20, 20)),
+        ("shortest", (96, 192), (20, 40)),
+        ("squash", (96, 96), (16, 20)),
+    ],
+)
+def test_the_model_cuts_nothing_off(mode: str, size: int, shape: tuple[int, int], pixels: np.ndarray) -> None:
+    wanted = PreprocessCfg(size=size, resize_mode=mode)
+    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping("keep", 0), wanted=wanted)
+    assert picture.shape[:2] == shape
+    if mode == "squash":
+        assert np.array_equal(picture, pixels[20:36, 30:50])
+
+
+def test_what_is_squashed_is_never_very_narrow(pixels: np.ndarray) -> None:
+    pole = np.zeros((HEIGHT, WIDTH), bool)
+    pole[:, 40:44] = True
+    assert crop(pixels, RLE.encode(pole), Cropping("keep", 0), wanted=PreprocessCfg(resize_mode="squash")).shape == (
+        60,
+        30,
+        3,
+    )
+
+
+def test_beyond_the_image_is_what_the_model_pads_with(pixels: np.ndarray) -> None:
+    wanted = PreprocessCfg(resize_mode="longest", fill_color=7)
+    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping("keep", 0.25), wanted=wanted)
+    assert (picture[:5] == 7).all()
+
+
+def test_a_scale_shows_more_around_the_object(pixels: np.ndarray) -> None:
+    mask = RLE.encode(ellipse(30, 20, 50, 36))
+    near, far = crops(pixels, [mask], Cropping("keep", 0, scales=(1, 2)))
+    assert (near.shape, far.shape) == ((20, 20, 3), (40, 40, 3))
+    assert np.array_equal(far[10:30, 10:30], near)
+
+
+def test_the_scales_of_a_mask_are_averaged(pixels: np.ndarray, clip: ClipModel) -> None:
+    masks = [RLE.encode(ellipse(*box)) for box in ((5, 5, 30, 20), (40, 10, 80, 55))]
+    both = encode_masks(clip, pixels, masks, Cropping("grey", 0, scales=(1, 1.5)))
+    near, far = (
+        encode_pictures(clip, [crop(pixels, mask, Cropping("grey", 0), scale) for mask in masks]) for scale in (1, 1.5)
+    )
+    torch.testing.assert_close(both, torch.nn.functional.normalize(near + far, dim=-1))
+    alone = encode_masks(clip, pixels, masks[1:], Cropping("grey", 0, scales=(1, 1.5)))
+    torch.testing.assert_close(alone[0], both[1], atol=1e-4, rtol=0)
+    assert len(encode_masks(clip, pixels, [], Cropping("grey", 0, scales=(1, 1.5)))) == 0
+
+
+@pytest.mark.parametrize("scales", [(), 2, "1,2", (1, "2"), (0.5,), (float("nan"),)])
+def test_scales_that_are_none_are_refused(scales: object) -> None:
+    with pytest.raises(SegzsError, match=r"scales? is .*; .* expected"):
+        Cropping(scales=scales)  # type: ignore[arg-type]
 
 
 def test_many_are_the_same_as_one_at_a_time(pixels: np.ndarray) -> None:
@@ -99,5 +172,5 @@ def test_many_are_the_same_as_one_at_a_time(pixels: np.ndarray) -> None:
 
 
 def test_an_unknown_background_is_refused(pixels: np.ndarray) -> None:
-    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, keep"):
+    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, cut, keep"):
         crop(pixels, RLE.encode(ellipse(5, 5, 30, 20)), Cropping(background="black"))

@@ -103,3 +103,13 @@ def test_a_warm_start_from_something_else_is_refused(drawn_packs: Packs, tmp_pat
     )
     assert done.returncode == 1
     assert "not the tiny SAM's weights" in done.stderr
+
+
+def test_maps_are_measured(drawn_packs: Packs) -> None:
+    printed = run("training.maps", drawn_packs, "--scenes", "1")
+    for row in (
+        "mean IoU: masks, then dense features",
+        "mean IoU: dense features alone",
+        "everything, merged: precision",
+    ):
+        assert f"| {row}" in printed
