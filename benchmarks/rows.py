@@ -28,6 +28,7 @@ from segzs.clip.crops import crops
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.naming import encode_pictures
 from segzs.image import Image, read_image
+from segzs.loading import resolve_dtype
 from segzs.masks import RLE, Masks, iou
 from segzs.models.registry import SAMS, ClipCheckpoint
 from segzs.models.store import locate_sam
@@ -40,7 +41,6 @@ from segzs.sam.encode import PreparedImage, encode, prepare
 from segzs.sam.engine import EngineWarning, compiled
 from segzs.sam.everything import EverythingOptions, everything
 from segzs.sam.tiny import build_tiny_sam
-from segzs.segmenter import resolve_dtype
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
         OutputError,
         PromptError,
         SegzsError,
+        UnfamiliarWarning,
         VocabularyError,
         WeightsError,
     )
     from segzs.image import Image, read_image
+    from segzs.loading import load
     from segzs.maps import SemanticMap
     from segzs.outputs import save
     from segzs.prompts import Prompt
     from segzs.sam.encode import EncodedImage
-    from segzs.segmenter import Segmenter, UnfamiliarWarning, load
+    from segzs.segmenter import Segmenter
     from segzs.segments import Name, Segment, Segments
 
 _HOMES = {
@@ -44,11 +46,11 @@ _HOMES = {
     "Segments": "segments",
     "SegzsError": "errors",
     "SemanticMap": "maps",
-    "UnfamiliarWarning": "segmenter",
+    "UnfamiliarWarning": "errors",
     "Vocabulary": "clip.vocabulary",
     "VocabularyError": "errors",
     "WeightsError": "errors",
-    "load": "segmenter",
+    "load": "loading",
     "read_image": "image",
     "save": "outputs",
 }

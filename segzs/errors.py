@@ -46,3 +46,7 @@ class AnnotationError(SegzsError, ValueError):
 
 class OutputError(SegzsError):
     """A result cannot be written where it should go."""
+
+
+class UnfamiliarWarning(UserWarning):
+    """The embedded models are used on something that they were not made for."""

@@ -1,4 +1,4 @@
-"""load() and Segmenter: the stages composed. It holds models, and no image."""
+"""Segmenter: the stages composed. It holds models, and no image."""
 
 from __future__ import annotations
 
@@ -7,61 +7,42 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from segzs.checks import check_number
-from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.contrast import contrast_vocabulary
+from segzs.clip.build import ClipModel
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
-from segzs.clip.labels import Label, Listing
+from segzs.clip.namers import Labels, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
 from segzs.clip.naming import Namer, check_naming, encode_object, encode_pictures
-from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
-    TEXT_BATCH,
     Vocabulary,
-    encode_labels,
-    encode_sentences,
-    general_features,
-    general_vocabulary,
-    unknown_words,
-    usual_templates,
 )
 from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
 from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
 from segzs.merging import merged
-from segzs.models.environment import multiplies_bfloat16
-from segzs.models.registry import preset
-from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
-from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
 from segzs.regions import Regions
-from segzs.sam.build import SamModel, load_sam
+from segzs.sam.build import SamModel
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
-from segzs.sam.engine import compiled
 from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
 Examples = Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]]
-Labels = Vocabulary | Listing | str | PathLike[str] | Iterable[str | Label]
 LENIENCY = 0.75
 """`Segmenter.find` takes masks from this share of the predicted IoU on that everything mode asks for."""
-
-
-class UnfamiliarWarning(UserWarning):
-    """The embedded models are used on something that they were not made for."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -208,7 +189,7 @@ class Segmenter:
         rles = [segment.rle for segment in among]
         features = self._features(photo.image, rles)
         if self.naming == "crops":
-            self._say_if_unfamiliar(features, 3)
+            say_if_unfamiliar(self.clip, features, 4)
         if words is not None:
             scores = said(self.clip, features, query)
         else:
@@ -286,8 +267,8 @@ class Segmenter:
         Raises:
             VocabularyError: nothing can be named with these.
         """
-        vocabulary = _vocabulary(self.clip, labels, self.templates if templates is None else templates)
-        return replace(self, namer=_relabelled(self.namer, vocabulary, self.cache))
+        vocabulary = vocabulary_of(self.clip, labels, self.templates if templates is None else templates)
+        return replace(self, namer=relabelled(self.namer, vocabulary, self.cache))
 
     def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.
@@ -304,7 +285,7 @@ class Segmenter:
             ModelMismatchError: the examples were seen by another CLIP.
         """
         known = Exemplars.of(examples, self._seen, viewer(self.clip, self.naming))
-        return replace(self, namer=_shown(self.namer, known, self.cache))
+        return replace(self, namer=shown_to(self.namer, known, self.cache))
 
     def with_example(
         self, shown: Segment | Segments | ImageSource, name: str, *, photo: EncodedImage | None = None
@@ -364,7 +345,7 @@ class Segmenter:
             return []
         features = self._features(image, rles)
         if self.naming == "crops":  # only of crops is it known what is usual
-            self._say_if_unfamiliar(features[[rle.area > 0 for rle in rles]])
+            say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]], 6)
         return self.namer.names(features)
 
     def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
@@ -413,236 +394,6 @@ class Segmenter:
         origin = f"{image.digest} {clip.digest} {clip.config} {clip.dtype} dense {DENSE_VERSION}"
         dense = self.cache.remember(origin, lambda: dense_features(clip, image.pixels), on_disk=False)
         return dense.to(clip.device, torch.float32)
-
-    def _say_if_unfamiliar(self, features: Tensor, stacklevel: int = 5) -> None:
-        """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
-        if self.clip.row.familiar is None or not len(features):
-            return
-        best = (features @ general_features(self.clip).T).amax(1)
-        if best.median() < self.clip.row.familiar:
-            warnings.warn(
-                "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
-                "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
-                UnfamiliarWarning,
-                stacklevel=stacklevel,
-            )
-
-
-def load(
-    model: str | None = None,
-    *,
-    sam: str | None = None,
-    clip: str | None = None,
-    labels: Labels | None = None,
-    templates: str | Sequence[str] | None = None,
-    weighting: str = "mean",
-    examples: Examples | None = None,
-    unknown: float | Literal["auto"] | None = "auto",
-    background: str | None = None,
-    margin: float | None = None,
-    scales: Sequence[float] | None = None,
-    naming: str = "crops",
-    device: str = "auto",
-    dtype: str = "auto",
-    engine: str | None = None,
-    cache: bool = True,
-    quiet: bool = False,
-) -> Segmenter:
-    """Load a SAM and a CLIP; nothing is downloaded.
-
-    Args:
-        model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
-        sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
-        clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
-        labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
-            label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
-        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
-        weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
-        examples: names by showing: a file that `Exemplars.save` wrote, or pictures under their labels; see
-            `Segmenter.with_examples`.
-        unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
-            a number is a fixed cosine similarity; None never says "unknown".
-        background: what becomes of the pixels around an object before it is named: "blur", "grey", "keep", or "cut":
-            the object alone, as large as its box, on the model's own mean colour; left out, what suits the model.
-        margin: context around an object's box before it is named, as a share of its longer side; left out, what suits
-            the model.
-        scales: how many times as large as that the object is shown, such as (1, 2): the mean of what CLIP sees
-            counts, and each scale takes its time; left out, what suits the model.
-        naming: "crops" shows CLIP every object by itself; "pooled" shows it the whole image once and names masks by
-            what it saw there: far faster for hundreds of masks, and less exact. ``background``, ``margin`` and
-            ``scales`` are of no account then.
-        device: "cpu", "cuda", "mps", or "auto".
-        dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
-            models stay in float32, so that they answer alike everywhere.
-        engine: what computes SAM: "torch" (the default, or SEGZS_ENGINE), or "openvino", faster on CPUs; it needs the
-            extra ``segzs[openvino]`` and converts each SAM once. Where it cannot, torch does, with a warning.
-        cache: keep encoded images, long vocabularies' features (up to 4 GiB) and converted models on disk; see
-            ``segzs cache``.
-        quiet: show no progress on stderr while a model is converted.
-
-    Raises:
-        ModelError: a model, device, dtype or engine is unknown or not on this machine; says what to run. Or ``naming``
-            is "pooled" and the CLIP's image tower does not allow it.
-        WeightsError: a checkpoint is damaged or another one.
-        VocabularyError: the labels cannot name anything.
-        SegzsError: ``unknown``, ``background``, ``margin``, ``scales``, ``naming`` or ``weighting`` is out of range.
-
-    >>> segmenter = load(labels=["apple", "pear"])
-    >>> segmenter.model
-    'tiny+tiny'
-    """
-    check_naming(naming)
-    _check_names(weighting, unknown)
-    for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
-        if not isinstance(spec, str | PathLike | None):
-            raise ModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
-    engine = engine or default_engine()
-    if engine not in ("torch", "openvino"):
-        raise ModelError(f"the engine {engine!r} is unknown; 'torch' or 'openvino' is expected")
-    chosen = preset(model or default_model())
-    place = resolve_device(device)
-    sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    shown: dict[str, Any] = {"background": background, "margin": margin, "scales": scales}
-    cropping = Cropping(**{name: getattr(clip_files.row, name) if of is None else of for name, of in shown.items()})
-    sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
-    if engine == "openvino":
-        sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
-    else:
-        sam_model = load_sam(sam_file, place, sam_dtype)
-    clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
-    if naming == "pooled":
-        tower_of(clip_model)  # raises where there is no way
-    embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    segmenter = Segmenter(
-        sam=sam_model,
-        namer=_namer(clip_model, _vocabulary(clip_model, labels, templates), unknown, weighting, embeddings),
-        cropping=cropping,
-        templates=templates,
-        naming=naming,
-        cache=embeddings,
-    )
-    return segmenter if examples is None else segmenter.with_examples(examples)
-
-
-def load_namer(
-    model: str | None = None,
-    *,
-    clip: str | None = None,
-    labels: Labels | None = None,
-    templates: str | Sequence[str] | None = None,
-    weighting: str = "mean",
-    examples: Examples | None = None,
-    unknown: float | Literal["auto"] | None = "auto",
-    device: str = "auto",
-    dtype: str = "auto",
-    cache: bool = True,
-) -> Namer:
-    """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
-    _check_names(weighting, unknown)
-    files, place = locate_clip(clip or preset(model or default_model()).clip), resolve_device(device)
-    loaded = load_clip(files, place, resolve_dtype(dtype, place, files.row.name))
-    embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    namer = _namer(loaded, _vocabulary(loaded, labels, templates), unknown, weighting, embeddings)
-    if examples is None:
-        return namer
-    known = Exemplars.of(examples, lambda shown: encode_object(loaded, read_image(shown)), viewer(loaded, "crops"))
-    return _shown(namer, known, embeddings)
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        ModelError: PyTorch has no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"the device {name!r} cannot be used here ({reason}); try cpu") from error
-    return device
-
-
-def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
-    """What a model computes with; see `load`.
-
-    Raises:
-        ModelError: there is no such type.
-    """
-    if name == "auto":
-        name = "bfloat16" if model != "tiny" and multiplies_bfloat16(device.type) else "float32"
-    if name not in ("float32", "bfloat16"):
-        raise ModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
-    return getattr(torch, name)
-
-
-def _check_names(weighting: str, unknown: float | str | None) -> None:
-    check_weighting(weighting)
-    if unknown is not None and unknown != "auto":
-        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
-
-
-def _vocabulary(clip: ClipModel, labels: Labels | None, templates: str | Sequence[str] | None) -> Vocabulary:
-    if labels is None:
-        general = general_vocabulary(clip)
-        return general if templates is None else Vocabulary.of(general, templates)
-    vocabulary = Vocabulary.of(labels, templates, usual_templates(clip))
-    if strange := unknown_words(clip, vocabulary):
-        shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        warnings.warn(
-            f"the embedded CLIP never saw some words of {shown} and will name badly with them; models that know all "
-            "words: segzs models",
-            UnfamiliarWarning,
-            stacklevel=3,
-        )
-    return vocabulary
-
-
-def _namer(
-    clip: ClipModel,
-    vocabulary: Vocabulary,
-    unknown: float | Literal["auto"] | None,
-    weighting: str,
-    cache: EmbeddingCache,
-) -> Namer:
-    features = _features(clip, vocabulary, cache)
-    if unknown == "auto":
-        namer = Namer.calibrated(clip, vocabulary, features, _features(clip, contrast_vocabulary(clip), cache))
-    else:
-        namer = Namer(clip, vocabulary, features, unknown)
-    return namer if weighting == "mean" else replace(namer, sentences=encode_sentences(clip, vocabulary))
-
-
-def _relabelled(namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache) -> Namer:
-    """The same namer for another vocabulary."""
-    unknown: float | Literal["auto"] | None = namer.unknown if namer.contrast is None else "auto"
-    weighting = "mean" if namer.sentences is None else "autoclip"
-    return replace(_namer(namer.clip, vocabulary, unknown, weighting, cache), exemplars=namer.exemplars)
-
-
-def _shown(namer: Namer, exemplars: Exemplars, cache: EmbeddingCache) -> Namer:
-    """A namer that knows these examples besides its own; labels that were not in its vocabulary join it."""
-    known = exemplars if namer.exemplars is None else namer.exemplars + exemplars
-    new = tuple(label for label in exemplars.counts if label not in namer.vocabulary.labels)
-    if new:
-        vocabulary = replace(namer.vocabulary, labels=(*namer.vocabulary.labels, *new))
-        namer = _relabelled(namer, vocabulary, cache)
-    return replace(namer, exemplars=known)
-
-
-def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:
-    """The labels' features, remembered: on disk as well where the text tower took its time."""
-    if clip.row.name == "tiny" and vocabulary == general_vocabulary(clip):
-        return general_features(clip)
-    features = cache.remember(
-        f"{vocabulary.digest} {clip.digest} {clip.config} labels",
-        lambda: encode_labels(clip, vocabulary),
-        on_disk=len(vocabulary.labels) * len(vocabulary.templates) > TEXT_BATCH,
-    )
-    return features.to(clip.device, torch.float32)
 
 
 def _segment(masks: Masks, names: tuple[Name, ...] = ()) -> Segment:

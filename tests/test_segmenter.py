@@ -20,14 +20,23 @@ from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
 from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, encode_labels, named_templates
-from segzs.errors import ImageError, ModelError, ModelMismatchError, PromptError, SegzsError, VocabularyError
+from segzs.errors import (
+    ImageError,
+    ModelError,
+    ModelMismatchError,
+    PromptError,
+    SegzsError,
+    UnfamiliarWarning,
+    VocabularyError,
+)
+from segzs.loading import load, resolve_device
 from segzs.masks import RLE, iou
 from segzs.models.store import locate_clip
 from segzs.prompts import Prompt
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.encode import EncodedImage
 from segzs.sam.tiny import build_tiny_sam
-from segzs.segmenter import Segmenter, UnfamiliarWarning, load, resolve_device
+from segzs.segmenter import Segmenter
 from segzs.segments import Segment, Segments
 from tests.clip.conftest import COCA, PLAIN_MODEL, random_clip
 from tests.conftest import EXAMPLES, Scene

@@ -25,7 +25,7 @@ def classify(
     """Name whole pictures; SAM is not loaded. The exit status is 1 where pictures failed."""
     from segzs.clip.naming import encode_pictures
     from segzs.image import Image, read_image
-    from segzs.segmenter import load_namer
+    from segzs.loading import load_namer
 
     files = dict(_files(parsed))
     namer = load_namer(**naming_of(parsed), cache=not parsed.no_cache)

@@ -10,11 +10,12 @@ from typing import Any
 from segzs import __version__
 from segzs.clip.build import ClipModel
 from segzs.image import read_image
+from segzs.loading import load
 from segzs.outputs.records import Record
 from segzs.sam.build import SamModel
 from segzs.sam.encode import PreparedImage, prepare
 from segzs.sam.everything import EverythingOptions
-from segzs.segmenter import Segmenter, load
+from segzs.segmenter import Segmenter
 from segzs.segments import Segment
 
 

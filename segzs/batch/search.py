@@ -32,10 +32,10 @@ from segzs.clip.finding import encode_words
 from segzs.clip.naming import encode_object, encode_pictures
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError
 from segzs.image import ImageSource, read_image
+from segzs.loading import resolve_device, resolve_dtype
 from segzs.masks import Box
 from segzs.models.store import locate_clip
 from segzs.outputs.records import Failure, Record, read_records
-from segzs.segmenter import resolve_device, resolve_dtype
 
 ROWS_A_COMMIT = 512
 """So many features, and those of one picture more, are lost at most when a run is killed."""

@@ -11,7 +11,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from segzs.errors import SegzsError
-from segzs.segmenter import load
+from segzs.loading import load
 
 OPTIONS = tuple(inspect.signature(load).parameters)
 

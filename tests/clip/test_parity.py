@@ -17,9 +17,9 @@ from torch import Tensor
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.naming import encode_pictures, probabilities
 from segzs.clip.vocabulary import Vocabulary, encode_labels
+from segzs.loading import load
 from segzs.models.settings import embedded_folder
 from segzs.models.store import locate_clip
-from segzs.segmenter import load
 from tests.clip.conftest import (
     COCA,
     PLAIN_MODEL,

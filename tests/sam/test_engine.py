@@ -202,7 +202,7 @@ def test_the_engine_is_an_argument_or_the_environments(monkeypatch: pytest.Monke
         asked.append(quiet)
         return sam
 
-    monkeypatch.setattr("segzs.segmenter.compiled", noting)
+    monkeypatch.setattr("segzs.loading.compiled", noting)
     monkeypatch.setenv("SEGZS_ENGINE", "openvino")
     segzs.load(device="cpu", labels=["apple"], quiet=True)
     segzs.load(device="cpu", labels=["apple"], engine="torch")
