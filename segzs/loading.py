@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 
 from segzs.clip.build import load_clip
-from segzs.clip.crops import Cropping
+from segzs.clip.crops import Cropping, encode_object
 from segzs.clip.dense import tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.namers import Labels, check_names, namer_of, shown_to, vocabulary_of
-from segzs.clip.naming import Namer, check_naming, encode_object
+from segzs.clip.naming import Namer, check_naming
 from segzs.errors import ModelError
 from segzs.image import read_image
 from segzs.models.environment import multiplies_bfloat16

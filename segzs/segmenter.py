@@ -15,13 +15,13 @@ from torch import Tensor
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel
-from segzs.clip.crops import Cropping, encode_masks
+from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.namers import Labels, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
-from segzs.clip.naming import Namer, check_naming, encode_object, encode_pictures
+from segzs.clip.naming import Namer, check_naming, encode_pictures
 from segzs.clip.vocabulary import (
     Vocabulary,
 )
@@ -112,7 +112,7 @@ class Segmenter:
         max_masks: int | None = None,
         adaptive: bool = False,
         tiles: int = 1,
-        merge: bool = False,
+        merge: bool = True,
         progress: Callable[[float], object] | None = None,
     ) -> Segments:
         """Every object of an image, named, largest first.

@@ -18,9 +18,9 @@ import PIL.Image
 import torch
 
 import segzs
-from segzs.clip.crops import crops
+from segzs.clip.crops import crops, encode_object
 from segzs.clip.finding import best, encode_words, resembled, said
-from segzs.clip.naming import encode_object, encode_pictures
+from segzs.clip.naming import encode_pictures
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
 from segzs.models.registry import PRESETS

@@ -216,7 +216,12 @@ def _add_grid(command: Any) -> None:
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
-    grid.add_argument("--merge", action="store_true", default=None, help="join fragments of one name that touch")
+    grid.add_argument(
+        "--adaptive", action="store_true", default=None, help="ask densely only where something is: faster"
+    )
+    grid.add_argument(
+        "--merge", action=argparse.BooleanOptionalAction, help="join fragments of one name that touch (default: yes)"
+    )
 
 
 def _add_find(commands: Any) -> None:
@@ -356,7 +361,7 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
 
 def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
-    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "tiles", "merge")
+    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "adaptive", "tiles", "merge")
     return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
 
 

@@ -27,9 +27,9 @@ from segzs.batch.pictures import RUN_FILE
 from segzs.batch.table import TABLE, about_of, connect, nearest, open_table, probes, schema, tidy, writing
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.crops import Cropping, encode_masks
+from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.finding import encode_words
-from segzs.clip.naming import encode_object, encode_pictures
+from segzs.clip.naming import encode_pictures
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError
 from segzs.image import ImageSource, read_image
 from segzs.loading import resolve_device, resolve_dtype

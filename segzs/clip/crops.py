@@ -16,6 +16,7 @@ from segzs.checks import check_number
 from segzs.clip.build import ClipModel
 from segzs.clip.naming import encode_pictures
 from segzs.errors import SegzsError
+from segzs.image import Image
 from segzs.masks import RLE, Box
 
 BACKGROUNDS = ("blur", "grey", "cut", "keep")
@@ -112,6 +113,12 @@ def encode_masks(clip: ClipModel, pixels: np.ndarray, masks: Sequence[RLE], crop
     if len(cropping.scales) == 1:
         return features
     return F.normalize(features.unflatten(0, (len(masks), len(cropping.scales))).mean(1), dim=-1)
+
+
+def encode_object(clip: ClipModel, image: Image) -> Tensor:
+    """The normalised image feature of a picture of one object, all of it, whatever its shape: (1, width)."""
+    whole = RLE.encode(np.ones((image.height, image.width), bool))
+    return encode_masks(clip, image.pixels, [whole], Cropping("keep", 0))  # else the ends of a long one are cut off
 
 
 def _frame(box: Box, share: float, wanted: PreprocessCfg) -> tuple[int, int, int, int]:

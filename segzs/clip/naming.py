@@ -14,15 +14,12 @@ from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
 from segzs.clip.contrast import Contrast, contrast_of
-from segzs.clip.crops import Cropping, crop
 from segzs.clip.exemplars import Exemplars
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.templates import autoclip
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError
-from segzs.image import Image
-from segzs.masks import RLE
 from segzs.segments import UNKNOWN, Name
 
 NAMINGS = ("crops", "pooled")
@@ -123,12 +120,6 @@ def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
         pixels = normalise(torch.stack(batch).to(clip.device), clip.preprocessing).to(clip.dtype)
         features.append(F.normalize(clip.module.encode_image(pixels).float(), dim=-1))
     return torch.cat(features) if features else torch.zeros(0, 0)
-
-
-def encode_object(clip: ClipModel, image: Image) -> Tensor:
-    """The normalised image feature of a picture of one object, all of it, whatever its shape: (1, width)."""
-    whole = RLE.encode(np.ones((image.height, image.width), bool))
-    return encode_pictures(clip, [crop(image.pixels, whole, Cropping("keep", 0))])  # else ends may be cut off
 
 
 def probabilities(similarity: Tensor, scale: float, unknown: float | Tensor | None = None) -> Tensor:

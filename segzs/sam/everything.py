@@ -51,7 +51,7 @@ class EverythingOptions:
     max_masks: int | None = None
     adaptive: bool = False
     tiles: int = 1
-    merge: bool = False
+    merge: bool = True
 
     def __post_init__(self) -> None:
         check = partial(check_number, error=PromptError)

@@ -61,7 +61,7 @@ def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmente
     assert json.loads(json.dumps(settings)) == settings
     others = [
         Labeller.of(segmenter, **FEW, min_area=50),
-        Labeller.of(segmenter, **FEW, merge=True),
+        Labeller.of(segmenter, **FEW, merge=False),
         Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, scales=(1, 2))), **FEW),
         Labeller.of(segmenter.with_labels("cat, dog"), **FEW),
         Labeller.of(replace(segmenter, namer=replace(segmenter.namer, unknown=None)), **FEW),
