@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import segzs
-import segzs.segmenter  # now, so that no module binds what a test has patched
+import segzs.loading  # now, so that no module binds what a test has patched
 from segzs.masks import RLE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

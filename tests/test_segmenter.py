@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 import segzs
 import segzs.segmenter as module
+from segzs.clip import namers
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
@@ -482,7 +483,7 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         seen.append(vocabulary.labels)
         return encode_labels(clip, vocabulary)
 
-    monkeypatch.setattr(module, "encode_labels", counting)
+    monkeypatch.setattr(namers, "encode_labels", counting)
     return seen
 
 
@@ -517,7 +518,7 @@ def test_the_same_weights_with_another_activation_read_labels_anew(tmp_path: Pat
         clip = load_clip(locate_clip(str(random_clip(tmp_path / f"clip {quick}", model))))
         digests.add(clip.digest)
         vocabulary = Vocabulary.of([f"thing {number}" for number in range(300)])
-        features.append(module._features(clip, vocabulary, cache))
+        features.append(namers._features(clip, vocabulary, cache))
         assert torch.equal(features[-1], encode_labels(clip, vocabulary))
     assert (features[0] - features[1]).abs().max() > 5e-3
     assert len(digests) == 1

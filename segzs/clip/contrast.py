@@ -8,7 +8,7 @@ detection with pretrained vision-language models" (Jiang et al. 2024); what they
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ NEAR = 0.75
 """A word is near a label if it is nearer than this share of general words has its nearest neighbour."""
 WEIGHT = 60
 """So many words of average likeness does "unknown" stand for beside one label; beside n labels an n-th of them."""
+
+LIKELY = 5
+"""So many general words may be other names of what an example shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,15 @@ class Contrast:
         logits = scale * pictures @ torch.cat([self.words, self.negatives]).T
         logits[:, : len(self.words)] += math.log(self.weight / max(len(self.words), 1))
         return logits.logsumexp(1, keepdim=True) / scale
+
+    def without(self, pictures: Tensor) -> Contrast:
+        """The same without the words that normalised image features (N, width), which have names, are most like."""
+        if not len(pictures) or not len(self.words):
+            return self
+        likely = (pictures.to(self.words) @ self.words.T).topk(min(LIKELY, len(self.words)), dim=1).indices
+        kept = torch.ones(len(self.words), dtype=torch.bool, device=self.words.device)
+        kept[likely.flatten()] = False
+        return replace(self, words=self.words[kept])
 
 
 def contrast_vocabulary(clip: ClipModel) -> Vocabulary:

@@ -78,21 +78,28 @@ def namer_of(
     return namer if weighting == "mean" else replace(namer, sentences=encode_sentences(clip, vocabulary))
 
 
-def relabelled(namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache) -> Namer:
-    """The same namer for another vocabulary."""
+def relabelled(
+    namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache, exemplars: Exemplars | None = None
+) -> Namer:
+    """The same namer for another vocabulary, with its own examples or others.
+
+    What general words the examples of a label are most like does not stand against it.
+    """
+    exemplars = exemplars or namer.exemplars
     unknown: float | Literal["auto"] | None = namer.unknown if namer.contrast is None else "auto"
     weighting = "mean" if namer.sentences is None else "autoclip"
-    return replace(namer_of(namer.clip, vocabulary, unknown, weighting, cache), exemplars=namer.exemplars)
+    made = namer_of(namer.clip, vocabulary, unknown, weighting, cache)
+    if exemplars is None or made.contrast is None:
+        return replace(made, exemplars=exemplars)
+    named = [label in vocabulary.labels for label in exemplars.labels]
+    return replace(made, exemplars=exemplars, contrast=made.contrast.without(exemplars.features[named]))
 
 
 def shown_to(namer: Namer, exemplars: Exemplars, cache: EmbeddingCache) -> Namer:
     """A namer that knows these examples besides its own; labels that were not in its vocabulary join it."""
     known = exemplars if namer.exemplars is None else namer.exemplars + exemplars
-    new = tuple(label for label in exemplars.counts if label not in namer.vocabulary.labels)
-    if new:
-        vocabulary = replace(namer.vocabulary, labels=(*namer.vocabulary.labels, *new))
-        namer = relabelled(namer, vocabulary, cache)
-    return replace(namer, exemplars=known)
+    labels = tuple(dict.fromkeys((*namer.vocabulary.labels, *exemplars.counts)))
+    return relabelled(namer, replace(namer.vocabulary, labels=labels), cache, known)
 
 
 def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:

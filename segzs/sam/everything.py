@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from segzs.checks import check_number
 from segzs.errors import PromptError
-from segzs.masks import RLE, Masks
+from segzs.masks import RLE, Masks, iou
 from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
 from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
@@ -110,7 +110,9 @@ def everything(
     answers = [
         masks for masks in answers if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.stability
     ]
-    return sorted(answers[: options.max_masks], key=lambda masks: -masks.rles[0].area)
+    rles = [masks.rles[0] for masks in answers]
+    different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # without specks more are alike
+    return sorted((answers[i] for i in different[: options.max_masks]), key=lambda masks: -masks.rles[0].area)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 import segzs
-import segzs.segmenter
+import segzs.loading
 from segzs.clip.exemplars import Exemplars
 from tests.apps.conftest import Run
 from tests.conftest import EXAMPLES
@@ -56,7 +56,7 @@ def test_find_says_what_is_wrong(run: Run, arguments: list[str], code: int, says
 
 
 def test_classify_files_and_folders_without_sam(run: Run, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segzs.segmenter, "load_sam", None)
+    monkeypatch.setattr(segzs.loading, "load_sam", None)
     labels = ("--labels", "laptop,potted plant", "--no-cache")
     code, printed, said = run("classify", shown, shown / "fern" / "1.png", *labels)
     header, first, second = (line.split() for line in printed.strip().splitlines())  # each picture once
