@@ -44,8 +44,8 @@ class Site:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         body = body[: self.breaks_after]
+        self.sent += len(body)  # before the other side can have all of it
         request.wfile.write(body)
-        self.sent += len(body)
 
 
 @pytest.fixture
