@@ -18,7 +18,7 @@ from segzs.batch import cluster, labelling
 from segzs.batch.cluster import Part, _check_listening, label_cluster, read_cluster
 from segzs.batch.directory import label_directory
 from segzs.batch.places import Listing, list_pictures
-from segzs.clip.labels import Listing
+from segzs.clip.labels import Listing as Labels
 from segzs.errors import ImageError, OutputError, SegzsError
 from segzs.outputs import read, write
 from segzs.outputs.records import Failure, Record, to_line
@@ -169,7 +169,7 @@ def test_a_name_that_is_no_utf8(photos: Path, tmp_path: Path) -> None:
     assert "a/01\\udce9.png" in [record.path for record in read_cluster(tmp_path / "out")]
 
 
-def fake_models(model: str | None = None, *, labels: Listing, everything: dict, **_: Any) -> FakeLabeller:
+def fake_models(model: str | None = None, *, labels: Labels, everything: dict, **_: Any) -> FakeLabeller:
     return FakeLabeller(labels=[label.name for label in labels.labels], everything=everything)
 
 
