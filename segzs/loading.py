@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from os import PathLike
 from typing import Any, Literal
 
@@ -17,13 +18,15 @@ from segzs.clip.naming import Namer, check_naming
 from segzs.errors import ModelError
 from segzs.image import read_image
 from segzs.models.environment import multiplies_bfloat16
-from segzs.models.registry import preset
+from segzs.models.registry import ClipCheckpoint, preset
 from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.sam.build import load_sam
 from segzs.sam.cache import EmbeddingCache
 from segzs.sam.engine import compiled
 from segzs.segmenter import Examples, Segmenter
+
+CROPPING = tuple(field.name for field in fields(Cropping))
 
 
 def load(
@@ -54,12 +57,13 @@ def load(
         clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
         labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
             label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
-        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80).
+        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); left out,
+            those of the labels' file, else what suits the CLIP.
         weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
         examples: names by showing: a file that `Exemplars.save` wrote, or pictures under their labels; see
             `Segmenter.with_examples`.
         unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
-            a number is a fixed cosine similarity; None never says "unknown".
+            a number is a fixed cosine similarity, beside the negatives; None never says "unknown".
         background: what becomes of the pixels around an object before it is named: "blur", "grey", "keep", or "cut":
             the object alone, as large as its box, on the model's own mean colour; left out, what suits the model.
         margin: context around an object's box before it is named, as a share of its longer side; left out, what suits
@@ -100,8 +104,7 @@ def load(
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    shown: dict[str, Any] = {"background": background, "margin": margin, "scales": scales}
-    cropping = Cropping(**{name: getattr(clip_files.row, name) if of is None else of for name, of in shown.items()})
+    cropping = _cropping(clip_files.row, background=background, margin=margin, scales=scales)
     sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
     if engine == "openvino":
         sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
@@ -143,8 +146,14 @@ def load_namer(
     namer = namer_of(loaded, vocabulary_of(loaded, labels, templates), unknown, weighting, embeddings)
     if examples is None:
         return namer
-    known = Exemplars.of(examples, lambda shown: encode_object(loaded, read_image(shown)), viewer(loaded, "crops"))
+    seen_by = viewer(loaded, repr(_cropping(files.row)))
+    known = Exemplars.of(examples, lambda shown: encode_object(loaded, read_image(shown)), seen_by)
     return shown_to(namer, known, embeddings)
+
+
+def _cropping(row: ClipCheckpoint, **chosen: Any) -> Cropping:
+    """How objects are shown to a CLIP: as chosen, and where that is None as suits the model."""
+    return Cropping(**{name: getattr(row, name) if (of := chosen.get(name)) is None else of for name in CROPPING})
 
 
 def resolve_device(name: str) -> torch.device:

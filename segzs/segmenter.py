@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from os import PathLike
 from typing import Any, overload
@@ -22,9 +22,7 @@ from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.namers import Labels, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
 from segzs.clip.naming import Namer, check_naming, encode_pictures
-from segzs.clip.vocabulary import (
-    Vocabulary,
-)
+from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import ModelError, PromptError
 from segzs.image import Image, ImageSource, read_image
 from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
@@ -40,7 +38,8 @@ from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
-Examples = Exemplars | str | PathLike[str] | Mapping[str, Iterable[Segments | ImageSource]]
+Example = Segments | ImageSource
+Examples = Exemplars | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
 LENIENCY = 0.75
 """`Segmenter.find` takes masks from this share of the predicted IoU on that everything mode asks for."""
 
@@ -152,6 +151,7 @@ class Segmenter:
         like: Segment | Segments | ImageSource | None = None,
         among: Segments | None = None,
         least: float = 0.5,
+        progress: Callable[[float], object] | None = None,
         **everything: Any,
     ) -> Segments:
         """The objects that words describe, or that are like an example: best first, none where none is.
@@ -167,6 +167,7 @@ class Segmenter:
                 worse of count as well, as the words choose among them.
             least: what fits less is left out. A half says that the words get some times more than their share among
                 the words of the general vocabulary; or that it is clearly nearer to the example than others are.
+            progress: called with the share of `everything` that is done, from 0 to 1.
             **everything: options of `everything`.
 
         Raises:
@@ -181,7 +182,7 @@ class Segmenter:
         query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
         if among is None:
             options = EverythingOptions(**{"predicted_iou": LENIENCY * self.sam.row.predicted_iou, **everything})
-            among = Segments(photo.image, tuple(map(_segment, self._everything(photo, options))), self.model)
+            among = Segments(photo.image, tuple(map(_segment, self._everything(photo, options, progress))), self.model)
         elif not isinstance(among, Segments) or among.image != photo.image or everything:
             raise PromptError("among takes Segments of this image, and no options of everything mode beside it")
         if not among:
@@ -262,12 +263,13 @@ class Segmenter:
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
         """The same models with other labels, and the same templates unless others are given; images stay encoded.
 
-        Examples stay as well, and count for those of the labels that they show.
+        A `Vocabulary`, or a file that has templates, keeps its own. Examples stay as well, and count for those of the
+        labels that they show.
 
         Raises:
             VocabularyError: nothing can be named with these.
         """
-        vocabulary = vocabulary_of(self.clip, labels, self.templates if templates is None else templates)
+        vocabulary = vocabulary_of(self.clip, labels, templates, self.templates)
         return replace(self, namer=relabelled(self.namer, vocabulary, self.cache))
 
     def with_examples(self, examples: Examples) -> Segmenter:
@@ -276,7 +278,8 @@ class Segmenter:
         Labels that are not in the vocabulary join it. `Segmenter.examples` saves them.
 
         Args:
-            examples: a label's examples under its name, `Segments` or pictures of one object each; or a file of them.
+            examples: under the name of each label one example or a list, `Segments` or pictures of one object each; or
+                a file that ``segmenter.examples.save`` wrote.
 
         Raises:
             AnnotationError: the file is none of examples.
@@ -284,7 +287,8 @@ class Segmenter:
             VocabularyError: a name cannot be a label.
             ModelMismatchError: the examples were seen by another CLIP.
         """
-        known = Exemplars.of(examples, self._seen, viewer(self.clip, self.naming))
+        looks = repr(self.cropping) if self.naming == "crops" else self.naming
+        known = Exemplars.of(examples, self._seen, viewer(self.clip, looks))
         return replace(self, namer=shown_to(self.namer, known, self.cache))
 
     def with_example(
@@ -329,6 +333,22 @@ class Segmenter:
     def model(self) -> str:
         """Which models these are, as ``sam+clip``."""
         return f"{self.sam.row.name}+{self.clip.row.name}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its answers depend on besides pictures, prompts and options, as plain values for JSON."""
+        return {
+            "sam": {**_about(self.sam), "engine": self.sam.engine},
+            "clip": _about(self.clip),
+            "device": self.sam.device.type,
+            "vocabulary": self.vocabulary.digest,
+            "unknown": self.namer.unknown,
+            "weighting": "mean" if self.namer.sentences is None else "autoclip",
+            **({"examples": self.examples.digest} if self.examples else {}),
+            "naming": self.naming,
+            **asdict(self.cropping),
+            "scales": list(self.cropping.scales),
+        }
 
     def _named(self, image: Image, masks: Sequence[Masks]) -> Segments:
         names = self._names(image, [m.rles[0] for m in masks])
@@ -404,6 +424,10 @@ def _segment(masks: Masks, names: tuple[Name, ...] = ()) -> Segment:
         names=names,
         low_res_logits=masks.low_res_logits[0],
     )
+
+
+def _about(model: SamModel | ClipModel) -> dict[str, str]:
+    return {"name": model.row.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
 
 
 def _single(masks: Masks, index: int) -> Masks:

@@ -18,6 +18,7 @@ import segzs
 import segzs.segmenter as module
 from segzs.clip import namers
 from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.contrast import fixed_contrast
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
 from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, encode_labels, named_templates
@@ -181,7 +182,8 @@ def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) 
 def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.box(18, 21, 220, 224)
     cat = named.with_labels(["cat"])
-    never, always = (replace(cat, namer=replace(cat.namer, unknown=level)) for level in (None, 1.0))
+    contrasts = (None, fixed_contrast(cat.clip, cat.vocabulary, cat.namer.label_features, 1.0))
+    never, always = (replace(cat, namer=replace(cat.namer, contrast=one)) for one in contrasts)
     refused = always.segment(desk, prompt)
     taken = never.segment(desk, prompt)
     assert [name.label for name in taken.names] == ["cat"]
@@ -197,6 +199,9 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     assert named.with_labels("cat", templates="simple").vocabulary.templates == named_templates("simple")
     kept = named.with_labels(Vocabulary.of("cat, dog", "one {}"))
     assert kept.vocabulary.templates == ("one {}",)
+    asked = replace(named, templates="simple")  # as load(templates="simple") does
+    assert asked.with_labels("cat").vocabulary.templates == named_templates("simple")
+    assert asked.with_labels(kept.vocabulary).vocabulary == kept.vocabulary
     assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
     assert kept.namer.label_features.shape == (2, named.namer.label_features.shape[1])
     with pytest.raises(VocabularyError, match="at least one label"):
@@ -327,7 +332,7 @@ def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
 
 def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segmenter.model == "tiny+tiny"
-    assert segmenter.namer.unknown == segmenter.clip.row.unknown
+    assert segmenter.namer.unknown == "auto"
     assert segmenter.cropping.background == segmenter.clip.row.background
     assert len(segmenter.vocabulary.labels) > 1000
     assert load(unknown=None, labels="cat").namer.unknown is None
@@ -441,7 +446,7 @@ def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Sce
     right = of = 0
     for known in map(scene, SCENES):
         labelled = named.with_labels(sorted(set(known.names)))
-        pooled = replace(labelled, naming="pooled", namer=replace(labelled.namer, unknown=None))
+        pooled = replace(labelled, naming="pooled", namer=replace(labelled.namer, contrast=None))
         names = pooled.name(given(known)).names
         right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
         of += len(names)
@@ -453,7 +458,8 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
     speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability=1.0) for mask in masks)
-    pooled = replace(named, naming="pooled", namer=replace(named.namer, unknown=0.1))
+    against = fixed_contrast(named.clip, named.vocabulary, named.namer.label_features, 0.1)
+    pooled = replace(named, naming="pooled", namer=replace(named.namer, contrast=against))
     names = pooled.name(Segments(image, (speck, nothing)))
     assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
     assert names[1].name == "unknown"
@@ -518,7 +524,7 @@ def test_the_same_weights_with_another_activation_read_labels_anew(tmp_path: Pat
         clip = load_clip(locate_clip(str(random_clip(tmp_path / f"clip {quick}", model))))
         digests.add(clip.digest)
         vocabulary = Vocabulary.of([f"thing {number}" for number in range(300)])
-        features.append(namers._features(clip, vocabulary, cache))
+        features.append(namers._features(clip, vocabulary, encode_labels, cache))
         assert torch.equal(features[-1], encode_labels(clip, vocabulary))
     assert (features[0] - features[1]).abs().max() > 5e-3
     assert len(digests) == 1

@@ -94,7 +94,7 @@ def measure_names(
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
     features = encode_masks(segmenter.clip, pixels, masks, segmenter.cropping)
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
-    names, unknown = general_features(segmenter.clip).T, segmenter.namer.unknown or -1
+    names, unknown = general_features(segmenter.clip).T, segmenter.clip.unknown
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
     scores.add("pictures said to be unfamiliar", [np.median(similarity.max(1)) < (segmenter.clip.row.familiar or -1)])
     scores.add("pooled: cosine with the crop's feature", (features * pooled).sum(1).numpy())

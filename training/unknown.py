@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import segzs
-from segzs.clip.contrast import contrast_vocabulary
+from segzs.clip.contrast import Contrast, contrast_of
 from segzs.clip.crops import crops
 from segzs.clip.naming import Namer, encode_pictures
 from segzs.clip.vocabulary import Vocabulary, general_features
@@ -89,7 +89,8 @@ def ways(unknown: float) -> dict[str, Way]:
         return shares[:, -1] - shares[:, :-1].amax(1)
 
     def fixed(features: Tensor, namer: Namer) -> Tensor:
-        return calibrated(features, replace(namer, unknown=unknown, contrast=None))
+        nothing = namer.label_features[:0]
+        return calibrated(features, replace(namer, contrast=Contrast(nothing, nothing, 1.0, unknown)))
 
     def margin(features: Tensor, namer: Namer) -> Tensor:
         best = logits(features, namer).topk(2, 1).values
@@ -178,12 +179,12 @@ def main() -> None:
     torch.set_grad_enabled(False)
     warnings.simplefilter("ignore", segzs.UnfamiliarWarning)
     segmenter = segzs.load("tiny", cache=False)
-    general, names = general_features(segmenter.clip), contrast_vocabulary(segmenter.clip).labels
+    general, names = general_features(segmenter.clip), segmenter.vocabulary.labels
 
     def namers(rows: Tensor, hidden: Tensor) -> Namer:
         vocabulary = Vocabulary(tuple(names[row] for row in rows.tolist()), segmenter.vocabulary.templates)
-        namer = Namer.calibrated(segmenter.clip, vocabulary, general[rows], general)
-        return without(namer, general[hidden])
+        contrast = contrast_of(segmenter.clip, vocabulary, general[rows], general)
+        return without(Namer(segmenter.clip, vocabulary, general[rows], "auto", contrast), general[hidden])
 
     for kind, styles in (("training styles", TRAINING_STYLES), (f"unseen style ({UNSEEN_STYLE})", (UNSEEN_STYLE,))):
         seen = look(segmenter, arguments.packs, styles, arguments.scenes, arguments.seed)

@@ -393,7 +393,10 @@ def examples_of(place: str) -> str | dict[str, list[str]]:
     folders = [entry for entry in sorted(Path(place).iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
         raise ImageError(f"{place} holds no folders; a folder of pictures for each label is expected")
-    return {folder.name: [str(folder / name) for name in find_pictures(folder).names] for folder in folders}
+    return {
+        folder.name.replace("_", " "): [str(folder / name) for name in find_pictures(folder).names]
+        for folder in folders
+    }
 
 
 def _point(text: str) -> tuple[float, float, bool]:

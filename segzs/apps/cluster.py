@@ -46,19 +46,23 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
     from segzs.batch.cluster import label_cluster
     from segzs.batch.labelling import load_labeller
     from segzs.batch.places import Place, list_pictures
-    from segzs.clip.labels import listing
+    from segzs.clip.exemplars import Exemplars
+    from segzs.clip.labels import label_list
+    from segzs.loading import load
 
     if models["labels"] is not None:
-        models["labels"] = listing(models["labels"])  # a file of this machine is none of the others
+        models["labels"] = label_list(models["labels"])  # a file of this machine is none of the others
+    if (shown := models.get("examples")) is not None:
+        models["examples"] = load(**models).examples if isinstance(shown, dict) else Exemplars.load(shown)
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
     report("looking for pictures")
     pictures, out = list_pictures(parsed.images[0], glob=parsed.glob), Place.at(parsed.out)
-    load = partial(load_labeller, everything=grid_of(parsed), **models)
+    work = partial(load_labeller, everything=grid_of(parsed), **models)
     options = {OPTIONS[name]: getattr(parsed, name) for name in OPTIONS if getattr(parsed, name) is not None}
     labelled = failed = 0
     with (
         _without_logs(),
-        closing(label_cluster(load, pictures, out.address, address=parsed.ray, **options)) as parts,
+        closing(label_cluster(work, pictures, out.address, address=parsed.ray, **options)) as parts,
         progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
     ):
         for part in parts:

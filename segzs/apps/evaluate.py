@@ -117,10 +117,7 @@ def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> di
         "model": segmenter.model,
         "labels": len(segmenter.vocabulary.labels),
         "templates": len(segmenter.vocabulary.templates),
-        "naming": segmenter.naming,
-        "background": segmenter.cropping.background,
-        "margin": segmenter.cropping.margin,
-        "unknown": segmenter.namer.unknown,
+        **segmenter.settings,
         "removed": parsed.removed,
         "seed": parsed.seed,
     }

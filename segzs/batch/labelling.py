@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from segzs import __version__
-from segzs.clip.build import ClipModel
 from segzs.image import read_image
 from segzs.loading import load
 from segzs.outputs.records import Record
-from segzs.sam.build import SamModel
 from segzs.sam.encode import PreparedImage, prepare
 from segzs.sam.everything import EverythingOptions
 from segzs.segmenter import Segmenter
@@ -74,22 +72,11 @@ class Labeller:
     @property
     def settings(self) -> dict[str, Any]:
         """All that a record depends on besides the file, as plain values for JSON."""
-        segmenter = self.segmenter
         return {
             "segzs": __version__,
-            "sam": {**_about(segmenter.sam), "engine": segmenter.sam.engine},
-            "clip": _about(segmenter.clip),
-            "device": segmenter.sam.device.type,
-            "labels": list(segmenter.vocabulary.labels),
-            "templates": list(segmenter.vocabulary.templates),
-            "vocabulary": segmenter.vocabulary.digest,
-            "unknown": segmenter.namer.unknown,
-            "contrast": segmenter.namer.contrast is not None,
-            "weighting": "mean" if segmenter.namer.sentences is None else "autoclip",
-            **({"examples": segmenter.examples.digest} if segmenter.examples else {}),
-            "naming": segmenter.naming,
-            **asdict(segmenter.cropping),
-            "scales": list(segmenter.cropping.scales),
+            **self.segmenter.settings,
+            "labels": list(self.segmenter.vocabulary.labels),
+            "templates": list(self.segmenter.vocabulary.templates),
             "everything": asdict(self.options),
         }
 
@@ -105,7 +92,3 @@ def load_labeller(model: str | None = None, *, everything: Mapping[str, Any] | N
         **options: those of `segzs.load`.
     """
     return Labeller.of(load(model, **{"cache": False, **options}), **(everything or {}))
-
-
-def _about(model: SamModel | ClipModel) -> dict[str, str]:
-    return {"name": model.row.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}

@@ -153,7 +153,8 @@ def index(
 ) -> Indexed:
     """Bring the index in the folder ``out`` up to its records: features of new segments come, those of others go.
 
-    Every object is shown to CLIP as it was when it was named. Features that are there are not computed again, and a
+    Every object is shown to CLIP by itself, as it was when it was named (by its crop where the naming was "pooled", too,
+    so that pictures of one object can be looked for). Features that are there are not computed again, and a
     run that is stopped goes on from there. Pictures that are gone or have changed are skipped.
 
     Args:
@@ -249,7 +250,7 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
     """
     segments = record.annotated.on(root / record.path)
     masks = [segment.rle for segment in segments]
-    cropping = Cropping(settings["background"], settings["margin"], settings["scales"])
+    cropping = Cropping(settings["background"], settings["margin"], settings.get("scales", (1.0,)))
     features = encode_masks(clip, segments.image.pixels, masks, cropping).cpu().numpy()
     of_image = {
         "image": _key(record),

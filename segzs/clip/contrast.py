@@ -8,70 +8,87 @@ detection with pretrained vision-language models" (Jiang et al. 2024); what they
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from segzs.clip.build import ClipModel
-from segzs.clip.vocabulary import Vocabulary, encode_labels, general_vocabulary, usual_templates
+from segzs.clip.vocabulary import Vocabulary, encode_labels, general_vocabulary
 
 NEAR = 0.75
 """A word is near a label if it is nearer than this share of general words has its nearest neighbour."""
 WEIGHT = 60
 """So many words of average likeness does "unknown" stand for beside one label; beside n labels an n-th of them."""
-
 LIKELY = 5
-"""So many general words may be other names of what an example shows."""
+"""So many general words may be other names of what a label's examples show."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
     """Text features, float32: of general ``words`` (K, width) and of the user's ``negatives`` (J, width).
 
-    The mean word counts ``weight`` times, and every negative once, as a label does.
+    The mean word counts ``weight`` times, and every negative once, as a label does; ``least`` is the cosine similarity
+    that a label must beat beside them all.
     """
 
     words: Tensor
     negatives: Tensor
     weight: float
+    least: float
 
     def similarity(self, pictures: Tensor, scale: float) -> Tensor:
         """Where "unknown" stands beside labels, for normalised image features (N, width): cosines, float32 (N, 1)."""
         logits = scale * pictures @ torch.cat([self.words, self.negatives]).T
         logits[:, : len(self.words)] += math.log(self.weight / max(len(self.words), 1))
-        return logits.logsumexp(1, keepdim=True) / scale
-
-    def without(self, pictures: Tensor) -> Contrast:
-        """The same without the words that normalised image features (N, width), which have names, are most like."""
-        if not len(pictures) or not len(self.words):
-            return self
-        likely = (pictures.to(self.words) @ self.words.T).topk(min(LIKELY, len(self.words)), dim=1).indices
-        kept = torch.ones(len(self.words), dtype=torch.bool, device=self.words.device)
-        kept[likely.flatten()] = False
-        return replace(self, words=self.words[kept])
+        return logits.logsumexp(1, keepdim=True).logaddexp(logits.new_tensor(scale * self.least)) / scale
 
 
-def contrast_vocabulary(clip: ClipModel) -> Vocabulary:
-    """The general words, asked for as labels usually are."""
-    return Vocabulary(general_vocabulary(clip).labels, usual_templates(clip))
+def contrast_of(
+    clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor, shown: Tensor | None = None
+) -> Contrast:
+    """What stands against a vocabulary.
 
+    What is a label is neither a negative nor a contrast word, nor is a synonym or a near relative of one. Where no word
+    is left, labels must reach the CLIP's own similarity.
 
-def contrast_of(clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor) -> Contrast:
-    """What stands against a vocabulary; ``general`` are the features of `contrast_vocabulary`.
-
-    What is a label is neither a negative nor a contrast word, nor is a synonym or a near relative of one.
+    Args:
+        clip: the model that names.
+        vocabulary: the labels and their negatives.
+        label_features: those of its labels, normalised, float32 (labels, width).
+        general: those of the model's general vocabulary, (words, width).
+        shown: image features of what examples of labels look like, a row a label, (shown, width): words that these are
+            most like are no contrast either.
 
     Raises:
         VocabularyError: a negative is longer than what the model reads.
     """
     among = general @ general.T
     limit = among.fill_diagonal_(-1).amax(1).quantile(NEAR)
-    own = {*vocabulary.labels, *(word for label in vocabulary.details for word in label.synonyms)}
-    names = contrast_vocabulary(clip).labels
+    own = _own_words(vocabulary)
     far = (general @ label_features.T).amax(1) < limit
-    far &= torch.tensor([name not in own for name in names], device=far.device)
+    far &= torch.tensor([name not in own for name in general_vocabulary(clip).labels], device=far.device)
+    if shown is not None:
+        far[(shown.to(general) @ general.T).topk(min(LIKELY, len(general)), dim=1).indices.flatten()] = False
+    leaves = len(vocabulary.labels) - len({label.parent for label in vocabulary.details if label.parent})
+    words, negatives = general[far], _negatives(clip, vocabulary, label_features)
+    return Contrast(words, negatives, WEIGHT / leaves, 0.0 if len(words) else clip.unknown)
+
+
+def fixed_contrast(clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, least: float) -> Contrast:
+    """What stands against a vocabulary if its labels must reach a similarity, and beat its negatives.
+
+    Raises:
+        VocabularyError: a negative is longer than what the model reads.
+    """
+    return Contrast(label_features[:0], _negatives(clip, vocabulary, label_features), 1.0, least)
+
+
+def _negatives(clip: ClipModel, vocabulary: Vocabulary, like: Tensor) -> Tensor:
     listed = (*vocabulary.negatives, *(text for label in vocabulary.details for text in label.negatives))
-    negatives = tuple(text for text in dict.fromkeys(listed) if text not in own)
-    features = general[:0] if not negatives else encode_labels(clip, Vocabulary(negatives, vocabulary.templates))
-    return Contrast(general[far], features, WEIGHT / len(vocabulary.labels))
+    negatives = tuple(dict.fromkeys(text for text in listed if text not in _own_words(vocabulary)))
+    return encode_labels(clip, Vocabulary(negatives, vocabulary.templates)) if negatives else like[:0]
+
+
+def _own_words(vocabulary: Vocabulary) -> set[str]:
+    return {*vocabulary.labels, *(word for label in vocabulary.details for word in label.synonyms)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
+from segzs.clip.labels import named
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError, SegzsError
 
 FORMAT = "segzs-examples/1"
@@ -26,9 +28,9 @@ DOUBT = 0.5
 """What n examples say counts n / (n + this)."""
 
 
-def viewer(clip: ClipModel, naming: str) -> str:
-    """What stands for a CLIP and how it is shown objects: a digest."""
-    return hashlib.sha256(f"{clip.digest} {clip.config} {naming}".encode()).hexdigest()
+def viewer(clip: ClipModel, shown: str) -> str:
+    """A digest of a CLIP and of how it is shown objects, which ``shown`` says."""
+    return hashlib.sha256(f"{clip.digest} {clip.config} {shown}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +62,27 @@ class Exemplars:
     @classmethod
     def of(
         cls,
-        given: Exemplars | str | os.PathLike[str] | Mapping[str, Iterable[Any]],
+        given: Exemplars | str | os.PathLike[str] | Mapping[str, Any],
         see: Callable[[Any], Tensor],
         seen_by: str,
     ) -> Exemplars:
         """Examples of this CLIP: as they are, of a file that `save` wrote, or shown now, under the name of each label.
 
         Args:
-            given: the examples.
+            given: the examples; a label may have a single one instead of a list.
             see: gives the normalised image features (N, width) of one of those that are shown.
             seen_by: see `viewer`.
 
         Raises:
             AnnotationError: the file is none of examples.
             ModelMismatchError: another CLIP saw them.
+            VocabularyError: a name cannot be a label.
             SegzsError: there are none.
         """
         if isinstance(given, Mapping):
-            seen = [(label, see(one)) for label, shown in given.items() for one in shown]
+            several = (list, tuple, set, frozenset, Iterator)
+            listed = [(named(name), shown if isinstance(shown, several) else [shown]) for name, shown in given.items()]
+            seen = [(label, see(one)) for label, shown in listed for one in shown]
             labels = tuple(label for label, features in seen for _ in features)
             features = [features.cpu() for _, features in seen] or [torch.zeros(0, 0)]
             return cls(torch.cat(features), labels, seen_by)
@@ -89,6 +94,14 @@ class Exemplars:
     def counts(self) -> dict[str, int]:
         """How many examples each label has, in the order in which labels came."""
         return {label: self.labels.count(label) for label in dict.fromkeys(self.labels)}
+
+    def means(self, labels: Sequence[str]) -> Tensor | None:
+        """The normalised mean feature of each of these labels that has examples, (M, width); None where none has."""
+        known = [label for label in labels if label in self.counts]
+        if not known:
+            return None
+        rows = [[label == name for name in self.labels] for label in known]
+        return F.normalize(torch.tensor(rows, dtype=self.features.dtype) @ self.features, dim=-1)
 
     @property
     def digest(self) -> str:

@@ -59,9 +59,15 @@ class Label:
         """Whether nothing but its name is known."""
         return self == Label(self.name)
 
+    @property
+    def asked(self) -> Label | None:
+        """What of it changes the sentences that it is asked for in; None where nothing does."""
+        asked = Label(self.name, self.synonyms, self.descriptions, self.templates)
+        return None if asked.is_plain else asked
+
 
 @dataclass(frozen=True)
-class Listing:
+class LabelList:
     """What a user gave: labels, and sentences and negatives for all of them."""
 
     labels: tuple[Label, ...]
@@ -69,7 +75,7 @@ class Listing:
     negatives: tuple[str, ...] = ()
 
 
-def listing(labels: Listing | str | os.PathLike[str] | Iterable[str | Label]) -> Listing:
+def label_list(labels: LabelList | str | os.PathLike[str] | Iterable[str | Label]) -> LabelList:
     """Labels from a list, from comma-separated text, from the name of a built-in list, or from a file.
 
     Of lists and text, labels are stripped, empty ones are left out and repeated ones count once.
@@ -77,18 +83,18 @@ def listing(labels: Listing | str | os.PathLike[str] | Iterable[str | Label]) ->
     Raises:
         VocabularyError: something is no label, or a file cannot be read or repeats itself; says on which line.
 
-    >>> [label.name for label in listing("cat, dog, cat").labels]
+    >>> [label.name for label in label_list("cat, dog, cat").labels]
     ['cat', 'dog']
-    >>> len(listing("coco").labels), len(listing(["coco"]).labels)
+    >>> len(label_list("coco").labels), len(label_list(["coco"]).labels)
     (80, 1)
     """
-    if isinstance(labels, Listing):
+    if isinstance(labels, LabelList):
         return labels
     if isinstance(labels, str) and labels.strip() in BUILT_IN:
-        return Listing(_unique(_built_in(labels.strip())))
+        return LabelList(_unique(_built_in(labels.strip())))
     if isinstance(labels, os.PathLike) or (isinstance(labels, str) and _is_file(labels)):
         return _read(Path(labels))
-    return Listing(_unique(_split(labels) if isinstance(labels, str) else labels))
+    return LabelList(_unique(_split(labels) if isinstance(labels, str) else labels))
 
 
 def check_label(label: Any) -> None:
@@ -99,6 +105,16 @@ def check_label(label: Any) -> None:
         raise VocabularyError(f"{label!r} is not a label; words are expected")
     if label == UNKNOWN:
         raise VocabularyError(f"{UNKNOWN!r} is the answer where no label fits; it cannot be a label itself")
+
+
+def named(text: Any) -> str:
+    """A text as the name of a label: without the spaces around it, or a `VocabularyError`.
+
+    >>> named(" coffee  mug ")
+    'coffee mug'
+    """
+    check_label(text)
+    return _stripped(text)
 
 
 def check_templates(templates: Iterable[str]) -> None:
@@ -118,8 +134,17 @@ def texts_of(values: Any, what: str) -> tuple[str, ...]:
     return texts
 
 
+def _stripped(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _unique(labels: Any) -> tuple[Label, ...]:
     """Labels of a list, stripped, without the empty ones, each once."""
+    if isinstance(labels, Mapping) and any(isinstance(known, Mapping) for known in labels.values()):
+        raise VocabularyError(
+            "the labels are a mapping to details, which a YAML or JSON file may hold; here a list is expected, where "
+            "segzs.clip.labels.Label(...) says more of a label than its name"
+        )
     if isinstance(labels, bytes | None) or not isinstance(labels, Iterable):
         raise VocabularyError(f"the labels are {labels!r}; a list of words or sentences is expected")
     found: dict[str, Label] = {}
@@ -134,10 +159,6 @@ def _unique(labels: Any) -> tuple[Label, ...]:
             check_label(label)
         found.setdefault(label.name, label)
     return tuple(found.values())
-
-
-def _stripped(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _split(text: str) -> list[str]:
@@ -163,7 +184,7 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _read(path: Path) -> Listing:
+def _read(path: Path) -> LabelList:
     kind = path.suffix.lower()
     try:
         text = path.read_text("utf-8-sig")
@@ -176,7 +197,7 @@ def _read(path: Path) -> Listing:
     rows = _csv_rows(text) if kind == ".csv" else enumerate(text.splitlines(), 1)
     stripped = ((number, _stripped(row)) for number, row in rows)
     kept = [(number, row) for number, row in stripped if row and not (kind != ".csv" and row.startswith("#"))]
-    return Listing(_Reader(path).once((_at(path, number, Label, row), number) for number, row in kept))
+    return LabelList(_Reader(path).once((_at(path, number, Label, row), number) for number, row in kept))
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, str]]:
@@ -211,7 +232,7 @@ class _Reader:
 
     path: Path
 
-    def listing(self, root: Any) -> Listing:
+    def listing(self, root: Any) -> LabelList:
         top: dict[str, tuple[Any, Any]] = {}
         if isinstance(root, yaml.MappingNode):
             top = self.entries(root, "the file")
@@ -228,7 +249,7 @@ class _Reader:
         if templates:
             _at(self.path, _line(top["templates"][1]), check_templates, templates)
         negatives = self.texts(top["negatives"][1], "negatives") if "negatives" in top else ()
-        return Listing(self.once(self.labels(node)), templates, negatives)
+        return LabelList(self.once(self.labels(node)), templates, negatives)
 
     def labels(self, node: Any) -> Iterator[tuple[Label, int]]:
         if isinstance(node, yaml.SequenceNode):

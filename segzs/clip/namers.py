@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel
-from segzs.clip.contrast import contrast_vocabulary
+from segzs.clip.contrast import Contrast, contrast_of, fixed_contrast
 from segzs.clip.exemplars import Exemplars
-from segzs.clip.labels import Label, Listing
+from segzs.clip.labels import Label, LabelList
 from segzs.clip.naming import Namer
 from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
@@ -25,13 +26,14 @@ from segzs.clip.vocabulary import (
     encode_sentences,
     general_features,
     general_vocabulary,
+    named_templates,
     unknown_words,
     usual_templates,
 )
 from segzs.errors import UnfamiliarWarning
 from segzs.sam.cache import EmbeddingCache
 
-Labels = Vocabulary | Listing | str | PathLike[str] | Iterable[str | Label]
+Labels = Vocabulary | LabelList | str | PathLike[str] | Iterable[str | Label]
 
 
 def check_names(weighting: str, unknown: float | str | None) -> None:
@@ -41,16 +43,22 @@ def check_names(weighting: str, unknown: float | str | None) -> None:
         check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
 
 
-def vocabulary_of(clip: ClipModel, labels: Labels | None, templates: str | Sequence[str] | None) -> Vocabulary:
-    """The vocabulary of labels, or the general one, in the sentences that suit the CLIP unless others are given.
+def vocabulary_of(
+    clip: ClipModel,
+    labels: Labels | None,
+    templates: str | Sequence[str] | None,
+    usual: str | Sequence[str] | None = None,
+) -> Vocabulary:
+    """The vocabulary of labels, or the general one, in ``templates``.
+
+    Left out, it keeps those that it has itself, and else gets the ``usual`` ones, or those that suit the CLIP.
 
     Raises:
         VocabularyError: nothing can be named with these.
     """
     if labels is None:
-        general = general_vocabulary(clip)
-        return general if templates is None else Vocabulary.of(general, templates)
-    vocabulary = Vocabulary.of(labels, templates, usual_templates(clip))
+        return Vocabulary.of(general_vocabulary(clip), templates)
+    vocabulary = Vocabulary.of(labels, templates, usual_templates(clip) if usual is None else named_templates(usual))
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
         warnings.warn(
@@ -68,47 +76,100 @@ def namer_of(
     unknown: float | Literal["auto"] | None,
     weighting: str,
     cache: EmbeddingCache,
+    exemplars: Exemplars | None = None,
+    earlier: Namer | None = None,
 ) -> Namer:
-    """A namer for a vocabulary; ``unknown`` and ``weighting`` are those of `segzs.load`."""
-    features = _features(clip, vocabulary, cache)
-    if unknown == "auto":
-        namer = Namer.calibrated(clip, vocabulary, features, _features(clip, contrast_vocabulary(clip), cache))
-    else:
-        namer = Namer(clip, vocabulary, features, unknown)
-    return namer if weighting == "mean" else replace(namer, sentences=encode_sentences(clip, vocabulary))
+    """A namer for a vocabulary.
 
+    Args:
+        clip: the model that names.
+        vocabulary: the labels.
+        unknown: see `segzs.load`.
+        weighting: see `segzs.load`.
+        cache: remembers the features of labels.
+        exemplars: have a say beside the words; what general words they are most like does not stand against a label.
+        earlier: a namer of the same CLIP, whose labels need not be encoded again.
 
-def relabelled(
-    namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache, exemplars: Exemplars | None = None
-) -> Namer:
-    """The same namer for another vocabulary, with its own examples or others.
-
-    What general words the examples of a label are most like does not stand against it.
+    Raises:
+        VocabularyError: a sentence is longer than what the model reads, or templates cannot be weighed.
     """
-    exemplars = exemplars or namer.exemplars
-    unknown: float | Literal["auto"] | None = namer.unknown if namer.contrast is None else "auto"
-    weighting = "mean" if namer.sentences is None else "autoclip"
-    made = namer_of(namer.clip, vocabulary, unknown, weighting, cache)
-    if exemplars is None or made.contrast is None:
-        return replace(made, exemplars=exemplars)
-    named = [label in vocabulary.labels for label in exemplars.labels]
-    return replace(made, exemplars=exemplars, contrast=made.contrast.without(exemplars.features[named]))
+    if weighting == "mean":
+        sentences = None
+        known = None if earlier is None else (earlier.vocabulary, earlier.label_features)
+        features = _grown(clip, vocabulary, encode_labels, cache, known)
+    else:
+        known = None if earlier is None or earlier.sentences is None else (earlier.vocabulary, earlier.sentences)
+        sentences = _grown(clip, vocabulary, encode_sentences, cache, known)
+        features = F.normalize(sentences.mean(1), dim=-1)
+    contrast = _contrast(clip, vocabulary, features, unknown, cache, exemplars)
+    return Namer(clip, vocabulary, features, unknown, contrast, sentences, exemplars)
+
+
+def relabelled(namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache) -> Namer:
+    """The same namer for another vocabulary, with its examples."""
+    return namer_of(namer.clip, vocabulary, namer.unknown, _weighting(namer), cache, namer.exemplars)
 
 
 def shown_to(namer: Namer, exemplars: Exemplars, cache: EmbeddingCache) -> Namer:
     """A namer that knows these examples besides its own; labels that were not in its vocabulary join it."""
     known = exemplars if namer.exemplars is None else namer.exemplars + exemplars
     labels = tuple(dict.fromkeys((*namer.vocabulary.labels, *exemplars.counts)))
-    return relabelled(namer, replace(namer.vocabulary, labels=labels), cache, known)
+    vocabulary = replace(namer.vocabulary, labels=labels)
+    return namer_of(namer.clip, vocabulary, namer.unknown, _weighting(namer), cache, known, earlier=namer)
 
 
-def _features(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache) -> Tensor:
-    """The labels' features, remembered: on disk as well where the text tower took its time."""
-    if clip.row.name == "tiny" and vocabulary == general_vocabulary(clip):
+def _weighting(namer: Namer) -> str:
+    return "mean" if namer.sentences is None else "autoclip"
+
+
+def _contrast(
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    features: Tensor,
+    unknown: float | Literal["auto"] | None,
+    cache: EmbeddingCache,
+    exemplars: Exemplars | None,
+) -> Contrast | None:
+    if unknown is None:
+        return None
+    if unknown != "auto":
+        return fixed_contrast(clip, vocabulary, features, unknown)
+    general = _features(clip, general_vocabulary(clip), encode_labels, cache)
+    shown = None if exemplars is None else exemplars.means(vocabulary.labels)
+    return contrast_of(clip, vocabulary, features, general, shown)
+
+
+Encode = Callable[[ClipModel, Vocabulary], Tensor]
+
+
+def _grown(
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    encode: Encode,
+    cache: EmbeddingCache,
+    known: tuple[Vocabulary, Tensor] | None,
+) -> Tensor:
+    """What ``encode`` makes of a vocabulary, (labels, ...); what is known of another one is taken from there."""
+    rows = {} if known is None else vocabulary.rows_of(known[0])
+    if known is None or not rows:
+        return _features(clip, vocabulary, encode, cache)
+    old = known[1][list(rows.values())]
+    if len(rows) == len(vocabulary.labels):
+        return old
+    there = torch.tensor([label in rows for label in vocabulary.labels], device=old.device)
+    features = old.new_empty(len(there), *old.shape[1:])
+    features[there] = old
+    features[~there] = _features(clip, vocabulary.without(rows), encode, cache)
+    return features
+
+
+def _features(clip: ClipModel, vocabulary: Vocabulary, encode: Encode, cache: EmbeddingCache) -> Tensor:
+    """What ``encode`` makes of a vocabulary, remembered: on disk as well where the text tower took its time."""
+    if clip.row.name == "tiny" and encode is encode_labels and vocabulary == general_vocabulary(clip):
         return general_features(clip)
     features = cache.remember(
-        f"{vocabulary.digest} {clip.digest} {clip.config} labels",
-        lambda: encode_labels(clip, vocabulary),
+        f"{vocabulary.digest} {clip.digest} {clip.config} {'labels' if encode is encode_labels else 'sentences'}",
+        lambda: encode(clip, vocabulary),
         on_disk=len(vocabulary.labels) * len(vocabulary.templates) > TEXT_BATCH,
     )
     return features.to(clip.device, torch.float32)

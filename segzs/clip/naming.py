@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
-from segzs.clip.contrast import Contrast, contrast_of
+from segzs.clip.contrast import Contrast
 from segzs.clip.exemplars import Exemplars
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
@@ -37,38 +38,29 @@ def check_naming(naming: str) -> None:
 class Namer:
     """What turns the image features of one CLIP into names of one vocabulary.
 
-    ``label_features`` is float32 (labels, width), from `encode_labels`; ``unknown`` is the cosine similarity that a
-    label must reach to beat "unknown", None where that is never said. ``contrast`` is what labels must beat as well;
-    None where ``unknown`` is all. With ``sentences`` (labels, templates, width), from `encode_sentences`, the templates
-    are weighed for each picture, see `autoclip`. ``exemplars`` have a say beside the words.
+    ``label_features`` is float32 (labels, width), from `encode_labels`. ``contrast`` is what labels must beat not to be
+    "unknown", which is never said where it is None; it was made as ``unknown`` says, see `segzs.load`. With
+    ``sentences`` (labels, templates, width), from `encode_sentences`, the templates are weighed for each picture, see
+    `autoclip`. ``exemplars`` have a say beside the words.
     """
 
     clip: ClipModel
     vocabulary: Vocabulary
     label_features: Tensor = field(repr=False)
-    unknown: float | None
+    unknown: float | Literal["auto"] | None = None
     contrast: Contrast | None = field(default=None, repr=False)
     sentences: Tensor | None = field(default=None, repr=False)
     exemplars: Exemplars | None = None
-
-    @classmethod
-    def calibrated(cls, clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor) -> Namer:
-        """A namer that weighs labels against general words, whose features ``general`` are.
-
-        Where the vocabulary leaves none of them, labels must reach the CLIP's own similarity.
-        """
-        contrast = contrast_of(clip, vocabulary, label_features, general)
-        return cls(clip, vocabulary, label_features, 0.0 if len(contrast.words) else clip.unknown, contrast)
 
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said.
 
         They add up to 1; where labels have parents, those without children and "unknown" do, see `Hierarchy`.
         """
-        similarity = self.similarity(pictures)
-        shares = probabilities(similarity, self.clip.logit_scale, self._unknown(pictures))
-        tree = self.hierarchy
-        return shares if tree.is_flat else tree.roll_up(self.clip.logit_scale * similarity, shares)
+        similarity, scale, tree = self.similarity(pictures), self.clip.logit_scale, self.hierarchy
+        unknown = None if self.contrast is None else self.contrast.similarity(pictures, scale)
+        shares = probabilities(similarity, scale, unknown)
+        return shares if tree.is_flat else tree.roll_up(scale * similarity, shares)
 
     def exclusive(self, pictures: Tensor) -> Tensor:
         """`probabilities` of which labels with children have none: rows add up to 1, and the largest is a name."""
@@ -102,14 +94,6 @@ class Namer:
     def hierarchy(self) -> Hierarchy:
         """The tree of the labels."""
         return Hierarchy.of(self.vocabulary)
-
-    def _unknown(self, pictures: Tensor) -> float | Tensor | None:
-        """Where "unknown" stands, as a cosine; of each picture (N, 1) where that differs."""
-        if self.unknown is None or self.contrast is None:
-            return self.unknown
-        scale = self.clip.logit_scale
-        against = scale * self.contrast.similarity(pictures, scale)
-        return against.logaddexp(against.new_tensor(scale * self.unknown)) / scale
 
 
 @torch.inference_mode()

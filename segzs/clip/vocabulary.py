@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel
-from segzs.clip.labels import Label, Listing, check_label, check_templates, listing, texts_of
+from segzs.clip.labels import Label, LabelList, check_label, check_templates, label_list, texts_of
 from segzs.errors import VocabularyError
 from segzs.models.settings import PACKAGE, embedded_folder
 
@@ -80,7 +81,7 @@ class Vocabulary:
 
     def _check_details(self) -> None:
         known = set(self.labels)
-        parents = {label.name: label.parent for label in self.details if label.parent}
+        parents = self._parents
         for name in (*(label.name for label in self.details), *parents.values()):
             if name not in known:
                 raise VocabularyError(f"{name!r} has details or children, and is no label; name it among the labels")
@@ -94,7 +95,7 @@ class Vocabulary:
     @classmethod
     def of(
         cls,
-        labels: Vocabulary | Listing | str | os.PathLike[str] | Iterable[str | Label],
+        labels: Vocabulary | LabelList | str | os.PathLike[str] | Iterable[str | Label],
         templates: str | Sequence[str] | None = None,
         usual: Sequence[str] = PLAIN,
     ) -> Vocabulary:
@@ -115,7 +116,7 @@ class Vocabulary:
         """
         if isinstance(labels, Vocabulary):
             return labels if templates is None else replace(labels, templates=named_templates(templates), weights=())
-        found = listing(labels)
+        found = label_list(labels)
         names = dict.fromkeys(label.name for label in found.labels)
         names |= dict.fromkeys(label.parent for label in found.labels if label.parent)
         return cls(
@@ -124,6 +125,44 @@ class Vocabulary:
             tuple(label for label in found.labels if not label.is_plain),
             found.negatives,
         )
+
+    def without(self, labels: Iterable[str]) -> Vocabulary:
+        """The same without some labels; what stood below one of them stands by itself.
+
+        Raises:
+            VocabularyError: none is left.
+
+        >>> Vocabulary.of("cat, dog, mug").without(["dog"]).labels
+        ('cat', 'mug')
+        """
+        gone = set(labels)
+        kept = (label for label in self.details if label.name not in gone)
+        details = (replace(label, parent="") if label.parent in gone else label for label in kept)
+        names = tuple(label for label in self.labels if label not in gone)
+        return replace(self, labels=names, details=tuple(label for label in details if not label.is_plain))
+
+    def lineage(self, label: str) -> tuple[str, ...]:
+        """A label, its parent, and so on.
+
+        >>> Vocabulary.of([Label("cat", parent="animal"), "mug"]).lineage("cat")
+        ('cat', 'animal')
+        """
+        line = [label]
+        while parent := self._parents.get(line[-1]):
+            line.append(parent)
+        return tuple(line)
+
+    @cached_property
+    def _parents(self) -> dict[str, str]:
+        return {label.name: label.parent for label in self.details if label.parent}
+
+    def rows_of(self, other: Vocabulary) -> dict[str, int]:
+        """Of the labels that ``other`` asks for in the very same sentences, the rows that they have there."""
+        if (self.templates, self.weights) != (other.templates, other.weights):
+            return {}
+        ours, theirs = ({label.name: label.asked for label in each.details} for each in (self, other))
+        rows = {label: row for row, label in enumerate(other.labels)}
+        return {label: rows[label] for label in self.labels if label in rows and ours.get(label) == theirs.get(label)}
 
     @property
     def digest(self) -> str:
@@ -161,9 +200,8 @@ def usual_templates(clip: ClipModel) -> tuple[str, ...]:
 
 def general_vocabulary(clip: ClipModel) -> Vocabulary:
     """What to name with when the user gives no labels: what the tiny CLIP was trained on, or everyday things."""
-    if clip.row.name == "tiny":
-        return Vocabulary.of(embedded_folder() / GENERAL_LABELS, TINY_TEMPLATES)
-    return Vocabulary.of(PACKAGE / "clip" / "everyday.txt", "simple")
+    labels = embedded_folder() / GENERAL_LABELS if clip.row.name == "tiny" else PACKAGE / "clip" / "everyday.txt"
+    return Vocabulary.of(labels, usual_templates(clip))
 
 
 _general_features: WeakKeyDictionary[ClipModel, Tensor] = WeakKeyDictionary()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from segzs.clip.crops import BACKGROUNDS, Cropping
 from segzs.clip.vocabulary import NAMED_TEMPLATES, named_templates, usual_templates
@@ -60,21 +59,16 @@ def choices(
         VocabularyError: no name of the truth is a label.
     """
     truth.check_labels(segmenter.vocabulary.labels)
-    croppings = [
-        replace(segmenter.cropping, background=background, margin=margin)
-        for background in BACKGROUNDS
-        for margin in dict.fromkeys([*margins, PLAIN_BOX[1], segmenter.cropping.margin])
-    ]
-    sets = _sets(segmenter)
-    asked = {name: segmenter.with_labels(segmenter.vocabulary, templates=texts) for name, texts in sets.items()}
+    sets, croppings = _sets(segmenter), _croppings(segmenter.cropping, margins)
+    asked = {name: _asked_in(segmenter, texts) for name, texts in sets.items()}
     right: dict[tuple[Cropping, str], list[float]] = defaultdict(list)
     for number, picture in enumerate(truth.pictures):
         image = picture.read()
         for cropping in croppings:
             features = features_of(segmenter, image, picture.masks, cropping)
             for name, one in asked.items():
-                with torch.inference_mode():
-                    judged = judge(one.namer.exclusive(features), one.vocabulary.labels, picture.names)
+                ranked = zip(one.namer.names(features), picture.names, strict=True)
+                judged = [judge(names, of, one.vocabulary) for names, of in ranked]
                 right[cropping, name] += [math.nan if j is None else float(j.first) for j in judged]
         if progress is not None:
             progress((number + 1) / len(truth.pictures))
@@ -100,6 +94,21 @@ def choices(
         )
 
     return sorted((choice(*key) for key in right), key=lambda one: (-one.top_1.value, not one.in_use, one.key))
+
+
+def _croppings(used: Cropping, margins: Sequence[float]) -> list[Cropping]:
+    """Every background with every margin; what is cut out has none."""
+    of_each = dict.fromkeys([*margins, PLAIN_BOX[1], used.margin])
+    modes = [(background, margin) for background in BACKGROUNDS if background != "cut" for margin in of_each]
+    modes.append(("cut", used.margin if used.background == "cut" else 0.0))
+    return [replace(used, background=background, margin=margin) for background, margin in modes]
+
+
+def _asked_in(segmenter: Segmenter, templates: tuple[str, ...]) -> Segmenter:
+    """The segmenter with other templates; as it is, weights and all, if these are its own."""
+    if templates == segmenter.vocabulary.templates:
+        return segmenter
+    return segmenter.with_labels(segmenter.vocabulary, templates=templates)
 
 
 def _sets(segmenter: Segmenter) -> dict[str, tuple[str, ...]]:

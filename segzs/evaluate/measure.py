@@ -11,7 +11,7 @@ import numpy as np
 from segzs.checks import check_number
 from segzs.errors import AnnotationError, SegzsError
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks
-from segzs.evaluate.naming import Judged, features_of, judge, judge_ranked, removed_labels, unknown_scores
+from segzs.evaluate.naming import Judged, features_of, judge, removed_labels, unknown_scores
 from segzs.evaluate.recall import THRESHOLDS, matches
 from segzs.evaluate.truth import Picture, Truth
 from segzs.image import Image
@@ -137,8 +137,8 @@ def measure_everything(
     _add(values, "average_recall", (owners >= 0).mean(0))
     _add(values, "recall_75", owners[np.isclose(THRESHOLDS, 0.75).argmax()] >= 0)
     for value, owner, name in zip(values, owners[0], picture.names, strict=True):
-        if owner >= 0 and name in segmenter.vocabulary.labels:
-            value |= _rights(judge_ranked(found[owner].names, name), "own_", name)
+        if owner >= 0 and (judged := judge(found[owner].names, name, segmenter.vocabulary)) is not None:
+            value |= _rights(judged, "own_")
     return values
 
 
@@ -153,10 +153,11 @@ def _rows(
         _join(values, measure_everything(whole, whole.encode(image), picture, plan.grid))
     if "names" in plan.what:
         features = features_of(whole, image, picture.masks)
-        judged = judge(whole.namer.exclusive(features), whole.vocabulary.labels, picture.names)
-        for value, one, name in zip(values, judged, picture.names, strict=True):
+        ranked = whole.namer.names(features)
+        judged = [judge(names, name, whole.vocabulary) for names, name in zip(ranked, picture.names, strict=True)]
+        for value, one in zip(values, judged, strict=True):
             if one is not None:
-                value |= {**_rights(one, "", name), "confidence": one.confidence}
+                value |= {**_rights(one, ""), "confidence": one.confidence}
         if part is not None and (scores := unknown_scores(part, features)) is not None:
             _add(values, "unknown_score", scores)
             _add(values, "removed", [name not in part.vocabulary.labels for name in picture.names])
@@ -168,13 +169,12 @@ def _rows(
 
 
 def _with_fewer_labels(segmenter: Segmenter, plan: Plan) -> Segmenter | None:
-    labels = segmenter.vocabulary.labels
-    removed = set(removed_labels(labels, plan.removed, plan.seed)) if "names" in plan.what else ()
-    return segmenter.with_labels([label for label in labels if label not in removed]) if removed else None
+    removed = removed_labels(segmenter.vocabulary.labels, plan.removed, plan.seed) if "names" in plan.what else ()
+    return segmenter.with_labels(segmenter.vocabulary.without(removed)) if removed else None
 
 
-def _rights(judged: Judged, prefix: str, name: str) -> Values:
-    figures = {"top_1": judged.first, "top_5": judged.among_five, "answered": judged.answer == name}
+def _rights(judged: Judged, prefix: str) -> Values:
+    figures = {"top_1": judged.first, "top_5": judged.among_five, "answered": judged.answered}
     return {prefix + figure: float(right) for figure, right in figures.items()}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.naming import encode_pictures
+from segzs.clip.vocabulary import Vocabulary
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.segmenter import Segmenter
@@ -24,12 +25,14 @@ FEW = 5
 class Judged:
     """One object's names beside its right one.
 
-    ``answer`` is the name it gets, "unknown" or a label; ``best`` the most probable label. ``first`` and ``among_five``
-    say whether the right name is the most probable label, or among the five most probable, "unknown" set aside.
+    ``answer`` is the name it gets, "unknown" or a label, with its probability, and whether it is right; ``best`` the
+    most probable label. ``first`` and ``among_five`` say whether the right name is that, or among the five most
+    probable, "unknown" set aside.
     """
 
     answer: str
     confidence: float
+    answered: bool
     best: str
     first: bool
     among_five: bool
@@ -47,33 +50,23 @@ def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE], croppi
     return encode_masks(segmenter.clip, image.pixels, masks, cropping or segmenter.cropping)
 
 
-def judge(probabilities: Tensor, labels: Sequence[str], names: Sequence[str]) -> list[Judged | None]:
-    """Objects by the probabilities (objects, labels [+ "unknown"]) of their names; None where the right is no label.
+def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged | None:
+    """One object by its names as `Segment.names` has them; None where the right one is no label.
 
-    >>> (cat,) = judge(torch.tensor([[0.3, 0.2, 0.5]]), ["cat", "dog"], ["cat"])
+    A label below the right one is right as well: a cat is an animal.
+
+    >>> cat = judge([Name("unknown", 0.5), Name("cat", 0.3), Name("dog", 0.2)], "cat", Vocabulary.of("cat, dog"))
     >>> cat.answer, cat.best, cat.first
     ('unknown', 'cat', True)
     """
-    known = [*labels, UNKNOWN]
-    place = {label: index for index, label in enumerate(labels)}
-    judged: list[Judged | None] = []
-    for row, name in zip(probabilities.cpu(), names, strict=True):
-        of_labels = row[: len(labels)]
-        if name not in place:
-            judged.append(None)
-            continue
-        before = int((of_labels > of_labels[place[name]]).sum())
-        answer = int(row.argmax())
-        judged.append(
-            Judged(known[answer], float(row[answer]), labels[int(of_labels.argmax())], before == 0, before < FEW)
-        )
-    return judged
-
-
-def judge_ranked(ranked: Sequence[Name], name: str) -> Judged:
-    """One object by its names as `Segment.names` has them."""
+    if name not in vocabulary.labels:
+        return None
     labels = [found.label for found in ranked if found.label != UNKNOWN]
-    return Judged(ranked[0].label, ranked[0].probability, labels[0], labels[:1] == [name], name in labels[:FEW])
+    right = [name in vocabulary.lineage(label) for label in labels]
+    answer = ranked[0]
+    return Judged(
+        answer.label, answer.probability, answer.label == labels[0] and right[0], labels[0], right[0], any(right[:FEW])
+    )
 
 
 def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[str]:

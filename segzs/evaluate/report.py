@@ -95,7 +95,7 @@ class Report:
 
     def markdown(self) -> str:
         """All of it as a page of Markdown."""
-        about = [f"- {name}: {value}" for name, value in self.about.items()]
+        about = [f"- {name}: {_plainly(value)}" for name, value in self.about.items()]
         keys = [key for key in self.figures if key not in ("calibration_error", "unknown_auroc")]
         categories = [
             (
@@ -210,6 +210,12 @@ def _statistic(key: str, values: Mapping[str, np.ndarray], there: np.ndarray) ->
 
 def _plain(figures: Mapping[str, Estimate]) -> dict:
     return {key: one.to_dict() for key, one in figures.items()}
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plainly(part)}" for name, part in value.items())
+    return ", ".join(map(_plainly, value)) if isinstance(value, list) else str(value)
 
 
 def _digits(key: str) -> int:

@@ -43,9 +43,9 @@ class FusedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, _ = x.shape
         qkv = self.qkv(x).view(batch, height * width, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2)  # each B*heads HW c
+        # contiguous, or every product that these enter copies them, and what is made of them is copied once more
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2).contiguous()  # each B*heads HW c
         query = query.unflatten(1, (height, width))
-        # contiguous, or what is made of them takes their order of axes and is copied once more
         up_down = torch.einsum("nhwc,hkc->nhwk", query, self.rows).contiguous()
         left_right = torch.einsum("nhwc,wkc->nhwk", query, self.columns).contiguous()
         attend = _attend_in_parts if x.device.type == "cpu" and not torch.compiler.is_compiling() else _attend
@@ -93,8 +93,23 @@ def _bias(up_down: Tensor, left_right: Tensor) -> Tensor:
     return (up_down[..., :, None] + left_right[..., None, :]).flatten(3).flatten(1, 2)
 
 
-def fuse_attention(encoder: ImageEncoderViT) -> None:
-    """Replace the attention of this encoder's blocks, in the instance; weights and answers stay."""
+class DensePatches(nn.Module):
+    """`segment_anything.modeling.image_encoder.PatchEmbed` on the same weights: B 3 H W -> B h w C.
+
+    The answer lies in memory in that order of axes, or every residual has another one and every norm copies it.
+    """
+
+    def __init__(self, original: reference.PatchEmbed) -> None:
+        super().__init__()
+        self.proj = original.proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).permute(0, 2, 3, 1).contiguous()
+
+
+def fuse_encoder(encoder: ImageEncoderViT) -> None:
+    """Replace parts of this encoder, in the instance; weights and answers stay."""
+    encoder.patch_embed = DensePatches(encoder.patch_embed)
     for block in encoder.blocks:
         if isinstance(block.attn, reference.Attention) and block.attn.use_rel_pos:
             block.attn = FusedAttention(block.attn)

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from segzs.errors import WeightsError
 from segzs.models.registry import SamCheckpoint
 from segzs.models.store import SamFile
-from segzs.sam.attention import fuse_attention
+from segzs.sam.attention import fuse_encoder
 from segzs.sam.mask_decoder import FusedMaskDecoder
 from segzs.sam.mobile import build_mobile_sam
 from segzs.sam.tiny import build_tiny_sam
@@ -84,7 +84,7 @@ def with_dtype(sam: SamModel, dtype: torch.dtype) -> SamModel:
 def fused(module: Sam) -> Sam:
     """Let segment-anything's parts compute in fewer steps: this instance only, with its weights and its answers."""
     if isinstance(module.image_encoder, ImageEncoderViT):
-        fuse_attention(module.image_encoder)
+        fuse_encoder(module.image_encoder)
     if type(module.mask_decoder) is MaskDecoder:
         module.mask_decoder = FusedMaskDecoder(module.mask_decoder)
     return module

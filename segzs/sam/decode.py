@@ -73,7 +73,7 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
     if dense.stride(0) == 0:  # the same for all prompts: it need not be copied for each
         dense = dense[:1]
     logits, predicted_iou = sam.module.mask_decoder.predict_masks(
-        image_embeddings=encoded.features.to(sam.device, sam.dtype),
+        image_embeddings=encoded.read_by(sam),
         image_pe=sam.positions,
         sparse_prompt_embeddings=sparse.to(sam.dtype),
         dense_prompt_embeddings=dense.to(sam.dtype),

@@ -22,7 +22,7 @@ class EncodedImage:
     """What SAM's image encoder saw: features 1 C G G, the image, and the digest of the weights that made them.
 
     ``input_size`` is the height and width that the image has inside the model's square input. Hand it to as many
-    threads as you like; nothing writes to it.
+    threads as you like; nothing that one sees changes.
     """
 
     image: Image
@@ -30,6 +30,14 @@ class EncodedImage:
     input_size: tuple[int, int]
     model: str
     model_digest: str
+    _read: dict[tuple[torch.device, torch.dtype], Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def read_by(self, sam: SamModel) -> Tensor:
+        """The features as the decoder of a model takes them, made once."""
+        key = (sam.device, sam.dtype)
+        if key not in self._read:
+            self._read[key] = self.features.to(*key)
+        return self._read[key]
 
     def check_model(self, sam: SamModel) -> None:
         """Raise `ModelMismatchError` unless ``sam`` made these features."""
@@ -73,7 +81,7 @@ def encode(sam: SamModel, image: Image) -> EncodedImage:
     ready = image.resized if isinstance(image, PreparedImage) and image.resized.shape[:2] == size else None
     resized = _resized(sam, image) if ready is None else ready
     pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
-    features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float()
+    features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float().contiguous()
     return EncodedImage(image, features, size, sam.row.name, sam.digest)
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from segzs.apps.cli import main
 from segzs.batch import cluster, labelling
 from segzs.batch.cluster import Part, _check_listening, label_cluster, read_cluster
 from segzs.batch.directory import label_directory
 from segzs.batch.places import Listing, list_pictures
-from segzs.clip.labels import Listing as Labels
+from segzs.clip.exemplars import Exemplars
+from segzs.clip.labels import LabelList as Labels
 from segzs.errors import ImageError, OutputError, SegzsError
 from segzs.outputs import read, write
 from segzs.outputs.records import Failure, Record, to_line
@@ -169,8 +171,11 @@ def test_a_name_that_is_no_utf8(photos: Path, tmp_path: Path) -> None:
     assert "a/01\\udce9.png" in [record.path for record in read_cluster(tmp_path / "out")]
 
 
-def fake_models(model: str | None = None, *, labels: Labels, everything: dict, **_: Any) -> FakeLabeller:
-    return FakeLabeller(labels=[label.name for label in labels.labels], everything=everything)
+def fake_models(
+    model: str | None = None, *, labels: Labels, examples: Exemplars, everything: dict, **_: Any
+) -> FakeLabeller:
+    names = [label.name for label in labels.labels]
+    return FakeLabeller(labels=names, examples=list(examples.labels), everything=everything)
 
 
 @pytest.mark.usefixtures("workers")
@@ -178,13 +183,26 @@ def test_the_command_and_what_converts_its_result(photos: Path, tmp_path: Path, 
     monkeypatch.setattr(labelling, "load_labeller", fake_models)
     (labels := tmp_path / "labels.txt").write_text("cat\ndog\n")
     out = tmp_path / "out"
-    options = ["--labels", str(labels), "--points-per-side", "2", "--actors", "1", "--glob", "a/*"]
+    shown = Exemplars(torch.eye(2), ("cat", "mug"), "a CLIP").save(tmp_path / "shown.safetensors")
+    options = [
+        "--labels",
+        str(labels),
+        "--examples",
+        str(shown),
+        "--points-per-side",
+        "2",
+        "--actors",
+        "1",
+        "--glob",
+        "a/*",
+    ]
     assert main(["label", str(photos), "--ray", "local", "--out", str(out), *options]) == 1
     said = capsys.readouterr().err
     assert "error: a/bad.jpg: what these 5 bytes hold is not a picture" in said
     assert f"7 of 8 pictures labelled: {out}/segments; 1 failed: {out}/failures" in said
     settings = json.loads((out / "segzs-settings.json").read_text())
-    assert (settings["labels"], settings["everything"]) == (["cat", "dog"], {"points_per_side": 2})
+    assert (settings["labels"], settings["examples"]) == (["cat", "dog"], ["cat", "mug"])  # files of this machine
+    assert settings["everything"] == {"points_per_side": 2}
     annotated = list(read(out))
     assert [one.file for one in annotated] == [record.path for record in read_cluster(out)]
     images = json.loads(write(annotated, tmp_path / "all.json", "coco").read_text())["images"]

@@ -227,3 +227,12 @@ def test_many_features_get_lists_that_grow_and_are_searched_exactly(tmp_path: Pa
     assert [each.name for each in table.list_indices()] == ["lists_50"]
     monkeypatch.setattr(tables, "LOOKED_AT", 250)
     assert tables.probes(table) == 5
+
+
+def test_results_of_a_version_without_scales_can_be_indexed(out: Path, segmenter: segzs.Segmenter) -> None:
+    run = json.loads((out / "segzs-run.json").read_text("utf-8"))
+    assert run["settings"].pop("scales")
+    (out / "segzs-run.json").write_text(json.dumps(run), "utf-8")
+    done = search.index(out, segmenter.clip)
+    assert done.segments > 0
+    assert not done.skipped

@@ -11,11 +11,11 @@ import torch
 
 import segzs
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.contrast import WEIGHT, Contrast, contrast_of, contrast_vocabulary
+from segzs.clip.contrast import WEIGHT, Contrast, contrast_of, fixed_contrast
 from segzs.clip.crops import crops
 from segzs.clip.labels import Label
 from segzs.clip.naming import Namer, encode_pictures
-from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features
+from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features, general_vocabulary
 from segzs.masks import RLE
 from segzs.models.store import locate_clip
 from tests.clip.conftest import random_clip
@@ -25,7 +25,14 @@ SCENES = [read_scene(name) for name in ("desk", "picnic", "toolbox")]
 
 
 def calibrated(clip: ClipModel, vocabulary: Vocabulary) -> Namer:
-    return Namer.calibrated(clip, vocabulary, encode_labels(clip, vocabulary), general_features(clip))
+    features = encode_labels(clip, vocabulary)
+    return Namer(clip, vocabulary, features, "auto", contrast_of(clip, vocabulary, features, general_features(clip)))
+
+
+def by_similarity(namer: Namer) -> Namer:
+    """The same with one similarity in place of contrast words."""
+    clip = namer.clip
+    return replace(namer, contrast=fixed_contrast(clip, namer.vocabulary, namer.label_features, clip.unknown))
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +67,9 @@ def test_one_label_is_hardly_ever_said_where_there_is_nothing(
     assert len(background) >= 10
     own, said, before = 0, [], []
     for name in sorted(set(names)):
-        namer = calibrated(clip, Vocabulary.of([name], contrast_vocabulary(clip).templates))
+        namer = calibrated(clip, Vocabulary.of([name], general_vocabulary(clip).templates))
         said.append(namer.probabilities(background)[:, 0])
-        before.append(replace(namer, unknown=clip.unknown, contrast=None).probabilities(background)[:, 0])
+        before.append(by_similarity(namer).probabilities(background)[:, 0])
         rows = [index for index, other in enumerate(names) if other == name]
         own += int((namer.probabilities(features[rows])[:, 0] > 0.5).sum())
     wrong, wrong_before = (int((torch.stack(table) > 0.5).sum()) for table in (said, before))
@@ -78,15 +85,15 @@ def test_absent_objects_are_told_better_than_by_one_similarity(
     features, names = objects
     kept = sorted(set(names))[::2]
     there = torch.tensor([name in kept for name in names])
-    namer = calibrated(clip, Vocabulary.of(kept, contrast_vocabulary(clip).templates))
-    said = [one.probabilities(features).argmax(1) == len(kept) for one in (namer, replace(namer, contrast=None))]
+    namer = calibrated(clip, Vocabulary.of(kept, general_vocabulary(clip).templates))
+    said = [one.probabilities(features).argmax(1) == len(kept) for one in (namer, by_similarity(namer))]
     right = [int((unknown != there).sum()) for unknown in said]
     assert right[0] >= right[1]
     assert right[0] >= 0.9 * len(names)
 
 
 def test_what_is_a_label_or_near_one_is_no_contrast(clip: ClipModel) -> None:
-    names, general = contrast_vocabulary(clip).labels, general_features(clip)
+    names, general = general_vocabulary(clip).labels, general_features(clip)
     plain = Vocabulary.of([Label("laptop", synonyms=("hammer",), negatives=("pencil", "wrench")), "wrench"])
     contrast = contrast_of(clip, plain, general[[names.index("laptop"), names.index("wrench")]], general)
     texts = {name for name, row in zip(names, general, strict=True) if (contrast.words == row).all(1).any()}
@@ -100,16 +107,16 @@ def test_a_negative_counts_as_a_label_does() -> None:
     """Beside a label of the same likeness it has half."""
     words, negatives = torch.eye(4)[:2], torch.eye(4)[2:3]
     picture = torch.tensor([[0.0, 0.0, 0.9, 0.0]])
-    contrast = Contrast(words, negatives, weight=1.0)
+    contrast = Contrast(words, negatives, weight=1.0, least=-1.0)
     assert float(contrast.similarity(picture, 100.0)) == pytest.approx(0.9, abs=1e-4)
-    assert float(Contrast(words, negatives[:0], 1.0).similarity(picture, 100.0)) == pytest.approx(0, abs=1e-6)
-    assert float(Contrast(words[:0], negatives[:0], 1.0).similarity(picture, 100.0)) == -float("inf")
+    assert float(Contrast(words, negatives[:0], 1.0, -1.0).similarity(picture, 100.0)) == pytest.approx(0, abs=1e-6)
+    assert float(Contrast(words[:0], negatives[:0], 1.0, -1.0).similarity(picture, 100.0)) == -1.0
 
 
 def test_negatives_take_what_would_be_a_labels(clip: ClipModel, objects: tuple[torch.Tensor, list[str]]) -> None:
     features, names = objects
     laptop = features[[names.index("laptop")]]
-    templates = contrast_vocabulary(clip).templates
+    templates = general_vocabulary(clip).templates
     mistaken = "desktop computer"
     without, against = (
         calibrated(clip, Vocabulary(("keyboard",), templates, negatives=words)).probabilities(laptop)[0]
@@ -121,15 +128,49 @@ def test_negatives_take_what_would_be_a_labels(clip: ClipModel, objects: tuple[t
 def test_a_vocabulary_of_all_words_has_the_models_own_similarity(segmenter: segzs.Segmenter) -> None:
     namer = segmenter.namer
     assert namer.contrast is not None
-    assert (len(namer.contrast.words), namer.unknown) == (0, segmenter.clip.unknown)
+    assert (len(namer.contrast.words), namer.contrast.least) == (0, segmenter.clip.unknown)
     features = torch.eye(namer.label_features.shape[1])[:1]
-    expected = replace(namer, contrast=None).probabilities(features)
+    expected = by_similarity(namer).probabilities(features)
     torch.testing.assert_close(namer.probabilities(features), expected)
 
 
 def test_any_clip_has_contrast_words(tmp_path: Path) -> None:
     clip = load_clip(locate_clip(str(random_clip(tmp_path / "clip"))))
-    general = encode_labels(clip, contrast_vocabulary(clip))
+    general = encode_labels(clip, general_vocabulary(clip))
     vocabulary = Vocabulary.of("zebra crossing, cat")
     contrast = contrast_of(clip, vocabulary, encode_labels(clip, vocabulary), general)
     assert 0 < len(contrast.words) < len(general)
+
+
+def test_words_like_a_labels_examples_are_no_contrast(clip: ClipModel) -> None:
+    """Once a label, however often it is shown: the hundredth example leaves as much of "unknown" as the first."""
+    vocabulary, general = Vocabulary.of("gizmo, gadget"), general_features(clip)
+    features = encode_labels(clip, vocabulary)
+    plain = contrast_of(clip, vocabulary, features, general)
+    shown = contrast_of(clip, vocabulary, features, general, plain.words[:2])
+    assert len(plain.words) - 10 <= len(shown.words) < len(plain.words)
+    assert not (shown.words[:, None] == plain.words[:2]).all(-1).any()
+
+
+def test_where_no_word_is_left_labels_must_be_similar(clip: ClipModel) -> None:
+    vocabulary, general = Vocabulary.of("gizmo"), general_features(clip)
+    contrast = contrast_of(clip, vocabulary, encode_labels(clip, vocabulary), general, general)
+    assert (len(contrast.words), contrast.least) == (0, clip.unknown)
+
+
+def test_parents_take_nothing_from_unknown(clip: ClipModel) -> None:
+    flat = Vocabulary.of("cat, dog")
+    tree = Vocabulary.of([Label("cat", parent="animal"), Label("dog", parent="animal")])
+    weights = {contrast_of(clip, one, encode_labels(clip, one), general_features(clip)).weight for one in (flat, tree)}
+    assert weights == {WEIGHT / 2}
+
+
+def test_negatives_count_beside_a_fixed_similarity(clip: ClipModel, objects: tuple[torch.Tensor, list[str]]) -> None:
+    features, names = objects
+    laptop = features[[names.index("laptop")]]
+    shares = []
+    for negatives in ((), ("laptop",)):
+        vocabulary = Vocabulary(("keyboard",), general_vocabulary(clip).templates, negatives=negatives)
+        namer = segzs.load(labels=vocabulary, unknown=0.0, cache=False).namer
+        shares.append(float(namer.probabilities(laptop)[0, 1]))
+    assert shares[1] > shares[0]

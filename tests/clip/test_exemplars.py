@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 from torch.nn import functional as F
 
 import segzs
+from segzs.clip import namers
 from segzs.clip.exemplars import Exemplars
+from segzs.clip.vocabulary import encode_labels
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError, SegzsError, VocabularyError
+from segzs.sam.cache import EmbeddingCache
 
 LABELS = [f"thing {number}" for number in range(6)]
 WIDTH = 32
@@ -143,3 +147,53 @@ def test_pictures_are_examples_too(named: segzs.Segmenter, scene) -> None:
         named.with_examples({"fern": []})
     with pytest.raises(segzs.PromptError, match="photo="):
         named.with_example(segzs.Segment(scene("desk").masks[0], 1, 1), "fern")
+
+
+def test_an_example_may_stand_alone_and_names_lose_their_spaces(named: segzs.Segmenter, scene, tmp_path: Path) -> None:
+    desk = scene("desk")
+    photo = named.encode(desk.path)
+    found = named.segment(photo, [segzs.Prompt.box(258, 45, 502, 258), segzs.Prompt.box(18, 21, 220, 224)])
+    for one, count in ((str(desk.path), 1), (found, 2), (photo.image, 1), (photo.image.pixels, 1)):
+        shown = named.with_examples({"  my   fern": one}).examples
+        assert shown is not None
+        assert shown.counts == {"my fern": count}
+    with pytest.raises(segzs.ImageError, match="int"):
+        named.with_examples({"fern": 5})
+    with pytest.raises(VocabularyError, match="not a label"):
+        named.with_examples({5: str(desk.path)})  # type: ignore[dict-item]
+
+
+def test_every_corrected_name_leaves_unknown_its_chances(named: segzs.Segmenter, scene) -> None:
+    photo = named.encode(scene("desk").path)
+    (found,) = named.segment(photo, [segzs.Prompt.box(18, 21, 220, 224)])
+    once = named.with_example(found, "fern", photo=photo)
+    often = once
+    for _ in range(5):
+        often = often.with_example(found, "fern", photo=photo)
+    assert once.namer.contrast is not None
+    assert often.namer.contrast is not None
+    assert len(once.namer.contrast.words) == len(often.namer.contrast.words) > 0
+
+
+def test_only_new_labels_are_encoded_for_an_example(
+    segmenter: segzs.Segmenter, scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counting(clip, vocabulary):
+        asked.append(vocabulary.labels)
+        return encode_labels(clip, vocabulary)
+
+    monkeypatch.setattr(namers, "encode_labels", counting)
+    shown = replace(segmenter, cache=EmbeddingCache()).with_examples({"zyzzyva": str(scene("desk").path)})
+    assert asked == [("zyzzyva",)]
+    assert torch.equal(shown.namer.label_features[:-1], segmenter.namer.label_features)
+    assert shown.vocabulary.labels[-1] == "zyzzyva"
+
+
+def test_those_that_were_cropped_otherwise_are_refused(named: segzs.Segmenter, scene) -> None:
+    shown = named.with_examples({"fern": str(scene("desk").path)}).examples
+    assert shown is not None
+    other = replace(named, cropping=replace(named.cropping, background="keep", margin=0.5))
+    with pytest.raises(ModelMismatchError, match="in another way"):
+        other.with_examples(shown)

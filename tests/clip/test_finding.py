@@ -54,7 +54,9 @@ def test_what_is_named_comes_first_and_what_is_absent_not(
 def test_everything_is_searched_where_nothing_is_given(
     segmenter: segzs.Segmenter, photo: segzs.EncodedImage, desk: tuple[Scene, Segments]
 ) -> None:
-    found = segmenter.find(photo, "the laptop", points_per_side=6)
+    shares: list[float] = []
+    found = segmenter.find(photo, "the laptop", points_per_side=6, progress=shares.append)
+    assert shares[-1] == 1
     assert iou([found[0].rle], [desk[0].masks[desk[0].names.index("laptop")]])[0, 0] > 0.8
     assert (found[0].name, found.model) == ("the laptop", segmenter.model)
     scores = [segment.probability for segment in found]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from segzs.clip.build import ClipModel
+from segzs.clip.contrast import fixed_contrast
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.labels import Label
 from segzs.clip.naming import Namer
@@ -15,7 +16,9 @@ ANIMALS = Vocabulary.of([Label("cat", parent="animal"), Label("dog", parent="ani
 
 
 def namer(clip: ClipModel, vocabulary: Vocabulary = ANIMALS, unknown: float | None = 0.0) -> Namer:
-    return Namer(clip, vocabulary, torch.eye(8)[: len(vocabulary.labels)], unknown)
+    features = torch.eye(8)[: len(vocabulary.labels)]
+    contrast = None if unknown is None else fixed_contrast(clip, vocabulary, features, unknown)
+    return Namer(clip, vocabulary, features, unknown, contrast)
 
 
 def picture(*similarities: float) -> torch.Tensor:

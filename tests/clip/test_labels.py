@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.labels import Label, listing
+from segzs.clip.labels import Label, label_list
 from segzs.clip.vocabulary import TINY_TEMPLATES, Vocabulary, encode_labels, encode_texts
 from segzs.errors import VocabularyError
 from segzs.models.store import locate_clip
@@ -175,8 +175,14 @@ def test_what_the_model_would_cut_off_is_refused(kind: str, clip: ClipModel, tmp
         encode_labels(clip, Vocabulary.of([f"{fits} cat"], "{}"))
 
 
-def test_a_listing_is_the_same_everywhere(tmp_path: Path) -> None:
+def test_a_list_of_labels_is_the_same_everywhere(tmp_path: Path) -> None:
     """What is sent to a cluster is not a path, and lets the CLIP there choose its templates."""
     (tmp_path / "labels.yaml").write_text("- {name: cat, parent: animal}\n- dog\n")
-    sent = listing(tmp_path / "labels.yaml")
+    sent = label_list(tmp_path / "labels.yaml")
     assert Vocabulary.of(sent, usual=TINY_TEMPLATES) == Vocabulary.of(tmp_path / "labels.yaml", TINY_TEMPLATES)
+
+
+def test_a_mapping_is_no_list(tmp_path: Path) -> None:
+    """Its values would be lost in silence."""
+    with pytest.raises(VocabularyError, match=r"mapping to details.*a list is expected.*Label"):
+        Vocabulary.of({"cat": {"synonyms": ["kitten"]}})  # type: ignore[arg-type]

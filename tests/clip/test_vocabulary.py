@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 from segzs.clip.build import ClipModel, load_clip
+from segzs.clip.labels import Label
 from segzs.clip.vocabulary import (
     GENERAL_FEATURES,
     PLAIN,
@@ -219,7 +221,7 @@ def test_general_vocabularies(clip: ClipModel, tmp_path: Path) -> None:
     assert {"laptop", "hammer", "red apple"} <= set(tiny.labels)
     assert unknown_words(clip, tiny) == []
     everyday = general_vocabulary(load_clip(locate_clip(str(random_clip(tmp_path / "clip")))))
-    assert everyday.templates == named_templates("simple")
+    assert everyday.templates == named_templates("plain")
     assert {"person", "chair", "coffee mug"} & set(everyday.labels)
     assert len(everyday.labels) > 300
 
@@ -228,3 +230,25 @@ def test_json_is_what_it_says(tmp_path: Path) -> None:
     labels = ["café", "naïve", "日本"]
     (tmp_path / "labels.json").write_text(json.dumps(labels, ensure_ascii=False), "utf-8")
     assert Vocabulary.of(tmp_path / "labels.json").labels == tuple(labels)
+
+
+def test_a_vocabulary_without_some_labels_keeps_what_is_known_of_the_rest() -> None:
+    whole = Vocabulary.of(
+        [Label("cat", synonyms=("kitten",), parent="animal"), Label("dog", parent="animal"), "mug"], "one {}"
+    )
+    whole = replace(whole, negatives=("toy",), weights=(1.0,))
+    assert whole.without(["mug"]).labels == ("cat", "dog", "animal")
+    assert whole.without(["mug"]).details == whole.details
+    orphans = whole.without(["animal"])
+    assert orphans == replace(whole, labels=("cat", "dog", "mug"), details=(Label("cat", synonyms=("kitten",)),))
+    assert whole.lineage("cat") == ("cat", "animal")
+    assert orphans.lineage("cat") == ("cat",)
+    with pytest.raises(VocabularyError, match="at least one label"):
+        whole.without(whole.labels)
+
+
+def test_labels_that_are_asked_for_alike_are_found_in_another_vocabulary() -> None:
+    known = Vocabulary.of(["mug", Label("cat", synonyms=("kitten",)), "dog"], "one {}")
+    other = Vocabulary.of([Label("dog", parent="animal"), "cat", "mug"], "one {}")
+    assert other.rows_of(known) == {"dog": 2, "mug": 0}  # a cat without its synonym is another question
+    assert replace(other, templates=("two {}",)).rows_of(known) == {}

@@ -5,9 +5,11 @@ import pytest
 
 import segzs
 from segzs.clip.crops import BACKGROUNDS, Cropping
+from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import SegzsError, VocabularyError
 from segzs.evaluate.choices import PLAIN_BOX, choices, choices_table
 from segzs.evaluate.measure import Plan, measure
+from segzs.evaluate.naming import judge
 from segzs.evaluate.options import read_options
 from segzs.evaluate.truth import read_coco
 from tests.conftest import EXAMPLES
@@ -21,6 +23,7 @@ def test_every_crop_mode_with_every_set_of_templates(segmenter: segzs.Segmenter,
     keys = [choice.key for choice in found]
     assert {key[0] for key in keys} == set(BACKGROUNDS)
     assert {key[1] for key in keys} == {0.0, 0.1}  # 0.1 is in use
+    assert {key[1] for key in keys if key[0] == "cut"} == {0.0}  # what is cut out has no margin
     assert {key[2] for key in keys} >= {"plain", "simple", "imagenet"}
     assert len(set(keys)) == len(keys)
     assert [c.top_1.value for c in found] == sorted((c.top_1.value for c in found), reverse=True)
@@ -45,6 +48,19 @@ def test_a_choice_in_use_that_is_no_usual_one(write_coco: Write) -> None:
     )
     (in_use,) = [choice for choice in choices(odd, truth, margins=()) if choice.in_use]
     assert (in_use.cropping, in_use.templates) == (Cropping("keep", 0.2), "given")
+
+
+def test_weights_of_templates_are_in_use(write_coco: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = read_coco(write_coco("desk"), EXAMPLES).some(objects=1)
+    vocabulary = Vocabulary(truth.pictures[0].names, ("one {}", "two {}"), weights=(1.0, 0.0))
+    weighed = segzs.load(labels=vocabulary, cache=False)
+    asked = []
+    monkeypatch.setattr(
+        "segzs.evaluate.choices.judge",
+        lambda names, of, vocabulary: asked.append(vocabulary) or judge(names, of, vocabulary),
+    )
+    choices(weighed, truth, margins=())
+    assert vocabulary in asked
 
 
 def test_choices_need_names_that_are_labels(segmenter: segzs.Segmenter, write_coco: Write) -> None:

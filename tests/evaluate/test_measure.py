@@ -5,9 +5,10 @@ import PIL.Image
 import pytest
 
 import segzs
+from segzs.clip.labels import Label
 from segzs.errors import AnnotationError, SegzsError, VocabularyError
 from segzs.evaluate.clicks import iou_of_boxes
-from segzs.evaluate.measure import Plan, measure
+from segzs.evaluate.measure import Plan, _with_fewer_labels, measure
 from segzs.evaluate.truth import Truth, read_classes, read_coco
 from segzs.sam.cache import EmbeddingCache
 from segzs.segments import Name, Segment, Segments
@@ -145,3 +146,23 @@ def test_progress_goes_to_one(segmenter: segzs.Segmenter, desk: Truth) -> None:
 def test_a_plan_out_of_range(options: dict) -> None:
     with pytest.raises(SegzsError, match="expected"):
         Plan(**options)
+
+
+def test_what_is_known_of_labels_is_kept_where_some_are_left_out(segmenter: segzs.Segmenter, desk: Truth) -> None:
+    first, *others = desk.labels
+    details = [Label(first, synonyms=("thing",)), *(Label(name, templates=("a {}",)) for name in others)]
+    part = _with_fewer_labels(segmenter.with_labels(details), Plan(("names",), removed=0.3))
+    assert part is not None
+    left = part.vocabulary
+    assert 0 < len(left.labels) < len(details)
+    assert left.details == tuple(label for label in details if label.name in left.labels)
+
+
+def test_parents_of_the_right_names_are_right_where_they_are_annotated(segmenter: segzs.Segmenter, desk: Truth) -> None:
+    """Objects that are annotated as things are named right by whatever is a thing."""
+    things = [Label(name, parent="thing") for name in desk.labels]
+    called = replace(desk, pictures=tuple(replace(p, names=("thing",) * len(p.names)) for p in desk.pictures))
+    (rows,) = measure([segmenter.with_labels(things)], called, Plan(("names", "everything"), removed=0))
+    assert all(row.values["top_1"] == 1 for row in rows)
+    assert any("own_top_1" in row.values for row in rows)
+    assert all(row.values.get("own_top_1", 1) == 1 for row in rows)

@@ -1,55 +1,58 @@
 import numpy as np
 import pytest
-import torch
 
 import segzs
-from segzs.evaluate.naming import features_of, judge, judge_ranked, removed_labels, unknown_scores
-from segzs.segments import Name, Segments
+from segzs.clip.labels import Label
+from segzs.clip.vocabulary import Vocabulary
+from segzs.evaluate.naming import features_of, judge, removed_labels, unknown_scores
+from segzs.segments import Name
 from tests.conftest import read_scene
 
 LABELS = [f"label {number}" for number in range(8)]
 
 
+ANIMALS = Vocabulary.of([Label("cat", parent="animal"), Label("dog", parent="animal"), "mug"])
+
+
+def ranked(*labels: str) -> list[Name]:
+    return [Name(label, 0.5 ** (place + 1)) for place, label in enumerate(labels)]
+
+
 def test_names_are_judged_by_hand() -> None:
-    shares = torch.tensor([[0.05, 0.3, 0.2, 0.1, 0.06, 0.04, 0.03, 0.02, 0.2]] * 5)
-    shares[4, 8] = 0.9
-    first, fifth, sixth, other, unsure = judge(shares, LABELS, ["label 1", "label 0", "label 5", "zebra", "label 1"])
+    vocabulary, names = Vocabulary(tuple(LABELS)), ranked(*LABELS)
+    first, fifth, sixth = (judge(names, LABELS[place], vocabulary) for place in (0, 4, 5))
     assert first is not None
-    assert (first.answer, first.best, first.first, first.among_five) == ("label 1", "label 1", True, True)
-    assert first.confidence == pytest.approx(0.3)
+    assert (first.answer, first.best, first.answered, first.first, first.among_five) == (LABELS[0],) * 2 + (True,) * 3
+    assert first.confidence == 0.5
     assert fifth is not None
-    assert (fifth.first, fifth.among_five) == (False, True)
+    assert (fifth.answered, fifth.first, fifth.among_five) == (False, False, True)
     assert sixth is not None
     assert not sixth.among_five
-    assert other is None
-    assert unsure is not None
-    assert (unsure.answer, unsure.best, unsure.first) == ("unknown", "label 1", True)
+    assert judge(names, "zebra", vocabulary) is None
 
 
-def test_ranked_names_are_judged_alike(segmenter: segzs.Segmenter) -> None:
-    desk = read_scene("desk")
-    named = segmenter.with_labels(sorted(set(desk.names)))
-    image = segzs.read_image(desk.path)
-    judged = judge(
-        named.namer.probabilities(features_of(named, image, desk.masks)), named.vocabulary.labels, desk.names
-    )
-    segments = named.name(Segments(image, tuple(segzs.Segment(mask, 1, 1) for mask in desk.masks)))
-    for one, segment, name in zip(judged, segments, desk.names, strict=True):
-        assert one is not None
-        other = judge_ranked(segment.names, name)
-        assert (one.answer, one.best, one.first, one.among_five) == (
-            other.answer,
-            other.best,
-            other.first,
-            other.among_five,
-        )
-        assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+def test_unknown_is_set_aside_but_no_right_answer() -> None:
+    names = ranked("unknown", "cat", "dog")
+    cat, dog = (judge(names, name, ANIMALS) for name in ("cat", "dog"))
+    assert cat is not None
+    assert dog is not None
+    assert (cat.answer, cat.best, cat.answered, cat.first) == ("unknown", "cat", False, True)
+    assert (dog.first, dog.among_five) == (False, True)
 
 
-def test_unknown_among_ranked_names() -> None:
-    names = (Name("unknown", 0.6), Name("cat", 0.3), Name("dog", 0.1))
-    cat, dog = judge_ranked(names, "cat"), judge_ranked(names, "dog")
-    assert (cat.answer, cat.best, cat.first, dog.first, dog.among_five) == ("unknown", "cat", True, False, True)
+@pytest.mark.parametrize(
+    ("names", "right", "first"),
+    [
+        (("cat", "animal"), "animal", True),  # a cat is an animal
+        (("animal", "cat"), "animal", True),
+        (("animal", "cat"), "cat", False),  # not every animal is a cat
+        (("mug", "animal"), "animal", False),
+    ],
+)
+def test_what_is_below_the_right_label_is_right(names: tuple[str, ...], right: str, first: bool) -> None:
+    judged = judge(ranked(*names), right, ANIMALS)
+    assert judged is not None
+    assert (judged.first, judged.answered, judged.among_five) == (first, first, True)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.5, 4), (0.01, 1), (0.99, 7)])

@@ -8,7 +8,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, TwoWayTransf
 from torch import nn
 
 from segzs.sam import attention as module
-from segzs.sam.attention import fuse_attention, two_way
+from segzs.sam.attention import fuse_encoder, two_way
 from segzs.sam.mask_decoder import FusedMaskDecoder
 from tests.sam.conftest import build_small_sam, randomised
 
@@ -29,7 +29,7 @@ def test_the_encoder_keeps_its_answers_and_keys(
 ) -> None:
     monkeypatch.setattr(module, "SCORES", scores)  # one row of one head at a time, a few, all
     ours = deepcopy(encoder)
-    fuse_attention(ours)
+    fuse_encoder(ours)
     assert ours.state_dict().keys() == encoder.state_dict().keys()
     pixels = torch.randn(2, 3, 256, 256)
     with torch.inference_mode():
@@ -52,7 +52,7 @@ def test_attention_in_parts_and_by_the_fused_kernel_are_the_same(
 def test_an_encoder_without_relative_positions_is_left_alone() -> None:
     plain = ImageEncoderViT(img_size=64, embed_dim=32, depth=1, num_heads=2)
     attention = plain.blocks[0].attn
-    fuse_attention(plain)
+    fuse_encoder(plain)
     assert plain.blocks[0].attn is attention
 
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import segzs
+from segzs.clip.build import ClipModel
+from segzs.clip.contrast import contrast_of
 from segzs.clip.naming import Namer
 from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features
 from training.packs import TRAINING_STYLES, Packs
@@ -27,15 +29,19 @@ def test_auroc_counts_ties_half() -> None:
     assert auroc([1.0, 1.0], [1.0]) == pytest.approx(0.5)
 
 
+def calibrated(clip: ClipModel, vocabulary: Vocabulary, features: torch.Tensor) -> Namer:
+    return Namer(clip, vocabulary, features, "auto", contrast_of(clip, vocabulary, features, general_features(clip)))
+
+
 def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmenter) -> None:
     clip = segmenter.clip
     names = [concept.name for concept in drawn_packs.concepts()]
-    general = general_features(clip)
     features = encode_labels(clip, Vocabulary(tuple(names)))
 
     def namers(rows: torch.Tensor, hidden: torch.Tensor) -> Namer:
-        namer = Namer.calibrated(clip, Vocabulary(tuple(names[row] for row in rows)), features[rows], general)
-        return without(namer, features[hidden])
+        return without(
+            calibrated(clip, Vocabulary(tuple(names[row] for row in rows)), features[rows]), features[hidden]
+        )
 
     seen = look(segmenter, drawn_packs, TRAINING_STYLES, 2, seed=1)
     tried = ways(clip.unknown)
@@ -48,7 +54,7 @@ def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmente
 
 def test_words_can_be_hidden(segmenter: segzs.Segmenter) -> None:
     general = general_features(segmenter.clip)
-    namer = Namer.calibrated(segmenter.clip, Vocabulary.of("laptop, cat"), general[:2], general)
+    namer = calibrated(segmenter.clip, Vocabulary.of("laptop, cat"), general[:2])
     assert namer.contrast is not None
     hidden = without(namer, namer.contrast.words[3:5]).contrast
     assert hidden is not None
