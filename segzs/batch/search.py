@@ -153,9 +153,9 @@ def index(
 ) -> Indexed:
     """Bring the index in the folder ``out`` up to its records: features of new segments come, those of others go.
 
-    Every object is shown to CLIP by itself, as it was when it was named (by its crop where the naming was "pooled", too,
-    so that pictures of one object can be looked for). Features that are there are not computed again, and a
-    run that is stopped goes on from there. Pictures that are gone or have changed are skipped.
+    Every object is shown to CLIP by itself, cropped as it was when it was named, also where the naming was "pooled":
+    pictures of one object can be looked for that way. Features that are there are not computed again, and a run that is
+    stopped goes on from there. Pictures that are gone or have changed are skipped.
 
     Args:
         out: what ``segzs label DIR --out out`` wrote.
