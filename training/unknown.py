@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -28,6 +28,7 @@ from training.prompts import visible_labels
 from training.scenes import MEASURED, Compositor
 
 PATCHES = 6
+SHOWN = 8
 Namers = Callable[[Tensor, Tensor], Namer]
 """From rows of labels and rows of labels that are hidden from the contrast words to what names with them."""
 Way = Callable[[Tensor, Namer], Tensor]
@@ -96,8 +97,18 @@ def ways(unknown: float) -> dict[str, Way]:
         best = logits(features, namer).topk(2, 1).values
         return best[:, 1] - best[:, 0]
 
+    def heavier(times: int) -> Way:
+        def way(features: Tensor, namer: Namer) -> Tensor:
+            contrast = namer.contrast
+            assert contrast is not None
+            return calibrated(features, replace(namer, contrast=replace(contrast, weight=times * contrast.weight)))
+
+        return way
+
     return {
         "contrast words": calibrated,
+        "4 times as heavy": heavier(4),
+        "16 times": heavier(16),
         f"fixed cosine {unknown:g}": fixed,
         "energy": lambda features, namer: -logits(features, namer).logsumexp(1),
         "margin": margin,
@@ -146,6 +157,14 @@ def measure(
         figures[f'{kind}: absent ones called "unknown"'] = float((np.array(unknown) > 0).mean())
         figures[f"{kind}: present ones named right"] = float(np.mean(right))
     return figures
+
+
+def most_mistaken(namers: Namers, seen: list[Seen], names: Sequence[str]) -> list[tuple[str, int]]:
+    """The labels that, each alone, are said of most pieces of the background, and of how many."""
+    background, none = torch.cat([s.background for s in seen]), torch.zeros(0, dtype=torch.long)
+    namers_alone = (namers(torch.tensor([row]), none) for row in range(len(names)))
+    said = [int((namer.probabilities(background)[:, 0] > 0.5).sum()) for namer in namers_alone]
+    return [(names[i], said[i]) for i in np.argsort(said)[::-1][:SHOWN].tolist()]
 
 
 def measure_alone(namers: Namers, seen: list[Seen], tried: dict[str, Way], labels: int) -> dict:
@@ -203,7 +222,8 @@ def main() -> None:
         columns["... without the absent labels"] = blind[0] | blind[1]
         print(f"{kind}: {objects} objects and {background} pieces of background of {arguments.scenes} scenes\n")
         print(markdown(columns), flush=True)
-        print()
+        mistaken = ", ".join(f"{name} {count}" for name, count in most_mistaken(namers, seen, names))
+        print(f"\nPieces of background that one label names most: {mistaken}\n", flush=True)
 
 
 if __name__ == "__main__":
