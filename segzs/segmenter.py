@@ -40,8 +40,8 @@ from segzs.segments import Name, Segment, Segments
 
 Example = Segments | ImageSource
 Examples = Exemplars | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
-LENIENCY = 0.75
-"""`Segmenter.find` takes masks from this share of the predicted IoU on that everything mode asks for."""
+LENIENCY = {"predicted_iou": 0.75, "stability": 1 / 3}
+"""`Segmenter.find` takes masks from this share of the scores on that everything mode asks for."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,8 +163,8 @@ class Segmenter:
             photo: the encoded image.
             words: what to look for.
             like: or an example instead of words: a segment of this photo, `Segments` of any, a picture of one object.
-            among: look at these segments of the photo; left out, at everything, where masks that SAM thinks somewhat
-                worse of count as well, as the words choose among them.
+            among: look at these segments of the photo; left out, at everything, where masks that SAM thinks worse of
+                count as well, as the words choose among them.
             least: what fits less is left out. A half says that the words get some times more than their share among
                 the words of the general vocabulary; or that it is clearly nearer to the example than others are.
             progress: called with the share of `everything` that is done, from 0 to 1.
@@ -181,7 +181,8 @@ class Segmenter:
         check_number("least", least, "a number from 0 to 1", 0, 1, error=PromptError)
         query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
         if among is None:
-            options = EverythingOptions(**{"predicted_iou": LENIENCY * self.sam.row.predicted_iou, **everything})
+            lenient = {score: share * getattr(self.sam.row, score) for score, share in LENIENCY.items()}
+            options = EverythingOptions(**{**lenient, **everything})
             among = Segments(photo.image, tuple(map(_segment, self._everything(photo, options, progress))), self.model)
         elif not isinstance(among, Segments) or among.image != photo.image or everything:
             raise PromptError("among takes Segments of this image, and no options of everything mode beside it")
@@ -191,10 +192,11 @@ class Segmenter:
         features = self._features(photo.image, rles)
         if self.naming == "crops":
             say_if_unfamiliar(self.clip, features, 4)
+        stability = torch.tensor([segment.stability for segment in among])
         if words is not None:
-            scores = said(self.clip, features, query)
+            scores = said(self.clip, features, query, stability)
         else:
-            scores = resembled(features, query)
+            scores = resembled(features, query, stability)
             words = like.name if isinstance(like, Segment) and like.name else "like the example"
         chosen = best(rles, scores, least)
         items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)

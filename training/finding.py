@@ -2,7 +2,7 @@
 
 Every object is asked for by its exact name, and as many names that are not in the scene; then by a drawing of it in
 another hand ("like"). Found is the first answer with an IoU of 0.5 or more with the true visible mask of an object of
-that name. The cut-offs were chosen on other scenes, of the training styles.
+that name. The cut-offs were chosen on other scenes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OBJECTS = 8
 FOUND_IOU = 0.5
 EXAMPLES = "noto"
 LEAST = (0.3, 0.4, 0.5, 0.6, 0.7)
-FITS = {"words": said, "like": lambda clip, features, example: resembled(features, example)}
+FITS = {"words": said, "like": lambda clip, *question: resembled(*question)}
 
 
 def on_white(drawing: np.ndarray) -> Image:
@@ -60,21 +60,26 @@ def measure(
         truths = [RLE.encode(scene.instances == label) for label in visible]
         called = [names[scene.codes[label - 1] or ""] for label in visible]
         absent = rng.permutation(sorted({*names.values()} - {names[code or ""] for code in scene.codes}))[: len(called)]
-        lenient = EverythingOptions(predicted_iou=LENIENCY * segmenter.sam.row.predicted_iou)
-        ours = [masks.rles[0] for masks in everything(segmenter.sam, photo, lenient)]
+        lenient = {score: share * getattr(segmenter.sam.row, score) for score, share in LENIENCY.items()}
+        answers = everything(segmenter.sam, photo, EverythingOptions(**lenient))
+        ours = [masks.rles[0] for masks in answers]
+        stability = torch.tensor([float(masks.stability[0]) for masks in answers])
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
         shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
         queries = {
             "words": {name: encode_words(segmenter.clip, name) for name in [*called, *absent]},
             "like": {name: encode_object(segmenter.clip, on_white(drawing))[0] for name, drawing in shown.items()},
         }
-        for source, masks in (("everything mode", ours), ("true masks", truths)):
+        for source, masks, stable in (
+            ("everything mode", ours, stability),
+            ("true masks", truths, torch.ones(len(truths))),
+        ):
             features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.cropping))
             for (kind, fit_of), name in product(FITS.items(), [*called, *absent]):
                 if name not in queries[kind]:
                     continue
                 query = queries[kind][name]
-                fits = fit_of(segmenter.clip, features, query) if masks else torch.zeros(0)
+                fits = fit_of(segmenter.clip, features, query, stable) if masks else torch.zeros(0)
                 order = best(masks, fits, -1)
                 fit = float(fits[order[0]]) if order else -1.0
                 if name in absent:

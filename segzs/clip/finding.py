@@ -16,7 +16,7 @@ from segzs.errors import VocabularyError
 from segzs.masks import RLE
 from segzs.sam.everything import greedy
 
-TIMES_CHANCE = 5.0
+TIMES_CHANCE = 7.0
 """So much more than its share of chance among the general vocabulary a query must get; see `training.finding`."""
 RESEMBLING = 0.25
 """So much of the way from what is usual to an example: another drawing of the same thing, by another hand."""
@@ -36,28 +36,29 @@ def encode_words(clip: ClipModel, words: str) -> Tensor:
     return encode_labels(clip, Vocabulary((text,), usual_templates(clip)))[0]
 
 
-def said(clip: ClipModel, pictures: Tensor, query: Tensor) -> Tensor:
+def said(clip: ClipModel, pictures: Tensor, query: Tensor, stability: Tensor) -> Tensor:
     """How well words describe pictures, from 0 to 1: float32 (N,); from 0.5 on they do.
 
     The words compete with the general vocabulary, in CLIP's own softmax, for each of the normalised image features
     (N, width): a cosine alone means another thing for every word and every CLIP. A half is what a few times the share
-    of chance is worth, since the vocabulary may well have the same thing in other words.
+    of chance is worth, since the vocabulary may well have the same thing in other words. The masks' ``stability`` (N,)
+    counts as well: of unstable ones there are many, and among many there is always one that is like something.
     """
     general = general_features(clip)
     logits = clip.logit_scale * pictures @ torch.cat([query[None], general]).T
-    share = logits.softmax(1)[:, 0]
+    share = logits.softmax(1)[:, 0] * stability.to(logits)
     return share / (share + TIMES_CHANCE / (len(general) + 1))
 
 
-def resembled(pictures: Tensor, example: Tensor) -> Tensor:
+def resembled(pictures: Tensor, example: Tensor, stability: Tensor) -> Tensor:
     """How much pictures resemble an example, from 0 to 1: float32 (N,); from 0.5 on they do.
 
     What counts is how far each of the normalised image features (N, width) lies on the way from their mean to the
-    example's own, (width,), as any two pictures are similar to some CLIPs.
+    example's own, (width,), as any two pictures are similar to some CLIPs; ``stability`` (N,) counts as in `said`.
     """
     usual = pictures.sum(0) / (len(pictures) + 1)
     away = example - usual
-    way = ((pictures - usual) @ away / away.square().sum().clamp(min=1e-9)).clamp(min=0)
+    way = ((pictures - usual) @ away / away.square().sum().clamp(min=1e-9)).clamp(min=0) * stability.to(usual)
     return way / (way + RESEMBLING)
 
 

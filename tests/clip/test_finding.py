@@ -86,9 +86,11 @@ def test_an_article_changes_nothing_and_a_word_that_begins_like_one_stays(clip: 
 def test_a_word_wins_only_against_all_other_words(clip: ClipModel) -> None:
     words, general = general_vocabulary(clip).labels, general_features(clip)
     cat, dog = (general[words.index(name)] for name in ("cat", "dog"))
-    scores = said(clip, torch.stack([cat, dog, F.normalize(-general.mean(0), dim=0)]), cat)
+    scores = said(clip, torch.stack([cat, dog, F.normalize(-general.mean(0), dim=0)]), cat, torch.ones(3))
     assert scores[0] > 0.9
     assert scores[1] < 0.5 > scores[2]
+    unstable = said(clip, torch.stack([cat, cat]), cat, torch.tensor([1.0, 0.2]))
+    assert unstable[0] == scores[0] > unstable[1] > 0.5
 
 
 def test_a_likeness_is_judged_beside_what_is_usual() -> None:
@@ -97,9 +99,10 @@ def test_a_likeness_is_judged_beside_what_is_usual() -> None:
     cone[0] = 3
     others = torch.eye(8)[1:7]
     pictures = F.normalize(torch.cat([others, others[:1] + 0.1]) + cone, dim=-1)
-    scores = resembled(pictures, F.normalize(others[0] + cone, dim=-1))
+    scores = resembled(pictures, F.normalize(others[0] + cone, dim=-1), torch.ones(7))
     assert (scores >= 0.5).tolist() == [True, False, False, False, False, False, True]
-    assert resembled(pictures[:1], pictures[0])[0] == pytest.approx(0.8)
+    for stability, expected in ((1.0, 0.8), (0.5, 2 / 3)):
+        assert resembled(pictures[:1], pictures[0], torch.tensor([stability]))[0] == pytest.approx(expected)
 
 
 def test_of_masks_inside_each_other_the_best_stays() -> None:
