@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,10 +37,10 @@ class ClipModel:
 
     row: ClipCheckpoint
     digest: str
-    module: Any
+    module: Any = field(repr=False)
     preprocessing: PreprocessCfg
-    tokenizer: Callable[..., Tensor]
-    known_tokens: frozenset[int] | None = None
+    tokenizer: Callable[..., Tensor] = field(repr=False)
+    known_tokens: frozenset[int] | None = field(default=None, repr=False)
     config: str = ""
 
     @property

@@ -81,8 +81,10 @@ class Exemplars:
         """
         if isinstance(given, Mapping):
             several = (list, tuple, set, frozenset, Iterator)
-            listed = [(named(name), shown if isinstance(shown, several) else [shown]) for name, shown in given.items()]
-            seen = [(label, see(one)) for label, shown in listed for one in shown]
+            listed = {named(name): list(each) if isinstance(each, several) else [each] for name, each in given.items()}
+            if empty := [label for label, shown in listed.items() if not shown]:
+                raise SegzsError(f"nothing is shown for {empty[0]!r}; one example at least is expected")
+            seen = [(label, see(one)) for label, shown in listed.items() for one in shown]
             labels = tuple(label for label, features in seen for _ in features)
             features = [features.cpu() for _, features in seen] or [torch.zeros(0, 0)]
             return cls(torch.cat(features), labels, seen_by)

@@ -130,12 +130,12 @@ class Vocabulary:
         """The same without some labels; what stood below one of them stands by itself.
 
         Raises:
-            VocabularyError: none is left.
+            VocabularyError: none is left, or ``labels`` are no list of words.
 
         >>> Vocabulary.of("cat, dog, mug").without(["dog"]).labels
         ('cat', 'mug')
         """
-        gone = set(labels)
+        gone = set(texts_of(labels, "labels"))
         kept = (label for label in self.details if label.name not in gone)
         details = (replace(label, parent="") if label.parent in gone else label for label in kept)
         names = tuple(label for label in self.labels if label not in gone)

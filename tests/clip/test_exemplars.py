@@ -143,8 +143,9 @@ def test_pictures_are_examples_too(named: segzs.Segmenter, scene) -> None:
     assert named.with_examples({"fern": [plant, plant[:, ::-1]]}).classify(plant)[0].label == "fern"
     with pytest.raises(VocabularyError, match="unknown"):
         named.with_example(plant, "unknown")
-    with pytest.raises(SegzsError, match="one example at least"):
-        named.with_examples({"fern": []})
+    for shown in ({}, {"fern": []}, {"cactus": plant, "fern": []}):
+        with pytest.raises(SegzsError, match="one example at least"):
+            named.with_examples(shown)
     with pytest.raises(segzs.PromptError, match="photo="):
         named.with_example(segzs.Segment(scene("desk").masks[0], 1, 1), "fern")
 

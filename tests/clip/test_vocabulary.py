@@ -245,6 +245,8 @@ def test_a_vocabulary_without_some_labels_keeps_what_is_known_of_the_rest() -> N
     assert orphans.lineage("cat") == ("cat",)
     with pytest.raises(VocabularyError, match="at least one label"):
         whole.without(whole.labels)
+    with pytest.raises(VocabularyError, match="a list of words"):
+        whole.without("mug")
 
 
 def test_labels_that_are_asked_for_alike_are_found_in_another_vocabulary() -> None:
