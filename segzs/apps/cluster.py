@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -78,7 +79,8 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
 
 @contextmanager
 def _without_logs() -> Iterator[None]:
-    """Ray Data logs how each dataset begins and ends."""
+    """Ray Data logs how each dataset begins and ends, and Ray of every actor that it might not be restarted."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.disable(logging.WARNING)
     try:
         yield
