@@ -18,9 +18,9 @@ EXAMPLES = """examples:
   segzs label desk.jpg                                      every object, named from the general vocabulary
   segzs label desk.jpg --labels laptop,cup,"apple tree"     ... among these
   segzs label desk.jpg --labels labels.txt --out out/       ... among a file's lines; files into out/
-  segzs label desk.jpg --point 420,310                      the object at a pixel
-  segzs label desk.jpg --point 420,310 --point 80,90,-      ... without what is at another
-  segzs label desk.jpg --box 10,10,90,90 --object --point 420,310     two objects
+  segzs label desk.jpg --point 350,340                      the object at a pixel
+  segzs label desk.jpg --point 350,340 --point 430,400,-      ... without what is at another
+  segzs label desk.jpg --box 41,22,195,224 --object --point 350,340     two objects
   segzs label photo.jpg --model vit_b --json                better models (fetch them first), JSON on stdout
   segzs label photos/ --labels labels.txt --out out/        all pictures below a folder; run it again to go on
   segzs label s3://bucket/photos --ray auto --out s3://bucket/out     ... on a cluster

@@ -21,7 +21,7 @@ DESK = EXAMPLES / "desk.png"
 def shown(tmp_path: Path) -> Path:
     """A folder of class folders."""
     with PIL.Image.open(DESK) as desk:
-        for name, box in (("fern", (18, 21, 220, 224)), ("computer", (258, 45, 502, 258))):
+        for name, box in (("fern", (41, 22, 195, 224)), ("computer", (258, 45, 502, 258))):
             (tmp_path / "shown" / name).mkdir(parents=True)
             desk.crop(box).save(tmp_path / "shown" / name / "1.png")
     return tmp_path / "shown"
@@ -57,18 +57,18 @@ def test_find_says_what_is_wrong(run: Run, arguments: list[str], code: int, says
 
 def test_classify_files_and_folders_without_sam(run: Run, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segzs.loading, "load_sam", None)
-    labels = ("--labels", "laptop,potted plant", "--no-cache")
+    labels = ("--labels", "laptop,cactus", "--no-cache")
     code, printed, said = run("classify", shown, shown / "fern" / "1.png", *labels)
     header, first, second = (line.split() for line in printed.strip().splitlines())  # each picture once
     assert (code, said) == (0, "")
     assert header == ["file", "name", "probability"]
     assert first[:2] == [str(shown / "computer" / "1.png"), "laptop"]
-    assert second[1:3] == ["potted", "plant"]
+    assert second[1] == "cactus"
 
     (shown / "fern" / "2.png").write_text("no picture")
     code, printed, said = run("classify", shown, *labels, "--json")
     lines = [json.loads(line) for line in printed.splitlines()]
-    assert (code, [line["label"] for line in lines]) == (1, ["laptop", "potted plant"])
+    assert (code, [line["label"] for line in lines]) == (1, ["laptop", "cactus"])
     assert set(lines[0]) == {"file", "label", "probability", "names"}
     assert f"error: {shown / 'fern' / '2.png'} is not a picture" in said
     assert "1 of 3 pictures failed" in said
@@ -106,7 +106,7 @@ def test_examples_that_are_none(run: Run, shown: Path, tmp_path: Path) -> None:
 def test_regions_of_a_detector_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     results.write_text(json.dumps([{"image_id": 1, "category_id": 1, "bbox": [258, 45, 244, 213], "score": 0.9}]))
-    arguments = ("--regions", results, "--labels", "laptop,potted plant", "--json", "--no-cache")
+    arguments = ("--regions", results, "--labels", "laptop,cactus", "--json", "--no-cache")
     code, printed, _ = run("label", DESK, *arguments)
     assert (code, [segment["name"] for segment in json.loads(printed)["segments"]]) == (0, ["laptop"])
     for pictures, wrong in (((DESK,), ("--point", "3,4")), ((DESK,), ("--tiles", "2")), ((DESK, DESK), ())):

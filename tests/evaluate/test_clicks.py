@@ -98,9 +98,8 @@ def test_a_perfect_answer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_more_clicks_make_better_masks(segmenter: segzs.Segmenter) -> None:
-    desk = read_scene("desk")
-    photo = segmenter.encode(desk.path)
-    ious = iou_of_clicks(segmenter.sam, photo, desk.masks, clicks=5)
-    assert ious[:, 4].mean() > ious[:, 0].mean() + 0.02
+    toolbox, desk = read_scene("toolbox"), read_scene("desk")
+    ious = iou_of_clicks(segmenter.sam, segmenter.encode(toolbox.path), toolbox.masks, clicks=5)
+    assert ious[:, 4].mean() > ious[:, 0].mean() + 0.1
     assert ious[:, 4].mean() > 0.8
-    assert iou_of_boxes(segmenter.sam, photo, desk.masks).mean() > 0.8
+    assert iou_of_boxes(segmenter.sam, segmenter.encode(desk.path), desk.masks).mean() > 0.8

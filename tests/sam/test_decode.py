@@ -33,7 +33,8 @@ def same(one: Masks, other: Masks) -> bool:
     close = np.allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
     if one.low_res_logits.shape == other.low_res_logits.shape:
         close = close and np.allclose(one.low_res_logits, other.low_res_logits, atol=2e-3)
-    return close and bool((iou(one.rles, other.rles).diagonal() > 0.99).all())
+    alike = iou(one.rles, other.rles).diagonal() > 0.99
+    return close and all(a.area == b.area == 0 or like for a, b, like in zip(one.rles, other.rles, alike, strict=True))
 
 
 @pytest.mark.parametrize("size", [(576, 768), (768, 577), (40, 40), (13, 900), (901, 13)])
@@ -108,7 +109,7 @@ def test_a_mask_of_another_size_is_refused(shape: tuple[int, int], tiny: SamMode
 
 
 def test_an_earlier_mask_is_refined(tiny: SamModel, encoded: EncodedImage) -> None:
-    prompt = Prompt.box(18, 21, 220, 224)
+    prompt = Prompt.box(41, 22, 195, 224)
     (first,) = decode(tiny, encoded, [prompt])
     refined, plain = decode(
         tiny, encoded, [Prompt([(120, 120)], mask=first.low_res_logits[0]), Prompt([(120, 120), (121, 121)])]
