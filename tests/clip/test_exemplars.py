@@ -121,7 +121,7 @@ def test_a_corrected_name_is_an_example_at_once(named: segzs.Segmenter, scene, t
     found = named.segment(photo, [segzs.Prompt.box(258, 45, 502, 258), segzs.Prompt.box(41, 22, 195, 224)])
     wrong = found[1]
     corrected = named.with_example(wrong, "fern", photo=photo)
-    assert (wrong.name, corrected.name(found).names) == ("potted plant", ["laptop", "fern"])
+    assert (wrong.name, corrected.name(found).names) == ("unknown", ["laptop", "fern"])
     assert named.examples is None
     assert named.vocabulary.labels == ("laptop", "potted plant", "red apple")
     assert corrected.segment(photo, segzs.Prompt.box(41, 22, 195, 224)).name == "fern"  # the image stays encoded
