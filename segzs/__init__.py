@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PromptError,
         SegzsError,
         UnfamiliarWarning,
+        UsageError,
         VocabularyError,
         WeightsError,
     )
@@ -47,6 +48,7 @@ _HOMES = {
     "SegzsError": "errors",
     "SemanticMap": "maps",
     "UnfamiliarWarning": "errors",
+    "UsageError": "errors",
     "Vocabulary": "clip.vocabulary",
     "VocabularyError": "errors",
     "WeightsError": "errors",
@@ -72,6 +74,7 @@ __all__ = [
     "SegzsError",
     "SemanticMap",
     "UnfamiliarWarning",
+    "UsageError",
     "Vocabulary",
     "VocabularyError",
     "WeightsError",

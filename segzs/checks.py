@@ -1,4 +1,4 @@
-"""Numbers that callers give: of the right kind, and in range."""
+"""Numbers that callers give: of the right kind, and in range; and numbers in what is said."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def check_number(
     numeric = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not (numeric and low <= value <= high):
         raise error(f"{name} is {value!r}; {expected} is expected")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts.
+
+    >>> counted(1, "picture"), counted(2, "entry", "entries")
+    ('1 picture', '2 entries')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -7,6 +7,7 @@ SegzsError
  ├─ ModelError            an unknown model, or one that is not on this machine
  │   ├─ WeightsError      a file that is not the checkpoint it should be
  │   └─ ModelMismatchError  an image encoded by one model, decoded by another
+ ├─ UsageError            a format, option or setting that there is not, or that does not go with the others
  ├─ AnnotationError       a file of masks and names that cannot be read, or does not fit its image
  └─ OutputError           a result that cannot be written where it should go
 """
@@ -38,6 +39,10 @@ class WeightsError(ModelError):
 
 class ModelMismatchError(ModelError):
     """An image was encoded by another model than the one asked to decode it."""
+
+
+class UsageError(SegzsError, ValueError):
+    """A format, an option or a setting is asked for that there is not, or that does not go with the others."""
 
 
 class AnnotationError(SegzsError, ValueError):

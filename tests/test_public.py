@@ -27,6 +27,7 @@ PUBLIC = [
     "SegzsError",
     "SemanticMap",
     "UnfamiliarWarning",
+    "UsageError",
     "Vocabulary",
     "VocabularyError",
     "WeightsError",

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from segzs import __version__
-from segzs.errors import ImageError, PromptError
+from segzs.errors import ImageError, PromptError, UsageError
 from segzs.models.registry import PRESETS
+from segzs.models.settings import default_engine, default_model
 from segzs.prompts import Prompt
 
 EXAMPLES = """examples:
@@ -25,7 +26,8 @@ EXAMPLES = """examples:
   segzs label photos/ --labels labels.txt --out out/        all pictures below a folder; run it again to go on
   segzs label s3://bucket/photos --ray auto --out s3://bucket/out     ... on a cluster
 
-exit status: 0 all done, 1 something failed (said on stderr; the other pictures are done), 2 wrong use
+exit status: 0 all done, 1 something failed (said on stderr; the other pictures are done), 2 wrong use,
+  130 stopped by Ctrl-C
 """
 
 
@@ -50,6 +52,7 @@ EVALUATE_EXAMPLES = """examples:
   segzs evaluate annotations.json --choices                          which crops and templates name best
   segzs evaluate imagenette/val --labels labels.txt                  pictures in a folder a class; labels in their order
 """
+ENGINES = ("torch", "openvino")
 READ = ("segzs", "coco", "labelme", "parquet")
 WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
@@ -204,7 +207,7 @@ def _add_models(command: Any, *, sam: bool = True) -> None:
         return
     models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
     models.add_argument(
-        "--engine", choices=["torch", "openvino"], help="what computes SAM: torch (default, or SEGZS_ENGINE), openvino"
+        "--engine", choices=ENGINES, help="what computes SAM: torch (default, or SEGZS_ENGINE), openvino"
     )
 
 
@@ -373,11 +376,19 @@ def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def naming_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """What `load_namer` is asked for."""
+    _check_environment(parsed)
     shared = ("model", "clip", "labels", "templates", "weighting", "unknown", "device", "dtype")
     found = {name: getattr(parsed, name) for name in shared if hasattr(parsed, name)}
     if getattr(parsed, "examples", None) is not None:
         found["examples"] = examples_of(parsed.examples)
     return found
+
+
+def _check_environment(parsed: argparse.Namespace) -> None:
+    """Raise `UsageError` where SEGZS_MODEL or SEGZS_ENGINE asks for what argparse would refuse as an option."""
+    for option, default, known in (("model", default_model, PRESETS), ("engine", default_engine, ENGINES)):
+        if getattr(parsed, option, "") is None and default() not in known:
+            raise UsageError(f"SEGZS_{option.upper()} is {default()!r}; {', '.join(known)} are known")
 
 
 def examples_of(place: str) -> str | dict[str, list[str]]:

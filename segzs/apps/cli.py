@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, count
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from segzs import __version__
 from segzs.apps.arguments import build_parser, grid_of, models_of, prompts_of
-from segzs.errors import ModelError, OutputError, PromptError, SegzsError, VocabularyError, WeightsError
+from segzs.checks import counted
+from segzs.errors import ModelError, PromptError, SegzsError, UsageError, VocabularyError, WeightsError
 
 if TYPE_CHECKING:
     from segzs.maps import SemanticMap
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line
             return command(parsed)
-    except (PromptError, VocabularyError) as error:
+    except (PromptError, UsageError, VocabularyError) as error:
         _say(f"error: {error}")
         return 2
     except SegzsError as error:
@@ -66,6 +68,7 @@ def _label(parsed: argparse.Namespace) -> int:
         raise PromptError("--regions goes with one picture, and with no prompts or options of everything mode")
     import segzs
     from segzs.apps import cluster, directory
+    from segzs.outputs.files import make_folder
     from segzs.sam.everything import EverythingOptions
 
     EverythingOptions(**grid)  # out of range is said before models are loaded
@@ -73,7 +76,7 @@ def _label(parsed: argparse.Namespace) -> int:
         return cluster.label(parsed, models_of(parsed), _say)
     pictures = directory.pictures_of(parsed)
     if parsed.out:
-        _make_folder(Path(parsed.out))
+        make_folder(Path(parsed.out))
     say = (lambda text: None) if parsed.quiet else _say
     say("loading models")
     segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache, quiet=parsed.quiet)
@@ -123,14 +126,6 @@ def _look(
     return segmenter.panoptic(photo, found) if parsed.map else found
 
 
-def _make_folder(folder: Path) -> None:
-    """Make the output folder, before models are loaded for nothing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
-
-
 def _different_stems(images: Sequence[str]) -> list[str]:
     """A stem for each picture's files: those that collide (a/1.jpg, b/1.jpg) get numbers, in the order given."""
     stems: list[str] = []
@@ -166,11 +161,12 @@ def _find(parsed: argparse.Namespace) -> int:
     if (parsed.words is None) == (parsed.like is None):
         raise PromptError("say what to look for: either words, or a picture with --like FILE")
     import segzs
+    from segzs.outputs.files import make_folder
     from segzs.sam.everything import EverythingOptions
 
     EverythingOptions(**grid_of(parsed))  # out of range is said before models are loaded
     if parsed.out:
-        _make_folder(Path(parsed.out))
+        make_folder(Path(parsed.out))
     segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache)
     photo = segmenter.encode(parsed.image)
     found = segmenter.find(photo, parsed.words, like=parsed.like, least=parsed.least, **grid_of(parsed))
@@ -188,6 +184,7 @@ def _classify(parsed: argparse.Namespace) -> int:
 
 def _convert(parsed: argparse.Namespace) -> int:
     from segzs.outputs import find_format, read, write
+    from segzs.outputs.files import check_apart
 
     known = find_format(parsed.to)
     given = {name: getattr(parsed, name) for name in ("categories", "base", "polygons", "like")}
@@ -199,17 +196,20 @@ def _convert(parsed: argparse.Namespace) -> int:
     first = Path(parsed.inputs[0])
     stem = first.name.partition(".")[0]
     out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.ending))
-    number = 0
+    check_apart(out, [Path(given) for given in (*parsed.inputs, *([parsed.like] if parsed.like else []))])
+    times: Counter[str] = Counter()
 
     def annotated() -> Iterator[Annotated]:
-        nonlocal number
         for path in parsed.inputs:
             for one in read(path, parsed.source):
-                number += 1
+                times[one.file] += 1
                 yield one
 
     write(annotated(), out, known.name, **options)
-    _say(f"wrote {out}: {number} picture{'' if number == 1 else 's'}")
+    _say(f"wrote {out}: {counted(times.total(), 'picture')}")
+    if twice := [file for file, number in times.items() if number > 1]:
+        repeated = f"{counted(len(twice), 'picture')} came more than once, and so are written"
+        _say(f"note: {repeated}; the first: {twice[0]}")
     return 0
 
 
@@ -245,12 +245,16 @@ def _models(parsed: argparse.Namespace) -> int:
         place = find_file(sam.file)
         size = place.stat().st_size if place else sam.bytes
         sams.append((sam.name, sam.file, f"{size / 1e6:,.0f}", sam.licence, str(place or "-")))
+    print()
     _table(sams)
+    print()
     clips = [("CLIP", "from", "licence", "here")]
     for clip in CLIPS.values():
         clips.append((clip.name, clip.hub or "embedded", clip.licence, "yes" if is_clip_here(clip.name) else "-"))
     _table(clips)
-    print("fetch one: segzs fetch NAME    any other open_clip model: --clip ARCHITECTURE:TAG, after segzs fetch of it")
+    print(
+        "\nfetch one: segzs fetch NAME    any other open_clip model: --clip ARCHITECTURE:TAG, after segzs fetch of it"
+    )
     return 0
 
 
@@ -280,9 +284,10 @@ def _cache(parsed: argparse.Namespace) -> int:
         for path in graphs:
             shutil.rmtree(path, ignore_errors=True)
     forgotten = " (now cleared)" if parsed.clear else ""
-    print(f"{cache.folder}: {size.entries} entries, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{forgotten}")
+    entries = counted(size.entries, "entry", "entries")
+    print(f"{cache.folder}: {entries}, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{forgotten}")
     if graphs:
-        print(f"{graphs_folder()}: {len(graphs)} converted models, {taken / 1e6:.1f} MB{forgotten}")
+        print(f"{graphs_folder()}: {counted(len(graphs), 'converted model')}, {taken / 1e6:.1f} MB{forgotten}")
     return 0
 
 
@@ -293,6 +298,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
     from segzs.models.store import intact_clip, intact_sam
 
     _table([("package", "version"), ("segzs", __version__), *versions().items()])
+    print()
     faults = [f"{package} is missing" for package, found in versions().items() if found == "missing"]
     rows = [("check", "result")]
     try:
@@ -309,9 +315,10 @@ def _doctor(parsed: argparse.Namespace) -> int:
     checks += [(f"CLIP {name}", partial(intact_clip, name)) for name in CLIPS]
     rows += [(what, found) for what, check in checks if (found := _checked(faults, check))]
     _table(rows)
+    print()
     for fault in faults:
         print(f"PROBLEM: {fault}")
-    print("all well" if not faults else f"{len(faults)} problem(s)")
+    print("all well" if not faults else counted(len(faults), "problem"))
     return 1 if faults else 0
 
 
@@ -335,8 +342,9 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
     for row in rows[1:]:
         table.add_row(*(Text(cell) for cell in row))  # as text, brackets in paths are no markup
     console = Console(width=None if sys.stdout.isatty() else 500)
-    console.print(table)
-    console.print()
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

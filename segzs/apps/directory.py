@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from segzs.segmenter import Segmenter
 
 SECONDS_BETWEEN_LINES = 30
+PACED_BY = 20
+"""Pictures that tell how fast the others will go: of a run that goes on, the first ones were done before."""
 
 
 def pictures_of(parsed: argparse.Namespace) -> Pictures | None:
@@ -75,27 +79,29 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
 def progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[..., None]]:
     """A bar on a terminal; elsewhere a line now and then. What it gives is called when so many more are done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), TextColumn("left"))
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     bar = Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not on_terminal)
-    bar.add_task("", total=total, rate="")
-    (task,) = bar.tasks
-    said = time.monotonic()
+    task = bar.add_task("", total=total, pace="")
+    done, said = 0, time.monotonic()
+    lately = deque([(said, done)], maxlen=PACED_BY)
 
     def advance(by: int = 1) -> None:
-        nonlocal said
-        bar.advance(task.id, by)
-        bar.update(task.id, rate=f"{task.speed or 0:.2f} pictures/s")
-        if not on_terminal and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
-            left = timedelta(seconds=int(task.time_remaining or 0))
-            say(f"{task.completed:.0f} of {total}, {task.fields['rate']}, {left} left")
+        nonlocal done, said
+        done, now = done + by, time.monotonic()
+        lately.append((now, done))
+        (then, before), *_ = lately
+        rate = (done - before) / max(now - then, 1e-9)
+        pace = f"{rate:.2f} pictures/s, {timedelta(seconds=ceil((total - done) / rate))} left"
+        bar.update(task, advance=by, pace=pace)
+        if not on_terminal and now - said >= SECONDS_BETWEEN_LINES:
+            said = now
+            say(f"{done} of {total}, {pace}")
 
     try:
         with bar:
             yield advance
     except KeyboardInterrupt:
-        say(f"{task.completed:.0f} of {total} pictures done; the same command goes on from there")
+        say(f"{done} of {total} pictures done; the same command goes on from there")
         raise

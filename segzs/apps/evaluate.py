@@ -32,6 +32,7 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         raise PromptError("--compare and --choices are two things; ask for one")
     from segzs.evaluate.measure import WHAT, Plan
     from segzs.evaluate.options import read_options
+    from segzs.outputs.files import check_apart, make_folder
 
     classes = Path(parsed.annotations).is_dir()
     if classes and parsed.choices:
@@ -42,9 +43,11 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
     plan = Plan(what, parsed.clicks, parsed.removed, parsed.seed, grid_of(parsed))
     options = [{**models_of(parsed), **read_options(path)} for path in parsed.compare or []] or [models_of(parsed)]
     truth = _truth(parsed, classes)
+    if parsed.json:
+        check_apart(Path(parsed.json), [Path(given) for given in (parsed.annotations, *(parsed.compare or []))])
     for folder in (parsed.out, parsed.json and Path(parsed.json).parent):
         if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)  # before hours are spent for nothing
+            make_folder(Path(folder))  # before hours are spent for nothing
     if not parsed.quiet:
         say(f"{truth.objects} objects in {len(truth.pictures)} pictures; loading models")
     segmenters = [_load(one, truth, parsed) for one in options]

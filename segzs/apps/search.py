@@ -41,7 +41,10 @@ def search(
     if (parsed.query is None) == (parsed.like is None):
         raise PromptError("say what to look for: either words, or a picture with --like FILE")
     from segzs.batch.search import SegmentIndex, load_clip_for
+    from segzs.outputs.files import check_apart
 
+    if parsed.sheet and parsed.like:
+        check_apart(Path(parsed.sheet), [Path(parsed.like)])
     found = SegmentIndex.open(parsed.out, load_clip_for(parsed.out, parsed.clip, parsed.device))
     if parsed.like is None:
         matches = found.search(parsed.query, limit=parsed.limit)

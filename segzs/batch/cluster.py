@@ -26,7 +26,7 @@ from segzs.batch.directory import LARGEST_FILE, Labels, ahead, differences, reas
 from segzs.batch.pictures import RUN_FILE
 from segzs.batch.places import INSTALL, Listing, Place, list_pictures
 from segzs.checks import check_number
-from segzs.errors import OutputError, SegzsError
+from segzs.errors import OutputError, SegzsError, UsageError
 from segzs.outputs import parquet
 from segzs.outputs.records import Failure, Record, to_line
 
@@ -244,7 +244,8 @@ def _agree(results: Place, file: str, ours: dict[str, Any]) -> None:
     """Write down what this run is of, or make sure that it is what the place holds.
 
     Raises:
-        OutputError: it is not.
+        UsageError: it is not.
+        OutputError: it cannot be read.
     """
     ours = json.loads(json.dumps({"format": "segzs-ray/1", **ours}))
     try:
@@ -255,7 +256,7 @@ def _agree(results: Place, file: str, ours: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise OutputError(f"{results.name}/{file} cannot be read: {error}; choose another folder") from error
     if changed := differences(theirs, ours):
-        raise OutputError(
+        raise UsageError(
             f"{results.name} holds results of other pictures or settings ({'; '.join(changed)}); choose another "
             "folder, or repeat the command as it was to go on"
         )

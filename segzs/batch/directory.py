@@ -31,10 +31,10 @@ from filelock import FileLock, Timeout
 from segzs.batch.journal import Journal, saying, write_all
 from segzs.batch.pictures import OVERLAYS, RUN_FILE, Pictures, find_pictures
 from segzs.checks import check_number
-from segzs.errors import ImageError, OutputError
+from segzs.errors import ImageError, OutputError, UsageError
 from segzs.image import Image, read_image
 from segzs.outputs import coco
-from segzs.outputs.files import leftovers, replacing
+from segzs.outputs.files import leftovers, make_folder, replacing
 from segzs.outputs.records import Failure, Record, read_records, to_line
 
 THREADS = 4
@@ -86,8 +86,8 @@ def label_directory(
     Raises:
         ImageError: there is no picture.
         SegzsError: ``threads`` is less than 1.
-        OutputError: ``out`` holds the results of other settings or another directory, is in use by another run, or
-            cannot be written.
+        UsageError: ``out`` holds the results of other settings or another directory.
+        OutputError: ``out`` is in use by another run, or cannot be written.
 
     >>> from segzs.batch.labelling import Labeller
     >>> for result in label_directory(Labeller.of(segzs.load()), "photos", "out"):  # doctest: +SKIP
@@ -187,10 +187,7 @@ def _check_apart(root: Path, folder: Path) -> None:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Make the folder, and keep other runs out of it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+    make_folder(folder)
     lock = FileLock(folder / ".segzs.lock", thread_local=False)  # an iterator may be closed in another thread
     try:
         lock.acquire(timeout=0)
@@ -231,14 +228,14 @@ def _check_settings(path: Path, settings: dict[str, Any], pictures: Pictures) ->
     if not isinstance(theirs, dict) or theirs.get("format") != ours["format"]:
         raise OutputError(f"{path} is none of segzs's; choose another folder")
     if theirs.get("folder") != ours["folder"]:
-        raise OutputError(
+        raise UsageError(
             f"{path.parent} holds the results of the directory {theirs.get('folder')}; choose another folder for "
             f'those of {ours["folder"]}. If it has only moved, write its new place as "folder" into {path}'
         )
     changed = differences(theirs.get("glob"), ours["glob"], "glob")
     changed += differences(theirs.get("settings"), ours["settings"])
     if changed:
-        raise OutputError(
+        raise UsageError(
             f"{path.parent} holds results of other settings ({'; '.join(changed)}); choose another folder, or "
             "repeat the command as it was to go on"
         )

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 import PIL.Image
 
+from segzs.checks import counted
 from segzs.errors import ImageError
 
 RUN_FILE = "segzs-run.json"
@@ -62,7 +63,7 @@ def find_pictures(folder: str | os.PathLike[str], *, glob: str | Sequence[str] =
     patterns = (glob,) if isinstance(glob, str) else tuple(glob)
     if not root.is_dir():
         raise ImageError(f"{root} is no folder")
-    names, unreadable, files = [], {}, 0
+    names, unreadable, files, fitting = [], {}, 0, 0
     walked: set[tuple[int, int]] = set()
     folders, links = deque([""]), deque[str]()  # links come last, so that a folder is known by its own path
     while folders or links:
@@ -89,19 +90,26 @@ def find_pictures(folder: str | os.PathLike[str], *, glob: str | Sequence[str] =
                 links.append(f"{name}/")
                 continue
             files += 1
-            if matches(name, patterns) and _is_picture(entry.path):
-                names.append(name)
+            if matches(name, patterns):
+                fitting += 1
+                if _is_picture(entry.path):
+                    names.append(name)
     if "" in unreadable:
         raise ImageError(f"{root}: {unreadable['']}")
     if not names and not unreadable:
-        matching = f" that matches {' or '.join(map(repr, patterns))}" if patterns else ""
-        raise ImageError(
-            f"there is no picture{matching} in {root} or below: {files} files, none of them a picture; hidden ones are "
-            "left out"
-            if files
-            else f"{root} is empty: there is no file in it or below, hidden ones left out"
-        )
+        raise ImageError(_nothing(root, patterns, files, fitting))
     return Pictures(root, tuple(sorted([*names, *unreadable])), patterns, unreadable)
+
+
+def _nothing(root: Path, patterns: Sequence[str], files: int, fitting: int) -> str:
+    """Why there is no picture among so many files, of which so many fit the patterns."""
+    if not files:
+        return f"{root} is empty: there is no file in it or below, hidden ones left out"
+    patterned = " or ".join(map(repr, patterns))
+    if fitting:
+        which = f"{counted(fitting, 'file')} like {patterned}" if patterns else counted(fitting, "file")
+        return f"none of {which} in {root} or below is a picture; hidden ones are left out"
+    return f"none of {counted(files, 'file')} in {root} or below matches {patterned}; hidden ones are left out"
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

@@ -71,7 +71,12 @@ class Match:
 
     def to_dict(self) -> dict:
         """Plain values, ready for JSON."""
-        return {**asdict(self), "score": round(self.score, 4), "box": list(self.box)}
+        return {
+            **asdict(self),
+            "score": round(self.score, 4),
+            "probability": round(self.probability, 4),
+            "box": list(self.box),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,6 +288,11 @@ def _run(folder: Path) -> dict:
             raise ValueError(run["format"])
         return run
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if any((folder / "segments").glob("*.parquet")):
+            raise OutputError(
+                f"{folder} holds the results of a cluster, which cannot be searched; segzs label DIR --out without "
+                "--ray makes results that can"
+            ) from error
         raise OutputError(
             f"{folder} holds no results of a directory; make them first: segzs label DIR --out {folder}"
         ) from error

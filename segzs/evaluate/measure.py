@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from segzs.checks import check_number
-from segzs.errors import AnnotationError, SegzsError
+from segzs.errors import AnnotationError, UsageError
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks
 from segzs.evaluate.naming import Judged, features_of, judge, removed_labels, unknown_scores
 from segzs.evaluate.recall import THRESHOLDS, matches
@@ -41,7 +42,7 @@ class Plan:
         grid: options of `Segmenter.everything`.
 
     Raises:
-        SegzsError: one of them is out of range.
+        UsageError: one of them is out of range, or asks for nothing.
     """
 
     what: tuple[str, ...] = WHAT
@@ -52,10 +53,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if strange := [part for part in self.what if part not in WHAT] or not self.what:
-            raise SegzsError(f"what to measure is {strange or 'nothing'}; some of {', '.join(WHAT)} are expected")
-        check_number("clicks", self.clicks, "a whole number from 1 to 100", 1, 100, whole=True)
-        check_number("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99)
-        check_number("seed", self.seed, "a whole number from 0 on", 0, whole=True)
+            raise UsageError(f"what to measure is {strange or 'nothing'}; some of {', '.join(WHAT)} are expected")
+        check = partial(check_number, error=UsageError)
+        check("clicks", self.clicks, "a whole number from 1 to 100", 1, 100, whole=True)
+        check("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99)
+        check("seed", self.seed, "a whole number from 0 on", 0, whole=True)
         EverythingOptions(**self.grid)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from segzs.errors import SegzsError
+from segzs.errors import SegzsError, UsageError
 from segzs.loading import load
 
 OPTIONS = tuple(inspect.signature(load).parameters)
@@ -20,7 +20,8 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a YAML file says of `segzs.load`'s arguments, under their names.
 
     Raises:
-        SegzsError: the file cannot be read, or says something else.
+        UsageError: the file says something else.
+        SegzsError: it cannot be read.
     """
     try:
         known = yaml.safe_load(Path(path).read_text("utf-8"))
@@ -29,7 +30,7 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     if known is None:
         return {}
     if not isinstance(known, Mapping):
-        raise SegzsError(f"{path} holds no options; lines such as 'background: grey' are expected")
+        raise UsageError(f"{path} holds no options; lines such as 'background: grey' are expected")
     if strange := [str(key) for key in known if key not in OPTIONS]:
-        raise SegzsError(f"{path}: {', '.join(map(repr, strange))} is no option; there are {', '.join(OPTIONS)}")
+        raise UsageError(f"{path}: {', '.join(map(repr, strange))} is no option; there are {', '.join(OPTIONS)}")
     return dict(known)

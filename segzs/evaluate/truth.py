@@ -113,6 +113,8 @@ def read_coco(annotations: str | os.PathLike[str], images: str | os.PathLike[str
     path = Path(annotations)
     with reading(path, WHAT):
         known = load_json(path)
+        if isinstance(known, list):
+            raise ValueError("it is a list, as COCO results are")
         names = {category["id"]: _name(category["name"]) for category in known["categories"]}
         of_image: dict[Any, list[Mapping]] = defaultdict(list)
         for row in known["annotations"]:

@@ -284,7 +284,9 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
     if name in PRESETS:
         row = PRESETS[name]
         return [_fetch_sam(SAMS[row.sam], folder), _fetch_clip(row.clip, folder)]
-    if name.startswith("sam:") and name[4:] in SAMS:
+    if name.startswith("sam:"):
+        if name[4:] not in SAMS:
+            raise ModelError(f"there is no SAM {name[4:]!r} to fetch; there are {', '.join(SAMS)}")
         return [_fetch_sam(SAMS[name[4:]], folder)]
     if name in CLIPS or ":" in name:
         return [_fetch_clip(name, folder)]

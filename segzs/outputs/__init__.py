@@ -6,12 +6,12 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzs.errors import AnnotationError, OutputError
+from segzs.errors import AnnotationError, OutputError, UsageError
 from segzs.maps import SemanticMap
 from segzs.outputs import coco, cvat, label_studio, labelme, native, panoptic, parquet, semantic, voc, yolo
 from segzs.outputs.annotated import Annotated
@@ -67,10 +67,10 @@ def find_format(name: str) -> Format:
     """The format of that name.
 
     Raises:
-        OutputError: there is none.
+        UsageError: there is none.
     """
     if name not in FORMATS:
-        raise OutputError(f"the format {name!r} is unknown; {', '.join(FORMATS)} are known")
+        raise UsageError(f"the format {name!r} is unknown; {', '.join(FORMATS)} are known")
     return FORMATS[name]
 
 
@@ -86,17 +86,26 @@ def write(annotated: Iterable[Annotated], destination: str | os.PathLike[str], f
     ['desk.png']
 
     Raises:
-        OutputError: there is no such format or option, or it cannot be written.
+        UsageError: there is no such format or option.
+        OutputError: the file's ending is not that of the format, or it cannot be written.
 
     Warns:
         FormatWarning: the format has no room for something.
     """
-    known, path = find_format(format), Path(destination)
+    return _write(annotated, Path(destination), format, options)
+
+
+def _write(annotated: Iterable[Annotated], path: Path, format: str, options: Mapping[str, Any]) -> Path:
+    known = find_format(format)
     if strange := [name for name in options if name not in known.options]:
         takes = ", ".join(known.options) or "no options"
-        raise OutputError(f"{format} does not take {', '.join(strange)}; it takes {takes}")
+        raise UsageError(f"{format} does not take {', '.join(strange)}; it takes {takes}")
+    if not known.folder and not path.name.lower().endswith(suffix := f".{known.ending.rpartition('.')[2]}"):
+        raise OutputError(f"{path}: the name of a file of {format} ends with {suffix}")
+    if known.folder and path.is_file():
+        raise OutputError(f"{path} is a file; {format} writes a folder")
     if known.loses:
-        warnings.warn(f"{format} has no room for {known.loses}", FormatWarning, stacklevel=2)
+        warnings.warn(f"{format} has no room for {known.loses}", FormatWarning, stacklevel=3)
     try:
         known.write(annotated, path, **options)
     except OSError as error:
@@ -112,7 +121,7 @@ def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[An
 
     Raises:
         AnnotationError: it is none of these, or damaged; says where and what is missing.
-        OutputError: there is no such format.
+        UsageError: there is no such format.
     """
     place = Path(path)
     reader = find_format(format or _sniffed(place)).read
@@ -161,7 +170,7 @@ def save(
         raise OutputError(f"files of {format} are named after the picture; say its name: image_name='photo.jpg'")
     if format:
         stated = image_name or path.name[: len(name) - len(ending)] + ".png"
-        return write([Annotated.of(segments, stated)], path, format, **options)
+        return _write([Annotated.of(segments, stated)], path, format, options)
     if options:
         raise OutputError(f"{ending} takes no options, not {', '.join(options)}")
     try:

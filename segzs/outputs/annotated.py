@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from segzs.errors import AnnotationError
+from segzs.checks import check_number
+from segzs.errors import AnnotationError, UsageError
 from segzs.image import MAX_PIXELS, ImageSource, read_image
 from segzs.masks import RLE
 from segzs.segments import UNKNOWN, Name, Segment, Segments
@@ -162,7 +163,15 @@ def check_near(coordinates: Iterable[float], image: Annotated) -> None:
 
 
 def category_ids(categories: Iterable[str], base: int) -> dict[str, int]:
-    """Label -> number from ``base`` on: first these, then others as they are asked for."""
+    """Label -> number from ``base`` on: first these, then others as they are asked for.
+
+    Raises:
+        UsageError: ``base`` is no number from 0 on, or a category is there twice.
+    """
+    check_number("base", base, "a whole number from 0 on", 0, whole=True, error=UsageError)
+    categories = list(categories)
+    if twice := [name for name in categories if categories.count(name) > 1]:
+        raise UsageError(f"the category {twice[0]!r} is there twice, and can have one id only")
     ids: dict[str, int] = defaultdict(lambda: max(ids.values(), default=base - 1) + 1)
     for name in categories:
         ids[name]

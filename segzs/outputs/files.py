@@ -5,12 +5,38 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from segzs.errors import AnnotationError, OutputError
+from segzs.errors import AnnotationError, OutputError, UsageError
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder, before work is done for nothing.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder} is a file; a folder is expected, which is made where it is missing") from error
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+
+
+def check_apart(out: Path, inputs: Iterable[Path]) -> None:
+    """Make sure that writing a file loses nothing that was read.
+
+    Raises:
+        UsageError: ``out`` is one of the inputs, or a file inside of one.
+    """
+    target = out.resolve()
+    for source in (given.resolve() for given in inputs):
+        if target == source or (target.is_file() and source in target.parents):
+            raise UsageError(f"{out} belongs to what is read, and would be lost; choose another place to write to")
 
 
 class FormatWarning(UserWarning):

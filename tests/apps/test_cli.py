@@ -274,7 +274,7 @@ def test_a_file_in_place_of_the_out_folder(run: Run, pictures: list[Path], tmp_p
     (tmp_path / "out").write_text("in the way")
     code, out, err = run("label", pictures[0], "--out", tmp_path / "out")
     assert (code, out) == (1, "")
-    assert f"the folder {tmp_path / 'out'} cannot be made" in err
+    assert f"{tmp_path / 'out'} is a file; a folder is expected" in err
     assert "loading" not in err
 
 
@@ -374,7 +374,7 @@ def test_doctor_names_damaged_checkpoints(run: Run, bare: Path, monkeypatch: pyt
     assert code == 1
     assert out.count("DAMAGED") == 2
     assert "segzs fetch vit_b" in out
-    assert "2 problem(s)" in out
+    assert "2 problems" in out
 
 
 def test_doctor_tells_of_packages_that_do_not_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,11 +448,11 @@ def test_the_cache_is_shown_and_cleared(run: Run, scene: Callable) -> None:
     assert run("label", scene("desk").path, "--point", "380,150", "--quiet", "--no-cache")[0] == 0
     code, out, err = run("cache")
     assert (code, err) == (0, "")
-    assert ": 1 entries, " in out
+    assert ": 1 entry, " in out
     converted = settings.graphs_folder() / "some"
     converted.mkdir(parents=True)
     (converted / "encoder.bin").write_bytes(bytes(2_000_000))
-    assert "1 converted models, 2.0 MB" in run("cache")[1]
+    assert "1 converted model, 2.0 MB" in run("cache")[1]
     assert "now cleared" in run("cache", "--clear")[1]
     assert not converted.exists()
     assert ": 0 entries, 0.0 MB" in run("cache")[1]
@@ -474,3 +474,12 @@ def test_doctor_minds_an_unknown_default_model(run: Run, monkeypatch: pytest.Mon
 def test_python_m_segzs_is_segzs() -> None:
     done = subprocess.run([sys.executable, "-m", "segzs", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"segzs {segzs.__version__}\n")
+
+
+@pytest.mark.parametrize("variable", ["SEGZS_MODEL", "SEGZS_ENGINE"])
+def test_an_environment_that_asks_for_what_there_is_not_is_wrong_use(
+    run: Run, pictures: list[Path], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "nope")
+    code, _, said = run("label", pictures[0], "--no-cache")
+    assert (code, f"{variable} is 'nope'; " in said) == (2, True)

@@ -72,18 +72,53 @@ def test_results_take_the_ids_of_the_truth(run: Run, labeled: Path, tmp_path: Pa
     assert {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in found} == pairs
 
 
-def test_a_file_may_be_written_over_itself(run: Run, labeled: Path) -> None:
-    path = labeled / "desk.coco.json"
-    before = list(read(path))
-    assert run(path, "--to", "coco", "--polygons")[0] == 0
-    assert list(read(path)) == before
+def test_nothing_that_is_read_is_written_over(run: Run, labeled: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in labeled.iterdir()}
+    coco = labeled / "desk.coco.json"
+    for arguments in (
+        (coco, "--to", "coco", "--polygons"),
+        (labeled, "--to", "coco", "--out", coco),
+        (labeled, "--to", "coco-results", "--like", coco, "--out", coco),
+        (labeled, "--to", "labelme", "--out", labeled),
+    ):
+        code, _, said = run(*arguments)
+        assert (code, "belongs to what is read" in said) == (2, True)
+    assert {path: path.read_bytes() for path in labeled.iterdir()} == before
+
+
+def test_a_file_of_another_kind_is_not_written_over(run: Run, labeled: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"precious")
+    code, _, said = run(labeled, "--to", "cvat", "--out", photo)
+    assert (code, "the name of a file of cvat ends with .xml" in said) == (1, True)
+    code, _, said = run(labeled, "--to", "yolo", "--out", photo)
+    assert (code, "is a file; yolo writes a folder" in said) == (1, True)
+    assert photo.read_bytes() == b"precious"
+
+
+def test_pictures_that_come_twice_are_said(run: Run, labeled: Path, tmp_path: Path) -> None:
+    code, _, said = run(labeled, labeled / "desk.coco.json", "--to", "coco", "--out", tmp_path / "all.json")
+    assert code == 0
+    assert "note: 1 picture came more than once, and so are written; the first: desk.png" in said
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--to", "yollo"], "the format 'yollo' is unknown; segzs, coco"),
-        (["--to", "yolo", "--base", "1"], "yolo does not take base; it takes categories"),
+        (("--to", "yollo"), "the format 'yollo' is unknown; segzs, coco"),
+        (("--to", "yolo", "--polygons"), "yolo does not take polygons; it takes categories"),
+        (("--to", "coco", "--base", "-5"), "base is -5"),
+    ],
+)
+def test_wrong_use_has_a_status_of_its_own(run: Run, labeled: Path, options: tuple[str, ...], says: str) -> None:
+    code, _, said = run(labeled, *options)
+    assert (code, says in said) == (2, True)
+    assert "wrote" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
         (["--to", "coco", "--from", "labelme"], "'imagePath' is missing; a file that labelme wrote"),
         (["--to", "coco-results", "--like", "absent.json"], "absent.json cannot be read: No such file"),
     ],

@@ -104,9 +104,9 @@ def test_folders_with_ids_for_names(run: Run) -> None:
         (("classes", "--choices"), 2, "give a COCO file"),
         (("other.json", "--choices", "--compare", "a.yaml", "a.yaml"), 2, "ask for one"),
         (("other.json", "--compare", "a.yaml", "gone.yaml"), 1, "the options cannot be read from gone.yaml"),
-        (("other.json", "--compare", "a.yaml", "wrong.yaml"), 1, "wrong.yaml: 'colour' is no option"),
-        (("other.json", "--what", "namse"), 1, "what to measure is ['namse']"),
-        (("other.json", "--removed", "2"), 1, "removed is 2.0"),
+        (("other.json", "--compare", "a.yaml", "wrong.yaml"), 2, "wrong.yaml: 'colour' is no option"),
+        (("other.json", "--what", "namse"), 2, "what to measure is ['namse']"),
+        (("other.json", "--removed", "2"), 2, "removed is 2.0"),
         (("classes", "--labels", "cow,sheep"), 2, "none of the annotated names (cat) is among the labels (cow, sheep)"),
     ],
 )

@@ -21,7 +21,7 @@ from segzs.batch.directory import label_directory
 from segzs.batch.places import Listing, list_pictures
 from segzs.clip.exemplars import Exemplars
 from segzs.clip.labels import LabelList as Labels
-from segzs.errors import ImageError, OutputError, SegzsError
+from segzs.errors import ImageError, SegzsError, UsageError
 from segzs.outputs import read, write
 from segzs.outputs.records import Failure, Record, to_line
 from tests.batch.fake import FakeLabeller, MortalLabeller, contents, paint
@@ -136,10 +136,10 @@ def test_other_settings_and_other_pictures_are_said(photos: Path, tmp_path: Path
     assert not (out / "segments" / "000001.parquet").exists()
 
     next(label_cluster(FakeLabeller, pictures, out, part=4))
-    with pytest.raises(OutputError, match="part was 4, now 5"):
+    with pytest.raises(UsageError, match="part was 4, now 5"):
         run(photos, out, part=5)
     paint(photos / "new.png", 1)
-    with pytest.raises(OutputError, match="pictures was 15, now 16"):
+    with pytest.raises(UsageError, match="pictures was 15, now 16"):
         run(photos, out)
 
 

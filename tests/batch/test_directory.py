@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 from segzs.batch import directory, journal
 from segzs.batch.directory import label_directory
 from segzs.batch.pictures import find_pictures
-from segzs.errors import OutputError, SegzsError
+from segzs.errors import OutputError, SegzsError, UsageError
 from segzs.outputs.records import Failure, Record, read_records
 from tests.batch.fake import FakeLabeller, contents, paint
 
@@ -334,13 +334,13 @@ def test_other_settings_are_said_and_nothing_is_touched(photos: Path, tmp_path: 
     out = tmp_path / "out"
     list(label_directory(FakeLabeller(everything={"points": None, "area": 5}), photos, out))
     before = contents(out)
-    with pytest.raises(OutputError, match=r'labels was \["bright"\], now \["dark"\]'):
+    with pytest.raises(UsageError, match=r'labels was \["bright"\], now \["dark"\]'):
         next(label_directory(FakeLabeller(labels=["dark"]), photos, out))
-    with pytest.raises(OutputError, match=r"everything points was null, now 5"):
+    with pytest.raises(UsageError, match=r"everything points was null, now 5"):
         next(label_directory(FakeLabeller(everything={"points": 5, "area": 5}), photos, out))
-    with pytest.raises(OutputError, match=r'glob was \[\], now \["\*\.png"\]'):
+    with pytest.raises(UsageError, match=r'glob was \[\], now \["\*\.png"\]'):
         next(label_directory(FakeLabeller(), find_pictures(photos, glob="*.png"), out))
-    with pytest.raises(OutputError, match="holds the results of the directory"):
+    with pytest.raises(UsageError, match="holds the results of the directory"):
         next(label_directory(FakeLabeller(), photos / "a", out))
     assert contents(out) == before
 
@@ -360,7 +360,7 @@ def test_folders_that_cannot_be_out(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="holds what segzs drew"):
         run(tmp_path / "out" / "overlays" / "a", tmp_path / "out")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made: File exists"):
+    with pytest.raises(OutputError, match="is a file; a folder is expected"):
         run(photos, tmp_path / "file")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "segments.jsonl").write_text("{}\n")

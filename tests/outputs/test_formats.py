@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import segzs
-from segzs import AnnotationError, OutputError, Segment, Segments, read_image
+from segzs import AnnotationError, OutputError, Segment, Segments, UsageError, read_image
 from segzs.outputs import FORMATS, Annotated, Format, FormatWarning, read, write
 from segzs.outputs.voc import palette
 from tests.outputs.conftest import iou
@@ -484,7 +484,7 @@ def test_saving_one_image_is_writing_a_list_of_one(annotated: list[Annotated], t
         assert tree(saved) == tree(written)
     else:
         saved = segzs.save(segments, tmp_path / f"desk{known.ending}")
-        written = write([Annotated.of(segments, "desk.png")], tmp_path / "written", known.name)
+        written = write([Annotated.of(segments, "desk.png")], tmp_path / f"written{known.ending}", known.name)
         assert saved.read_bytes() == written.read_bytes()
 
 
@@ -492,18 +492,24 @@ def test_what_is_lost_is_said_once(annotated: list[Annotated], tmp_path: Path, k
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         write(annotated, tmp_path / f"all{known.ending}", known.name)
+    lines = [warning.filename for warning in caught if warning.category is FormatWarning]
     said = [str(warning.message) for warning in caught if warning.category is FormatWarning]
+    assert set(lines) <= {__file__}
     assert said == ([f"{known.name} has no room for {known.loses}"] if known.loses else [])
 
 
 def test_wrong_formats_and_options_say_which_are_right(annotated: list[Annotated], tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="'yollo' is unknown; segzs, coco, "):
+    with pytest.raises(UsageError, match="'yollo' is unknown; segzs, coco, "):
         write(annotated, tmp_path / "x", "yollo")
-    with pytest.raises(OutputError, match="yolo does not take base; it takes categories"):
+    with pytest.raises(UsageError, match="'cat' is there twice"):
+        write(annotated, tmp_path / "x.json", "coco", categories=["cat", "dog", "cat"])
+    with pytest.raises(UsageError, match="base is -5"):
+        write(annotated, tmp_path / "x.json", "coco", base=-5)
+    with pytest.raises(UsageError, match="yolo does not take base; it takes categories"):
         write(annotated, tmp_path / "x", "yolo", base=1)
     with pytest.raises(AnnotationError, match="yolo is written only; segzs, coco, labelme, parquet are read"):
         read(tmp_path, "yolo")
-    with pytest.raises(OutputError, match="'yollo' is unknown"):
+    with pytest.raises(UsageError, match="'yollo' is unknown"):
         read(tmp_path, "yollo")
     assert list(tmp_path.iterdir()) == []
 
