@@ -12,6 +12,11 @@ SegzsError
  └─ OutputError           a result that cannot be written where it should go
 """
 
+from __future__ import annotations
+
+import sys
+import warnings
+
 
 class SegzsError(Exception):
     """Base of all errors that segzs raises on purpose; the message says what to do."""
@@ -51,6 +56,14 @@ class AnnotationError(SegzsError, ValueError):
 
 class OutputError(SegzsError):
     """A result cannot be written where it should go."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of the line that called into segzs."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "segzs":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class UnfamiliarWarning(UserWarning):

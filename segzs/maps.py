@@ -52,7 +52,7 @@ class SemanticMap:
             array.setflags(write=False)
 
     def __repr__(self) -> str:
-        shares = ", ".join(f"{label} {share:.0%}" for label, share in list(self.shares.items())[:8])
+        shares = ", ".join(f"{label} {_percent(share)}" for label, share in list(self.shares.items())[:8])
         return f"SemanticMap({self.image!r}: {shares}{', ...' if len(self.shares) > 8 else ''})"
 
     @cached_property
@@ -77,7 +77,7 @@ class SemanticMap:
         known = [label for label in self.shares if label != UNKNOWN]
         tints = dict(zip(self.labels, self._colours, strict=True))
         masks = [RLE.encode(self.mask(label)) for label in known]
-        captions = [f"{label} {self.shares[label]:.0%}" for label in known]
+        captions = [f"{label}, area {_percent(self.shares[label])}" for label in known]
         return overlay(self.image.pixels, masks, captions, [tints[label] for label in known])
 
     def indexed(self) -> PIL.Image.Image:
@@ -192,6 +192,10 @@ def panoptic_segments(segments: Segments, of_pixels: SemanticMap) -> Segments:
     least = LEAST_SHARE * classes.size
     found = sorted((each for each in found if each.area >= least), key=lambda each: -each.area)
     return Segments(of_image, tuple(found), segments.model)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
 def _votes(segments: Sequence[Segment], name: str, size: tuple[int, int]) -> np.ndarray:

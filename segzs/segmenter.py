@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -20,10 +19,11 @@ from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
+from segzs.clip.labels import named
 from segzs.clip.namers import Labels, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
 from segzs.clip.naming import Namer, check_naming, encode_pictures
 from segzs.clip.vocabulary import Vocabulary
-from segzs.errors import ModelError, PromptError
+from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
 from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
@@ -191,7 +191,7 @@ class Segmenter:
         rles = [segment.rle for segment in among]
         features = self._features(photo.image, rles)
         if self.naming == "crops":
-            say_if_unfamiliar(self.clip, features, 4)
+            say_if_unfamiliar(self.clip, features)
         stability = torch.tensor([segment.stability for segment in among])
         if words is not None:
             scores = said(self.clip, features, query, stability)
@@ -314,7 +314,7 @@ class Segmenter:
                 raise PromptError("a segment alone has no pixels; say with photo= which encoded image it lies on")
             _check_encoded(photo)
             shown = Segments(photo.image, (shown,))
-        return self.with_examples({name: [shown]})
+        return self.with_examples({named(name): [shown]})
 
     @property
     def examples(self) -> Exemplars | None:
@@ -367,7 +367,7 @@ class Segmenter:
             return []
         features = self._features(image, rles)
         if self.naming == "crops":  # only of crops is it known what is usual
-            say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]], 6)
+            say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])
         return self.namer.names(features)
 
     def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
@@ -387,6 +387,10 @@ class Segmenter:
             if any((s.rle.height, s.rle.width) != (shown.image.height, shown.image.width) for s in shown):
                 raise PromptError("a segment of another image is shown; give it with the image that it lies on")
             return self._features(shown.image, [segment.rle for segment in shown])
+        if isinstance(shown, Segment):
+            raise PromptError(
+                "a segment alone has no pixels; give Segments, as found[:1], or with_example(segment, name, photo=...)"
+            )
         image = read_image(shown)
         if self.naming == "pooled":
             return pool(self.clip, self._dense(image), [RLE.encode(np.ones((image.height, image.width), bool))])
@@ -405,7 +409,7 @@ class Segmenter:
         try:
             tower_of(self.clip)
         except ModelError as error:
-            warnings.warn(f'between masks all is "unknown": {error}', MapWarning, stacklevel=3)
+            warn(f'between masks all is "unknown": {error}', MapWarning)
             return None
         features = cell_features(self.clip, self._dense(image))
         return self.namer.exclusive(features.flatten(0, 1)).unflatten(0, features.shape[:2]).cpu().numpy()

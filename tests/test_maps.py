@@ -14,7 +14,7 @@ import pytest
 import segzs
 import segzs.segmenter as module
 from segzs.errors import ModelError, OutputError, PromptError, SegzsError
-from segzs.maps import MapWarning, SemanticMap, panoptic_segments, semantic_map
+from segzs.maps import MapWarning, SemanticMap, _percent, panoptic_segments, semantic_map
 from segzs.masks import RLE
 from segzs.outputs import save
 from segzs.segments import Segments
@@ -167,3 +167,7 @@ def test_segments_of_another_image_are_refused(segmenter: segzs.Segmenter, desk:
         segmenter.semantic(desk, Segments(desk.image, ()), sure=2)
     with pytest.raises(PromptError, match=r"call segmenter\.encode"):
         segmenter.panoptic("desk.png")  # type: ignore[arg-type]
+
+
+def test_captions_of_a_map_are_no_probabilities() -> None:
+    assert [_percent(share) for share in (0.254, 0.01, 0.0004)] == ["25%", "1%", "<1%"]

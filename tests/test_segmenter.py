@@ -400,6 +400,19 @@ def test_features_cannot_be_written_to(segmenter: Segmenter, desk: EncodedImage)
         segmenter.encode(desk.image).features.zero_()
 
 
+def test_few_objects_are_said_to_be_unfamiliar_later(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namers, "general_features", lambda clip: torch.eye(2)[:1])
+    assert segmenter.clip.row.familiar is not None
+    cosine = segmenter.clip.row.familiar - 0.01
+    seen = torch.tensor([[cosine, (1 - cosine**2) ** 0.5]])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        namers.say_if_unfamiliar(segmenter.clip, seen)
+        assert not caught
+        namers.say_if_unfamiliar(segmenter.clip, seen.expand(namers.FEW, 2))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_an_empty_mask_does_not_make_a_picture_unfamiliar(segmenter: Segmenter, scene: Callable) -> None:
     known = given(scene("desk"))
     empty = replace(known[0], rle=RLE.encode(np.zeros((known.image.height, known.image.width), bool)))

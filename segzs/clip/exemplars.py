@@ -124,8 +124,8 @@ class Exemplars:
         """Raise `ModelMismatchError` unless they were seen so."""
         if self.seen_by != seen_by:
             raise ModelMismatchError(
-                f"the examples were seen by another CLIP, or in another way ({self.seen_by[:12]}, not {seen_by[:12]}); "
-                "show them again to the one that is to name"
+                "the examples were seen by another CLIP, or with other naming (crops or pooled), background, margin or "
+                f"scales ({self.seen_by[:12]}, not {seen_by[:12]}); show them again to the one that is to name"
             )
 
     def evidence(self, pictures: Tensor, labels: Sequence[str]) -> Tensor:
@@ -190,6 +190,11 @@ class Exemplars:
         Raises:
             AnnotationError: it is no such file.
         """
+        if not str(path).endswith(".safetensors"):
+            raise AnnotationError(
+                f"{path} is no .safetensors file that Exemplars.save wrote; pictures are shown under their labels, as "
+                "{'fern': ['1.png', '2.png']}, on the command line as a folder of folders"
+            )
         try:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}

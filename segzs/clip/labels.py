@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from segzs.models.settings import PACKAGE
 from segzs.segments import UNKNOWN
 
 BUILT_IN = ("imagenet", "coco", "ade20k", "everyday")
+LONG_NAMES, ALIKE = ("imagenet", "ade20k", "everyday"), 0.85
+"""Lists whose names no label resembles so much, as cocoa does coco."""
 SUFFIXES = (".txt", ".json", ".csv", ".yaml", ".yml")
+HEADERS = ("label", "labels", "name", "names", "class", "classes", "category", "categories")
 TOP = ("labels", "templates", "negatives")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SURROGATES = re.compile(r"\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}")
@@ -94,6 +98,8 @@ def label_list(labels: LabelList | str | os.PathLike[str] | Iterable[str | Label
         return LabelList(_unique(_built_in(labels.strip())))
     if isinstance(labels, os.PathLike) or (isinstance(labels, str) and _is_file(labels)):
         return _read(Path(labels))
+    if isinstance(labels, str):
+        _check_alone(labels.strip())
     return LabelList(_unique(_split(labels) if isinstance(labels, str) else labels))
 
 
@@ -140,7 +146,7 @@ def _stripped(text: str) -> str:
 
 def _unique(labels: Any) -> tuple[Label, ...]:
     """Labels of a list, stripped, without the empty ones, each once."""
-    if isinstance(labels, Mapping) and any(isinstance(known, Mapping) for known in labels.values()):
+    if isinstance(labels, Mapping) and any(isinstance(known, Mapping | list | tuple) for known in labels.values()):
         raise VocabularyError(
             "the labels are a mapping to details, which a YAML or JSON file may hold; here a list is expected, where "
             "segzs.clip.labels.Label(...) says more of a label than its name"
@@ -164,6 +170,14 @@ def _unique(labels: Any) -> tuple[Label, ...]:
 def _split(text: str) -> list[str]:
     """Comma-separated labels; one that has a comma itself stands in double quotes."""
     return next(csv.reader([_stripped(text)], skipinitialspace=True), [])
+
+
+def _check_alone(text: str) -> None:
+    """Raise `VocabularyError` where the one label that a text is was meant for something else."""
+    if os.sep in text and Path(text).is_dir():
+        raise VocabularyError(f"{text} is a folder; a file of labels, or labels separated by commas, are expected")
+    if "," not in text and (near := get_close_matches(text, LONG_NAMES, 1, ALIKE)):
+        raise VocabularyError(f"{text!r} is no list; did you mean {near[0]!r}? As a label of its own, give [{text!r}]")
 
 
 def _built_in(name: str) -> Iterable[str]:
@@ -194,17 +208,31 @@ def _read(path: Path) -> LabelList:
         if isinstance(error, VocabularyError):
             raise
         raise VocabularyError(f"the labels cannot be read from {path}: {error}") from error
-    rows = _csv_rows(text) if kind == ".csv" else enumerate(text.splitlines(), 1)
+    rows = _csv_rows(path, text) if kind == ".csv" else enumerate(text.splitlines(), 1)
     stripped = ((number, _stripped(row)) for number, row in rows)
     kept = [(number, row) for number, row in stripped if row and not (kind != ".csv" and row.startswith("#"))]
     return LabelList(_Reader(path).once((_at(path, number, Label, row), number) for number, row in kept))
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, str]]:
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, str]]:
     lines = ("" if line.strip().startswith("#") else line.strip() for line in text.splitlines())
     reader = csv.reader(lines, skipinitialspace=True)
-    for row in reader:
-        yield from ((reader.line_num, label) for label in row)
+    rows = [(reader.line_num, row) for row in reader if any(row)]
+    if len(rows) > 1:
+        _check_column(path, rows)
+    yield from ((number, label) for number, row in rows for label in row)
+
+
+def _check_column(path: Path, rows: list[tuple[int, list[str]]]) -> None:
+    """Raise `VocabularyError` unless the rows have one label each, and are no table."""
+    for number, row in rows:
+        if len([cell for cell in row if cell]) > 1:
+            raise VocabularyError(
+                f"{path}, line {number}: {len(row)} columns; a label a line, or all labels in one line, are expected"
+            )
+    number, (title, *_) = rows[0]
+    if title.lower() in HEADERS:
+        raise VocabularyError(f"{path}, line {number}: {title!r} is the header of a table; leave it out")
 
 
 def _yaml_node(text: str) -> Any:
@@ -249,7 +277,10 @@ class _Reader:
         if templates:
             _at(self.path, _line(top["templates"][1]), check_templates, templates)
         negatives = self.texts(top["negatives"][1], "negatives") if "negatives" in top else ()
-        return LabelList(self.once(self.labels(node)), templates, negatives)
+        labels = self.once(self.labels(node))
+        if both := {label.name for label in labels}.intersection(negatives):
+            self.fail(top["negatives"][0], f"{sorted(both)[0]!r} is a label, and cannot be a negative of all of them")
+        return LabelList(labels, templates, negatives)
 
     def labels(self, node: Any) -> Iterator[tuple[Label, int]]:
         if isinstance(node, yaml.SequenceNode):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -30,7 +29,7 @@ from segzs.clip.vocabulary import (
     unknown_words,
     usual_templates,
 )
-from segzs.errors import UnfamiliarWarning
+from segzs.errors import UnfamiliarWarning, warn
 from segzs.sam.cache import EmbeddingCache
 
 Labels = Vocabulary | LabelList | str | PathLike[str] | Iterable[str | Label]
@@ -61,11 +60,10 @@ def vocabulary_of(
     vocabulary = Vocabulary.of(labels, templates, usual_templates(clip) if usual is None else named_templates(usual))
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        warnings.warn(
+        warn(
             f"the embedded CLIP never saw some words of {shown} and will name badly with them; models that know all "
             "words: segzs models",
             UnfamiliarWarning,
-            stacklevel=3,
         )
     return vocabulary
 
@@ -175,15 +173,18 @@ def _features(clip: ClipModel, vocabulary: Vocabulary, encode: Encode, cache: Em
     return features.to(clip.device, torch.float32)
 
 
-def say_if_unfamiliar(clip: ClipModel, features: Tensor, stacklevel: int) -> None:
+FEW, STRAYING = 4, 0.05
+"""The median of fewer objects strays: so much less familiar they must be."""
+
+
+def say_if_unfamiliar(clip: ClipModel, features: Tensor) -> None:
     """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
     if clip.row.familiar is None or not len(features):
         return
     best = (features @ general_features(clip).T).amax(1)
-    if best.median() < clip.row.familiar:
-        warnings.warn(
+    if best.median() < clip.row.familiar - STRAYING * (len(best) < FEW):
+        warn(
             "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
             "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
             UnfamiliarWarning,
-            stacklevel=stacklevel,
         )

@@ -104,7 +104,7 @@ class Vocabulary:
         A single word that names a built-in list is that list: "imagenet" (open_clip's 998 different names of 1,000
         classes), "coco" (80), "ade20k" (150) or "everyday" (of no data set); the label itself is a list of one,
         ``["coco"]``. A file (``.txt``, ``.csv``, ``.json``, ``.yaml`` or any path that exists) has a label a line,
-        separated by commas in CSV, or is a JSON or YAML list, or a mapping that holds one as "labels" or "names"; lines
+        or in CSV all in one line, or is a JSON or YAML list, or a mapping that holds one as "labels" or "names"; lines
         of text that are empty or start with ``#`` are skipped. In YAML, JSON and lists, a label may have details, see
         `Label`; parents that are not listed become labels.
 

@@ -131,11 +131,11 @@ def choices_table(found: Sequence[Choice]) -> list[tuple[str, ...]]:
             f"{choice.cropping.margin:g}",
             f"{choice.templates} (in use)" if choice.in_use else choice.templates,
             f"{choice.top_1.value:.3f}",
-            f"{choice.top_1.low:.3f} to {choice.top_1.high:.3f}",
+            choice.top_1.interval(),
             *(f"{one.value:.3f}" for one in choice.by_source.values()),
             f"{choice.gain.difference.value:+.3f}",
-            f"{choice.gain.difference.low:+.3f} to {choice.gain.difference.high:+.3f}",
-            f"{choice.gain.p:.2g}",
+            choice.gain.difference.interval(sign="+"),
+            "" if math.isnan(choice.gain.p) else f"{choice.gain.p:.2g}",
         )
         for choice in found
     ]
@@ -165,7 +165,8 @@ def _grid(found: Sequence[Choice], estimates: Sequence[Estimate], sign: str) -> 
     cells = {}
     for choice, one in zip(found, estimates, strict=True):
         bold = "**" if choice.in_use else ""
-        shown = f"{one.value:{sign}.3f} ({one.low:{sign}.3f} to {one.high:{sign}.3f})"
+        interval = one.interval(sign=sign)
+        shown = f"{one.value:{sign}.3f}{interval and f' ({interval})'}"
         cells[choice.key] = bold + shown + bold
     rows: list[tuple[str, ...]] = [
         (background, f"{margin:g}", *(cells[background, margin, name] for name in sets)) for background, margin in modes

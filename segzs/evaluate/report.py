@@ -86,7 +86,7 @@ class Report:
             (
                 TITLES[key],
                 _shown(key, one.value),
-                _interval(key, one),
+                one.interval(_digits(key)),
                 str(one.count),
                 *(_shown(key, figures[key].value) if key in figures else "" for _, figures in groups),
             )
@@ -168,7 +168,7 @@ def comparison_table(names: Sequence[str], differences: Mapping[str, Difference]
             _shown(key, one.first),
             _shown(key, one.second),
             f"{one.difference.value:+.{_digits(key)}f}",
-            _interval(key, one.difference, "+"),
+            one.difference.interval(_digits(key), "+"),
             "" if math.isnan(one.p) else f"{one.p:.2g}",
             one.test,
             str(one.difference.count),
@@ -224,8 +224,3 @@ def _digits(key: str) -> int:
 
 def _shown(key: str, value: float) -> str:
     return "" if math.isnan(value) else f"{value:.{_digits(key)}f}"
-
-
-def _interval(key: str, one: Estimate, sign: str = "") -> str:
-    digits = _digits(key)
-    return "" if math.isnan(one.low) else f"{one.low:{sign}.{digits}f} to {one.high:{sign}.{digits}f}"

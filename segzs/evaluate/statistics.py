@@ -29,6 +29,10 @@ class Estimate:
     high: float
     count: int
 
+    def interval(self, digits: int = 3, sign: str = "") -> str:
+        """The ends in words; nothing where one picture tells of none."""
+        return "" if math.isnan(self.low) else f"{self.low:{sign}.{digits}f} to {self.high:{sign}.{digits}f}"
+
     def to_dict(self) -> dict[str, float | None]:
         """Plain values, ready for JSON, which knows no NaN."""
         ends = {"value": self.value, "low": self.low, "high": self.high}
@@ -135,7 +139,7 @@ def difference_of_means(
     first, second, pictures = first[there], second[there], pictures[there]
     if np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all():
         gap = estimate_mean(second - first, pictures, resamples=resamples, seed=seed)
-        p = mcnemar(int((first > second).sum()), int((second > first).sum()))
+        p = mcnemar(int((first > second).sum()), int((second > first).sum())) if len(set(pictures)) > 1 else math.nan
         return Difference(_mean(first), _mean(second), gap, p, "McNemar, exact")
     return difference(partial(mean, first), partial(mean, second), pictures, resamples=resamples, seed=seed)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzs.errors import AnnotationError, OutputError, UsageError
+from segzs.errors import AnnotationError, OutputError, UsageError, warn
 from segzs.maps import SemanticMap
 from segzs.outputs import coco, cvat, label_studio, labelme, native, panoptic, parquet, semantic, voc, yolo
 from segzs.outputs.annotated import Annotated
@@ -92,11 +91,7 @@ def write(annotated: Iterable[Annotated], destination: str | os.PathLike[str], f
     Warns:
         FormatWarning: the format has no room for something.
     """
-    return _write(annotated, Path(destination), format, options)
-
-
-def _write(annotated: Iterable[Annotated], path: Path, format: str, options: Mapping[str, Any]) -> Path:
-    known = find_format(format)
+    known, path = find_format(format), Path(destination)
     if strange := [name for name in options if name not in known.options]:
         takes = ", ".join(known.options) or "no options"
         raise UsageError(f"{format} does not take {', '.join(strange)}; it takes {takes}")
@@ -105,7 +100,7 @@ def _write(annotated: Iterable[Annotated], path: Path, format: str, options: Map
     if known.folder and path.is_file():
         raise OutputError(f"{path} is a file; {format} writes a folder")
     if known.loses:
-        warnings.warn(f"{format} has no room for {known.loses}", FormatWarning, stacklevel=3)
+        warn(f"{format} has no room for {known.loses}", FormatWarning)
     try:
         known.write(annotated, path, **options)
     except OSError as error:
@@ -170,7 +165,7 @@ def save(
         raise OutputError(f"files of {format} are named after the picture; say its name: image_name='photo.jpg'")
     if format:
         stated = image_name or path.name[: len(name) - len(ending)] + ".png"
-        return _write([Annotated.of(segments, stated)], path, format, options)
+        return write([Annotated.of(segments, stated)], path, format, **options)
     if options:
         raise OutputError(f"{ending} takes no options, not {', '.join(options)}")
     try:

@@ -12,7 +12,6 @@ import base64
 import io
 import json
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -21,6 +20,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
+from segzs.errors import warn
 from segzs.masks import RLE
 from segzs.outputs.annotated import Annotated, blank, check_near, details_of, label_of, score_of, segment_of
 from segzs.outputs.files import FormatWarning, Stems, load_json, reading, replacing
@@ -78,9 +78,7 @@ def _annotated(known: dict, folder: PurePath) -> Annotated:
     for index, shape in enumerate(known["shapes"]):
         mask = _drawn(shape, image)
         if mask is None:
-            warnings.warn(
-                f"labelme's {shape['shape_type']}s enclose nothing and are left out", FormatWarning, stacklevel=2
-            )
+            warn(f"labelme's {shape['shape_type']}s enclose nothing and are left out", FormatWarning)
             continue
         group = shape.get("group_id")
         key = ("shape", index) if group is None else (shape["label"], group)

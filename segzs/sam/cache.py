@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from segzs.errors import warn
 from segzs.image import Image
 from segzs.sam.build import SamModel
 from segzs.sam.encode import PREPROCESSING, EncodedImage, encode, input_size
@@ -195,7 +195,7 @@ class EmbeddingCache:
     def _warn(self, message: str) -> None:
         if message not in self._said:
             self._said.add(message)
-            warnings.warn(message, CacheWarning, stacklevel=3)
+            warn(message, CacheWarning)
 
 
 def _halved(features: Tensor) -> Tensor:

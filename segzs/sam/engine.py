@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from segzs.errors import warn
 from segzs.models.store import file_sha256
 from segzs.sam.build import SamModel, with_dtype
 
@@ -67,7 +67,7 @@ def compiled(sam: SamModel, dtype: torch.dtype, folder: Path | None = None, *, q
         why = f"it is not installed ({error}); run: pip install 'segzs[openvino]'"
     except Exception as error:  # the exporter, the converter and the compiler raise errors of many kinds
         why = (str(error) or type(error).__name__).strip().splitlines()[0]
-    warnings.warn(f"{sam.row.name} is computed by torch, not by openvino: {why}", EngineWarning, stacklevel=3)
+    warn(f"{sam.row.name} is computed by torch, not by openvino: {why}", EngineWarning)
     return with_dtype(sam, dtype)
 
 
@@ -146,7 +146,7 @@ def _kept(sam: SamModel, folder: Path, quiet: bool) -> Sequence[Any]:
                 _write(place, _converted(sam, quiet))
         return [_core().read_model(place / f"{part}.xml") for part in PARTS]
     except (OSError, NotImplementedError) as error:
-        warnings.warn(f"converted models cannot be kept in {folder}: {error}", EngineWarning, stacklevel=4)
+        warn(f"converted models cannot be kept in {folder}: {error}", EngineWarning)
         return _converted(sam, quiet)
 
 

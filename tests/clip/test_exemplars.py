@@ -146,8 +146,16 @@ def test_pictures_are_examples_too(named: segzs.Segmenter, scene) -> None:
     for shown in ({}, {"fern": []}, {"cactus": plant, "fern": []}):
         with pytest.raises(SegzsError, match="one example at least"):
             named.with_examples(shown)
+    alone = segzs.Segment(scene("desk").masks[0], 1, 1)
     with pytest.raises(segzs.PromptError, match="photo="):
-        named.with_example(segzs.Segment(scene("desk").masks[0], 1, 1), "fern")
+        named.with_example(alone, "fern")
+    with pytest.raises(segzs.PromptError, match=r"a segment alone has no pixels; give Segments, as found\[:1\]"):
+        named.with_examples({"fern": alone})
+    with pytest.raises(VocabularyError, match="words or a sentence are expected"):
+        named.with_example(plant, ["fern"])  # type: ignore[arg-type]
+    for place in ("shown", "crop.png"):
+        with pytest.raises(AnnotationError, match=f"{place} is no .safetensors file .*{{'fern': "):
+            named.with_examples(place)
 
 
 def test_an_example_may_stand_alone_and_names_lose_their_spaces(named: segzs.Segmenter, scene, tmp_path: Path) -> None:
@@ -196,5 +204,5 @@ def test_those_that_were_cropped_otherwise_are_refused(named: segzs.Segmenter, s
     shown = named.with_examples({"fern": str(scene("desk").path)}).examples
     assert shown is not None
     other = replace(named, cropping=replace(named.cropping, background="keep", margin=0.5))
-    with pytest.raises(ModelMismatchError, match="in another way"):
+    with pytest.raises(ModelMismatchError, match="with other naming"):
         other.with_examples(shown)

@@ -96,7 +96,14 @@ def test_emoji_and_tabs_in_json(tmp_path: Path) -> None:
     [
         ("a.txt", "cat\n\n# more\ndog\ncat\n", "a.txt, line 5: 'cat' stands in line 1 already"),
         ("a.txt", "cat\nunknown\n", "a.txt, line 2: 'unknown' is the answer"),
-        ("a.csv", "cat,dog\nbird,\n# no\ndog\n", "a.csv, line 4: 'dog' stands in line 1 already"),
+        ("a.csv", "cat\nbird,\n# no\ncat\n", "a.csv, line 4: 'cat' stands in line 1 already"),
+        ("a.csv", "cat\ndog,brown\n", "a.csv, line 2: 2 columns; a label a line, or all labels in one line"),
+        ("a.csv", "# mine\nName\ncat\n", "a.csv, line 2: 'Name' is the header of a table"),
+        (
+            "a.yaml",
+            "labels: [cat, dog]\nnegatives: [dog]\n",
+            "line 2: 'dog' is a label, and cannot be",
+        ),
         ("a.yaml", "- cat\n- dog\n- cat\n", "a.yaml, line 3: 'cat' stands in line 1 already"),
         ("a.yaml", "labels:\n  cat: {}\n  dog:\n  cat:\n", "a.yaml, line 4: 'cat' stands in line 2 already"),
         ("a.yaml", "- cat\n- ''\n", "a.yaml, line 2: '' is not a label"),
@@ -117,6 +124,16 @@ def test_complaints_say_the_line(name: str, content: str, complaint: str, tmp_pa
     (tmp_path / name).write_text(content)
     with pytest.raises(VocabularyError, match=complaint):
         Vocabulary.of(tmp_path / name)
+
+
+def test_what_was_meant_for_something_else_is_no_label(tmp_path: Path) -> None:
+    for text, complaint in (("imagnet", "did you mean 'imagenet'"), (f"{tmp_path}/", "is a folder; a file of labels")):
+        with pytest.raises(VocabularyError, match=complaint):
+            Vocabulary.of(text)
+    assert Vocabulary.of("cocoa").labels == ("cocoa",)
+    assert Vocabulary.of(["imagnet"]).labels == Vocabulary.of("imagnet,").labels == ("imagnet",)
+    with pytest.raises(VocabularyError, match="mapping to details"):
+        Vocabulary.of({"cat": ["kitty"]})
 
 
 @pytest.mark.parametrize(

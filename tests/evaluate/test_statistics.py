@@ -74,6 +74,14 @@ def test_what_was_not_measured_does_not_count_and_one_picture_has_no_interval() 
     assert estimate_mean(np.array([math.nan]), np.array([0])).to_dict()["value"] is None
 
 
+def test_one_picture_is_compared_without_a_test_and_an_interval() -> None:
+    one = difference_of_means(np.array([0.0, 1.0]), np.array([1.0, 1.0]), np.array([3, 3]))
+    assert math.isnan(one.p)
+    assert (one.difference.value, one.difference.interval()) == (0.5, "")
+    two = difference_of_means(np.array([0.0, 1.0]), np.array([1.0, 1.0]), np.array([3, 4]))
+    assert (two.p, two.difference.interval(1, "+")) == (1.0, "+0.0 to +1.0")
+
+
 def test_mcnemar_by_hand() -> None:
     assert mcnemar(0, 0) == 1
     assert mcnemar(4, 4) == 1
