@@ -5,6 +5,7 @@ The products of what segzs computes are counted, and divided by the rate at whic
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import torch
@@ -28,6 +29,7 @@ def operations(run: Callable[[], object]) -> int:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     rates = product_rates()
     print("| what | products | least time |\n| --- | --- | --- |")
     for row in ROWS:

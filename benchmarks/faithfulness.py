@@ -6,6 +6,7 @@ on the objects of the example scenes, as people's do, and anywhere: there a mask
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ PROMPTS = 500
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sam, stock = tiny()
     half = load_sam(locate_sam("tiny"), dtype=torch.bfloat16)
     predictor = SamPredictor(stock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -53,8 +54,10 @@ def peak(side: int) -> float:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(peak(int(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", nargs="?", type=int, choices=[0, 1], help="only segzs (0) or the peer (1), in GiB")
+    if (side := parser.parse_args().side) is not None:
+        print(peak(side))
         return
     ours, peer = (
         float(subprocess.run([sys.executable, "-m", "benchmarks.memory", side], capture_output=True, text=True).stdout)
