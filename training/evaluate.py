@@ -20,7 +20,7 @@ from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
-from segzs.sam.everything import everything
+from segzs.sam.everything import EverythingOptions, everything
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import box_around, centre, visible_labels
 from training.scenes import MEASURED, Compositor
@@ -28,6 +28,8 @@ from training.scenes import MEASURED, Compositor
 HEIGHT, WIDTH = 576, 768
 SMALLEST_VISIBLE = 400
 FEW_LABELS = 20
+UNFILTERED = EverythingOptions(predicted_iou=0, stability=0, duplicate_iou=1)
+"""All that the grid's points are answered."""
 
 
 @dataclass
@@ -49,16 +51,20 @@ class Scores:
 
 
 def measure_prompts(segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truths: list[RLE], scores: Scores) -> None:
-    """Add the IoU of box and centre-click answers with the true masks, and what SAM thought of its answers."""
+    """Add the IoU of box and centre-click answers with the true masks, the most that SAM's ranking could have had, and
+    what it thought of its answers.
+    """
     boxes = [Prompt.box(*box_around(truth.decode()).tolist()) for truth in truths]
     clicks = [Prompt.point(*centre(truth.decode())) for truth in truths]
     for name, prompts in (("box IoU", boxes), ("centre click IoU", clicks)):
         answers = decode(segmenter.sam, photo, prompts)
-        scores.add(name, [iou(a.rles[:1], [t])[0, 0] for a, t in zip(answers, truths, strict=True)])
-    for prompts in (boxes, clicks):
-        for answers, truth in zip(decode(segmenter.sam, photo, prompts, several=True), truths, strict=True):
-            scores.guessed_iou.extend(answers.predicted_iou.tolist())
-            scores.true_iou.extend(iou(answers.rles, [truth])[:, 0].tolist())
+        others = decode(segmenter.sam, photo, prompts, several=True)
+        for answer, several, truth in zip(answers, others, truths, strict=True):
+            own, of_others = iou(answer.rles, [truth])[0, 0], iou(several.rles, [truth])[:, 0]
+            scores.add(name, [own])
+            scores.add(f"{name}, the best of its masks by truth", [max(own, *of_others)])
+            scores.guessed_iou.extend(several.predicted_iou.tolist())
+            scores.true_iou.extend(of_others.tolist())
 
 
 def measure_overlaps(instances: np.ndarray, labels: np.ndarray, ious: Sequence[float], scores: Scores) -> None:
@@ -74,10 +80,12 @@ def measure_overlaps(instances: np.ndarray, labels: np.ndarray, ious: Sequence[f
 def measure_everything(
     segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truths: list[RLE], scores: Scores
 ) -> None:
-    """Add everything mode's recall and precision at IoU 0.75, with the model's own thresholds."""
+    """Add everything mode's recall and precision at IoU 0.75 with the model's thresholds, and recall without any."""
     found = [masks.rles[0] for masks in everything(segmenter.sam, photo)]
     overlap = iou(truths, found) if found else np.zeros((len(truths), 1))
     scores.add("everything: recall at IoU 0.75", overlap.max(1) >= 0.75)
+    unfiltered = [masks.rles[0] for masks in everything(segmenter.sam, photo, UNFILTERED)]
+    scores.add("everything: recall at IoU 0.75 of all masks", iou(truths, unfiltered).max(1) >= 0.75)
     scores.add("everything: masks a scene", [len(found)])
     if found:
         scores.add("everything: precision at IoU 0.75", overlap.max(0) >= 0.75)
