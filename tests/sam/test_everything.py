@@ -180,11 +180,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
 def test_an_adaptive_grid_asks_less_and_finds_the_same(
     tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
 ) -> None:
-    full = codes(tiny, encoded, EverythingOptions(points_per_side=16))
-    assert len(asked) == len({prompt.points for prompt in asked}) == 256
+    full = codes(tiny, encoded, EverythingOptions(points_per_side=24))
+    assert len(asked) == len({prompt.points for prompt in asked}) == 576
     asked.clear()
-    adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=16, adaptive=True))
-    assert len(asked) == len({prompt.points for prompt in asked}) < 230
+    adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=24, adaptive=True))
+    assert len(asked) == len({prompt.points for prompt in asked}) < 520
     assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
 
