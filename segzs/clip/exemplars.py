@@ -190,11 +190,6 @@ class Exemplars:
         Raises:
             AnnotationError: it is no such file.
         """
-        if not str(path).endswith(".safetensors"):
-            raise AnnotationError(
-                f"{path} is no .safetensors file that Exemplars.save wrote; pictures are shown under their labels, as "
-                "{'fern': ['1.png', '2.png']}, on the command line as a folder of folders"
-            )
         try:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}
@@ -202,4 +197,7 @@ class Exemplars:
                     raise ValueError(f"its format is {about.get('format')!r}")
                 return cls(file.get_tensor("features").float(), tuple(json.loads(about["labels"])), about["seen_by"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, SegzsError) as error:
-            raise AnnotationError(f"{path} holds no examples ({error}); Exemplars.save writes such files") from error
+            raise AnnotationError(
+                f"{path} is no file that Exemplars.save wrote ({error}); pictures are shown under their labels, as "
+                "{'fern': ['1.png', '2.png']}, and on the command line in a folder with a folder for each label"
+            ) from error

@@ -96,7 +96,7 @@ def test_examples_that_are_none(run: Run, shown: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, says in (
         (tmp_path / "empty", "a folder of pictures for each label is expected"),
-        (tmp_path / "absent.safetensors", "holds no examples"),
+        (tmp_path / "absent.safetensors", "is no file that Exemplars.save wrote"),
     ):
         code, _, said = run("classify", shown, "--examples", place)
         assert (code, said.startswith("segzs: error:")) == (1, True)
