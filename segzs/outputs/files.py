@@ -31,12 +31,12 @@ def check_apart(out: Path, inputs: Iterable[Path]) -> None:
     """Make sure that writing a file loses nothing that was read.
 
     Raises:
-        UsageError: ``out`` is one of the inputs, or a file inside of one.
+        UsageError: ``out`` is one of the inputs, or a file that is inside of one.
     """
     target = out.resolve()
     for source in (given.resolve() for given in inputs):
         if target == source or (target.is_file() and source in target.parents):
-            raise UsageError(f"{out} belongs to what is read, and would be lost; choose another place to write to")
+            raise UsageError(f"{out} is, or may be, a part of what is read, and would be lost; write to another place")
 
 
 class FormatWarning(UserWarning):

@@ -82,7 +82,7 @@ def test_nothing_that_is_read_is_written_over(run: Run, labeled: Path, tmp_path:
         (labeled, "--to", "labelme", "--out", labeled),
     ):
         code, _, said = run(*arguments)
-        assert (code, "belongs to what is read" in said) == (2, True)
+        assert (code, "a part of what is read" in said) == (2, True)
     assert {path: path.read_bytes() for path in labeled.iterdir()} == before
 
 
