@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,12 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelList:
-    """What a user gave: labels, and sentences and negatives for all of them."""
+    """What a user gave: labels, sentences and negatives for all of them, and where in a file the labels stand."""
 
     labels: tuple[Label, ...]
     templates: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def label_list(labels: LabelList | str | os.PathLike[str] | Iterable[str | Label]) -> LabelList:
@@ -211,7 +212,7 @@ def _read(path: Path) -> LabelList:
     rows = _csv_rows(path, text) if kind == ".csv" else enumerate(text.splitlines(), 1)
     stripped = ((number, _stripped(row)) for number, row in rows)
     kept = [(number, row) for number, row in stripped if row and not (kind != ".csv" and row.startswith("#"))]
-    return LabelList(_Reader(path).once((_at(path, number, Label, row), number) for number, row in kept))
+    return _Reader(path).collected((_at(path, number, Label, row), number) for number, row in kept)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, str]]:
@@ -277,10 +278,10 @@ class _Reader:
         if templates:
             _at(self.path, _line(top["templates"][1]), check_templates, templates)
         negatives = self.texts(top["negatives"][1], "negatives") if "negatives" in top else ()
-        labels = self.once(self.labels(node))
-        if both := {label.name for label in labels}.intersection(negatives):
-            self.fail(top["negatives"][0], f"{sorted(both)[0]!r} is a label, and cannot be a negative of all of them")
-        return LabelList(labels, templates, negatives)
+        found = self.collected(self.labels(node), templates, negatives)
+        if both := found.places.keys() & negatives:
+            self.fail(top["negatives"][0], f"{min(both)!r} is a label, and cannot be a negative of all of them")
+        return found
 
     def labels(self, node: Any) -> Iterator[tuple[Label, int]]:
         if isinstance(node, yaml.SequenceNode):
@@ -303,7 +304,7 @@ class _Reader:
                 yield self.label(item, self.scalar(item), {})
 
     def label(self, node: Any, name: Any, entries: dict[str, tuple[Any, Any]]) -> tuple[Label, int]:
-        known = tuple(field.name for field in fields(Label))[1:]
+        known = tuple(each.name for each in fields(Label))[1:]
         self.check_keys(entries, known, "a label")
         details: dict[str, Any] = {key: self.texts(item, key) for key, (_, item) in entries.items() if key != "parent"}
         if "parent" in entries:
@@ -313,7 +314,10 @@ class _Reader:
         name = _stripped(name) if isinstance(name, str) else name
         return _at(self.path, _line(node), Label, name, **details), _line(node)
 
-    def once(self, labels: Iterable[tuple[Label, int]]) -> tuple[Label, ...]:
+    def collected(
+        self, labels: Iterable[tuple[Label, int]], templates: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
+    ) -> LabelList:
+        """Labels with their lines, each of which may be there once."""
         found: dict[str, tuple[Label, int]] = {}
         for label, line in labels:
             if label.name in found:
@@ -322,7 +326,8 @@ class _Reader:
                     f"{self.path}, line {line}: {label.name!r} stands in line {first} already; name each label once"
                 )
             found[label.name] = label, line
-        return tuple(label for label, _ in found.values())
+        places = {name: f"{self.path}, line {line}" for name, (_, line) in found.items()}
+        return LabelList(tuple(label for label, _ in found.values()), templates, negatives, places)
 
     def entries(self, node: Any, what: str) -> dict[str, tuple[Any, Any]]:
         found: dict[str, tuple[Any, Any]] = {}

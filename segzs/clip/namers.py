@@ -15,12 +15,13 @@ from segzs.checks import check_number
 from segzs.clip.build import ClipModel
 from segzs.clip.contrast import Contrast, contrast_of, fixed_contrast
 from segzs.clip.exemplars import Exemplars
-from segzs.clip.labels import Label, LabelList
+from segzs.clip.labels import Label, LabelList, label_list
 from segzs.clip.naming import Namer
 from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
     Vocabulary,
+    check_lengths,
     encode_labels,
     encode_sentences,
     general_features,
@@ -57,7 +58,10 @@ def vocabulary_of(
     """
     if labels is None:
         return Vocabulary.of(general_vocabulary(clip), templates)
-    vocabulary = Vocabulary.of(labels, templates, usual_templates(clip) if usual is None else named_templates(usual))
+    given = labels if isinstance(labels, Vocabulary) else label_list(labels)
+    vocabulary = Vocabulary.of(given, templates, usual_templates(clip) if usual is None else named_templates(usual))
+    if isinstance(given, LabelList):
+        check_lengths(clip, vocabulary, given.places)
     if strange := unknown_words(clip, vocabulary):
         shown = ", ".join(map(repr, strange[:5])) + (", ..." if len(strange) > 5 else "")
         warn(

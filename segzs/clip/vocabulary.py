@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -312,6 +312,19 @@ def _check_length(clip: ClipModel, texts: Sequence[str], tokens: Tensor) -> None
             raise VocabularyError(
                 f"{texts[i]!r} is longer than the {length} tokens that {clip.row.name} reads at once; say it shorter"
             )
+
+
+def check_lengths(clip: ClipModel, vocabulary: Vocabulary, places: Mapping[str, str]) -> None:
+    """Raise `VocabularyError` where one of these labels is longer than what the model reads; says the label's place."""
+    details, longest = {label.name: label for label in vocabulary.details}, max(vocabulary.templates, key=len)
+    for name, place in places.items():
+        label = details.get(name) or Label(name)
+        template = max(label.templates, key=len, default=longest)
+        texts = [*(template.replace("{}", word) for word in (name, *label.synonyms)), *label.descriptions]
+        try:
+            _check_length(clip, texts, clip.tokenizer(texts))
+        except VocabularyError as error:
+            raise VocabularyError(f"{place}: {error}") from error
 
 
 def unknown_words(clip: ClipModel, vocabulary: Vocabulary) -> list[str]:

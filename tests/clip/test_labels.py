@@ -11,6 +11,7 @@ import torch
 
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.labels import Label, label_list
+from segzs.clip.namers import vocabulary_of
 from segzs.clip.vocabulary import TINY_TEMPLATES, Vocabulary, encode_labels, encode_texts
 from segzs.errors import VocabularyError
 from segzs.models.store import locate_clip
@@ -190,6 +191,11 @@ def test_what_the_model_would_cut_off_is_refused(kind: str, clip: ClipModel, tmp
     assert encode_labels(clip, Vocabulary.of([fits], "{}")).shape[0] == 1
     with pytest.raises(VocabularyError, match=rf"'cat .*' is longer than the {length} tokens that .* reads at once"):
         encode_labels(clip, Vocabulary.of([f"{fits} cat"], "{}"))
+    (tmp_path / "labels.txt").write_text(f"dog\n\n{fits} cat\n")
+    (tmp_path / "labels.yaml").write_text(f"- dog\n- name: bird\n  descriptions:\n  - {fits} cat\n")
+    for file, line in (("labels.txt", 3), ("labels.yaml", 2)):
+        with pytest.raises(VocabularyError, match=rf"{file}, line {line}: 'cat .*' is longer than"):
+            vocabulary_of(clip, tmp_path / file, "{}")
 
 
 def test_a_list_of_labels_is_the_same_everywhere(tmp_path: Path) -> None:
