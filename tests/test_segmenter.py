@@ -21,7 +21,7 @@ from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.contrast import fixed_contrast
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
-from segzs.clip.vocabulary import PLAIN, TINY_TEMPLATES, Vocabulary, encode_labels, named_templates
+from segzs.clip.vocabulary import PLAIN, Vocabulary, encode_labels, named_templates
 from segzs.errors import (
     ImageError,
     ModelError,
@@ -33,6 +33,7 @@ from segzs.errors import (
 )
 from segzs.loading import load, resolve_device
 from segzs.masks import RLE, iou
+from segzs.models.registry import CLIPS
 from segzs.models.store import locate_clip
 from segzs.prompts import Prompt
 from segzs.sam.cache import EmbeddingCache
@@ -195,7 +196,7 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     assert named.sam is segmenter.sam
     assert named.clip is segmenter.clip
     assert segmenter.vocabulary.labels != named.vocabulary.labels == ("laptop", "cactus", "red apple")
-    assert named.vocabulary.templates == TINY_TEMPLATES
+    assert named.vocabulary.templates == CLIPS["tiny"].templates
     assert named.with_labels("cat", templates="simple").vocabulary.templates == named_templates("simple")
     kept = named.with_labels(Vocabulary.of("cat, dog", "one {}"))
     assert kept.vocabulary.templates == ("one {}",)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segzs.clip.build import load_clip
-from segzs.clip.vocabulary import GENERAL_FEATURES, GENERAL_LABELS, encode_labels, general_vocabulary
+from segzs.clip.vocabulary import encode_labels, general_vocabulary
 from segzs.models.registry import CLIPS
 from segzs.models.settings import embedded_folder
 from segzs.models.store import EMBEDDED_CLIP, ClipFiles, read_config
@@ -93,10 +93,10 @@ def export(run: Path, file: Path) -> None:
 def export_general_vocabulary(names: list[str]) -> None:
     """Write the names that the exported CLIP was trained on and their text features, which take seconds to make."""
     folder = embedded_folder()
-    (folder / GENERAL_LABELS).write_text("\n".join(names) + "\n", "utf-8")
     config, weights = (folder / name for name in EMBEDDED_CLIP)
     clip = load_clip(ClipFiles(CLIPS["tiny"], read_config(config), weights, folder))
+    (folder / f"{clip.row.general}.txt").write_text("\n".join(names) + "\n", "utf-8")
     vocabulary = general_vocabulary(clip)
     features = encode_labels(clip, vocabulary).half()
     metadata = {"weights": clip.digest, "vocabulary": vocabulary.digest}
-    save_file({"features": features}, folder / GENERAL_FEATURES, metadata)
+    save_file({"features": features}, folder / f"{clip.row.general}.safetensors", metadata)

@@ -167,7 +167,7 @@ def _grown(
 
 def _features(clip: ClipModel, vocabulary: Vocabulary, encode: Encode, cache: EmbeddingCache) -> Tensor:
     """What ``encode`` makes of a vocabulary, remembered: on disk as well where the text tower took its time."""
-    if clip.row.name == "tiny" and encode is encode_labels and vocabulary == general_vocabulary(clip):
+    if clip.row.general and encode is encode_labels and vocabulary == general_vocabulary(clip):
         return general_features(clip)
     features = cache.remember(
         f"{vocabulary.digest} {clip.digest} {clip.config} {'labels' if encode is encode_labels else 'sentences'}",

@@ -24,9 +24,7 @@ from segzs.models.settings import PACKAGE, embedded_folder
 
 NAMED_TEMPLATES = ("simple", "imagenet", "plain")
 PLAIN = ("a photo of a {}",)
-TINY_TEMPLATES = ("{}", "a photo of a {}.", "an icon of a {}", "a drawing of a {}")
 TEXT_BATCH = 256
-GENERAL_LABELS, GENERAL_FEATURES = "tiny_labels.txt", "tiny_labels.safetensors"
 
 
 @dataclass(frozen=True)
@@ -195,12 +193,13 @@ def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
 
 def usual_templates(clip: ClipModel) -> tuple[str, ...]:
     """The sentences in which labels are asked for where nothing else is said."""
-    return TINY_TEMPLATES if clip.row.name == "tiny" else PLAIN
+    return clip.row.templates or PLAIN
 
 
 def general_vocabulary(clip: ClipModel) -> Vocabulary:
-    """What to name with when the user gives no labels: what the tiny CLIP was trained on, or everyday things."""
-    labels = embedded_folder() / GENERAL_LABELS if clip.row.name == "tiny" else PACKAGE / "clip" / "everyday.txt"
+    """What to name with when the user gives no labels: the CLIP's own general vocabulary, or everyday things."""
+    own = clip.row.general and embedded_folder() / f"{clip.row.general}.txt"
+    labels = own or PACKAGE / "clip" / "everyday.txt"
     return Vocabulary.of(labels, usual_templates(clip))
 
 
@@ -215,10 +214,10 @@ def general_features(clip: ClipModel) -> Tensor:
 
 
 def _stored_features(clip: ClipModel) -> Tensor:
-    """The embedded CLIP brings the features along, as they take seconds."""
+    """A CLIP may bring the features along, as they take seconds."""
     vocabulary = general_vocabulary(clip)
-    stored = embedded_folder() / GENERAL_FEATURES
-    if clip.row.name == "tiny" and stored.is_file():
+    stored = embedded_folder() / f"{clip.row.general}.safetensors"
+    if clip.row.general and stored.is_file():
         with safe_open(stored, "pt") as file:
             if file.metadata() == {"weights": clip.digest, "vocabulary": vocabulary.digest}:
                 return file.get_tensor("features").float().to(clip.device)

@@ -32,7 +32,9 @@ class ClipCheckpoint:
     """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
 
     ``revision`` is the hub's commit, so that a name always means the same weights.
-    ``background``, ``margin`` and ``scales`` are those of `Cropping`.
+    ``background``, ``margin`` and ``scales`` are those of `Cropping`; ``templates`` are asked in where nothing else is
+    said, none meaning "plain". ``general`` is the stem of its own general vocabulary, a list of labels (``.txt``) and
+    their features (``.safetensors``) in the embedded folder; left out, it is that of everyday things.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
     Pictures whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
     not made for. ``sha256`` is the weights' hash, where it is known.
@@ -45,6 +47,8 @@ class ClipCheckpoint:
     background: str = "blur"
     margin: float = 0.1
     scales: tuple[float, ...] = (1.0,)
+    templates: tuple[str, ...] = ()
+    general: str = ""
     unknown: float | None = None
     familiar: float | None = None
     sha256: str = ""
@@ -121,6 +125,8 @@ CLIPS = {
             "tiny",
             licence="Apache-2.0",
             background="grey",
+            templates=("{}", "a photo of a {}.", "an icon of a {}", "a drawing of a {}"),
+            general="tiny_labels",
             unknown=0.14,
             familiar=0.3,
             sha256="62b68a0ab22f9ee20334ba9454c63f905126d451c9172cc174bb26d028d1d092",

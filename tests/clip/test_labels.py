@@ -12,8 +12,9 @@ import torch
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.labels import Label, label_list
 from segzs.clip.namers import vocabulary_of
-from segzs.clip.vocabulary import TINY_TEMPLATES, Vocabulary, encode_labels, encode_texts
+from segzs.clip.vocabulary import Vocabulary, encode_labels, encode_texts
 from segzs.errors import VocabularyError
+from segzs.models.registry import CLIPS
 from segzs.models.store import locate_clip
 from tests.clip.conftest import SIGLIP_LIKE, random_clip
 
@@ -82,9 +83,9 @@ def test_every_detail_changes_the_digest() -> None:
 
 def test_templates_of_a_file_are_its_own_unless_others_are_given(tmp_path: Path) -> None:
     (tmp_path / "labels.yaml").write_text(DETAILS)
-    assert Vocabulary.of(tmp_path / "labels.yaml", usual=TINY_TEMPLATES).templates == ("a drawing of a {}",)
+    assert Vocabulary.of(tmp_path / "labels.yaml", usual=CLIPS["tiny"].templates).templates == ("a drawing of a {}",)
     assert Vocabulary.of(tmp_path / "labels.yaml", "one {}").templates == ("one {}",)
-    assert Vocabulary.of("cat", usual=TINY_TEMPLATES).templates == TINY_TEMPLATES
+    assert Vocabulary.of("cat", usual=CLIPS["tiny"].templates).templates == CLIPS["tiny"].templates
 
 
 def test_emoji_and_tabs_in_json(tmp_path: Path) -> None:
@@ -202,7 +203,9 @@ def test_a_list_of_labels_is_the_same_everywhere(tmp_path: Path) -> None:
     """What is sent to a cluster is not a path, and lets the CLIP there choose its templates."""
     (tmp_path / "labels.yaml").write_text("- {name: cat, parent: animal}\n- dog\n")
     sent = label_list(tmp_path / "labels.yaml")
-    assert Vocabulary.of(sent, usual=TINY_TEMPLATES) == Vocabulary.of(tmp_path / "labels.yaml", TINY_TEMPLATES)
+    assert Vocabulary.of(sent, usual=CLIPS["tiny"].templates) == Vocabulary.of(
+        tmp_path / "labels.yaml", CLIPS["tiny"].templates
+    )
 
 
 def test_a_mapping_is_no_list(tmp_path: Path) -> None:

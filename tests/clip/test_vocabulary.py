@@ -15,9 +15,7 @@ from safetensors import safe_open
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.labels import Label
 from segzs.clip.vocabulary import (
-    GENERAL_FEATURES,
     PLAIN,
-    TINY_TEMPLATES,
     Vocabulary,
     encode_labels,
     general_features,
@@ -26,6 +24,7 @@ from segzs.clip.vocabulary import (
     unknown_words,
 )
 from segzs.errors import VocabularyError
+from segzs.models.registry import CLIPS
 from segzs.models.settings import embedded_folder
 from segzs.models.store import locate_clip
 from tests.clip.conftest import random_clip
@@ -207,7 +206,7 @@ def test_words_that_the_embedded_model_never_saw(clip: ClipModel, tmp_path: Path
 def test_stored_features_are_the_models_own(clip: ClipModel) -> None:
     """They are stored in fp16; other weights or labels than those they were made from would silently cost seconds."""
     vocabulary = general_vocabulary(clip)
-    with safe_open(embedded_folder() / GENERAL_FEATURES, "pt") as file:
+    with safe_open(embedded_folder() / "tiny_labels.safetensors", "pt") as file:
         assert file.metadata() == {"weights": clip.digest, "vocabulary": vocabulary.digest}
     some = slice(None, None, 40)
     fresh = encode_labels(clip, Vocabulary(vocabulary.labels[some], vocabulary.templates))
@@ -217,7 +216,7 @@ def test_stored_features_are_the_models_own(clip: ClipModel) -> None:
 
 def test_general_vocabularies(clip: ClipModel, tmp_path: Path) -> None:
     tiny = general_vocabulary(clip)
-    assert tiny.templates == TINY_TEMPLATES
+    assert tiny.templates == CLIPS["tiny"].templates
     assert {"laptop", "hammer", "red apple"} <= set(tiny.labels)
     assert unknown_words(clip, tiny) == []
     everyday = general_vocabulary(load_clip(locate_clip(str(random_clip(tmp_path / "clip")))))
