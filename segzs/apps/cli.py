@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from segzs.prompts import Prompt
     from segzs.segmenter import Segmenter
     from segzs.segments import Segments
+
+
+ENDINGS = ("overlay.png", "segzs.json", "coco.json")
+MAP_ENDINGS = ("map.overlay.png", "map.png", "map.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,22 +72,22 @@ def _label(parsed: argparse.Namespace) -> int:
         raise PromptError("--regions goes with one picture, and with no prompts or options of everything mode")
     import segzs
     from segzs.apps import cluster, directory
-    from segzs.outputs.files import make_folder
     from segzs.sam.everything import EverythingOptions
 
     EverythingOptions(**grid)  # out of range is said before models are loaded
     if cluster.is_asked_for(parsed):
         return cluster.label(parsed, models_of(parsed), _say)
-    pictures = directory.pictures_of(parsed)
-    if parsed.out:
-        make_folder(Path(parsed.out))
+    pictures, stems = directory.pictures_of(parsed), _different_stems(parsed.images)
+    if parsed.out and pictures is None:
+        endings = MAP_ENDINGS if parsed.map == "semantic" else ENDINGS
+        _make_out(Path(parsed.out), stems, endings, [*parsed.images, parsed.regions])
     say = (lambda text: None) if parsed.quiet else _say
     say("loading models")
     segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache, quiet=parsed.quiet)
     if pictures is not None:
         return directory.label(segmenter, pictures, parsed, _say)
     failed = 0
-    for image, stem in zip(parsed.images, _different_stems(parsed.images), strict=True):
+    for image, stem in zip(parsed.images, stems, strict=True):
         say(f"{image}: looking")
         try:
             found = _look(segmenter, image, prompts, parsed)
@@ -138,13 +142,20 @@ def _different_stems(images: Sequence[str]) -> list[str]:
     return stems
 
 
+def _make_out(folder: Path, stems: Sequence[str], endings: Sequence[str], inputs: Sequence[str | None]) -> None:
+    """Make the folder of ``--out``, unless a file in it would be written over that is read."""
+    from segzs.outputs.files import check_apart, make_folder
+
+    for stem, ending in product(stems, endings):
+        check_apart(folder / f"{stem}.{ending}", [Path(given) for given in inputs if given])
+    make_folder(folder)
+
+
 def _write(found: Segments | SemanticMap, image: str, folder: Path, stem: str) -> list[Path]:
     from segzs.outputs import save
     from segzs.segments import Segments
 
-    endings = ("overlay.png", "segzs.json", "coco.json")
-    if not isinstance(found, Segments):
-        endings = ("map.overlay.png", "map.png", "map.json")
+    endings = ENDINGS if isinstance(found, Segments) else MAP_ENDINGS
     return [save(found, folder / f"{stem}.{ending}", image_name=Path(image).name) for ending in endings]
 
 
@@ -161,17 +172,17 @@ def _find(parsed: argparse.Namespace) -> int:
     if (parsed.words is None) == (parsed.like is None):
         raise PromptError("say what to look for: either words, or a picture with --like FILE")
     import segzs
-    from segzs.outputs.files import make_folder
     from segzs.sam.everything import EverythingOptions
 
     EverythingOptions(**grid_of(parsed))  # out of range is said before models are loaded
+    stem = Path(parsed.image).stem
     if parsed.out:
-        make_folder(Path(parsed.out))
+        _make_out(Path(parsed.out), [stem], ENDINGS, [parsed.image, parsed.like])
     segmenter = segzs.load(**models_of(parsed), cache=not parsed.no_cache)
     photo = segmenter.encode(parsed.image)
     found = segmenter.find(photo, parsed.words, like=parsed.like, least=parsed.least, **grid_of(parsed))
     _print(found, parsed.image, parsed.json, False)
-    for path in _write(found, parsed.image, Path(parsed.out), Path(parsed.image).stem) if parsed.out else ():
+    for path in _write(found, parsed.image, Path(parsed.out), stem) if parsed.out else ():
         _say(f"{parsed.image}: wrote {path}")
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzs.apps.arguments import grid_of, models_of
-from segzs.errors import PromptError
+from segzs.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Table = Callable[[Sequence[tuple[str, ...]]], None]
 Results = tuple[dict, list[str], "dict[str, Image]"]
 """What becomes JSON, the pages of Markdown, and pictures by file name."""
+WRITTEN = ("report.json", "report.md", "confusion.png", "confusion-1.png", "confusion-2.png")
 
 
 def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Table) -> int:
@@ -42,9 +43,12 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         raise PromptError(f"{parsed.annotations} is a folder of classes, without masks; only names can be measured")
     plan = Plan(what, parsed.clicks, parsed.removed, parsed.seed, grid_of(parsed))
     options = [{**models_of(parsed), **read_options(path)} for path in parsed.compare or []] or [models_of(parsed)]
+    if parsed.json and Path(parsed.json).suffix.lower() != ".json":
+        raise UsageError(f"{parsed.json}: the name of a file of JSON ends with .json")
     truth = _truth(parsed, classes)
-    if parsed.json:
-        check_apart(Path(parsed.json), [Path(given) for given in (parsed.annotations, *(parsed.compare or []))])
+    inputs = [Path(one) for one in (parsed.annotations, *(parsed.compare or []))]
+    for file in filter(Path.is_file, _files(parsed)):
+        check_apart(file, [*inputs, *(picture.path for picture in truth.pictures)])
     for folder in (parsed.out, parsed.json and Path(parsed.json).parent):
         if folder:
             make_folder(Path(folder))  # before hours are spent for nothing
@@ -67,6 +71,14 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
         results = (_two if parsed.compare else _one)(rows, reports, parsed, table)
     return _write(results, parsed, say)
+
+
+def _files(parsed: argparse.Namespace) -> Iterator[Path]:
+    """What may be written."""
+    if parsed.json:
+        yield Path(parsed.json)
+    if parsed.out:
+        yield from (Path(parsed.out) / name for name in WRITTEN)
 
 
 def _one(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segzs.errors import OutputError, PromptError
+from segzs.errors import OutputError, PromptError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,11 +41,14 @@ def search(
     if (parsed.query is None) == (parsed.like is None):
         raise PromptError("say what to look for: either words, or a picture with --like FILE")
     from segzs.batch.search import SegmentIndex, load_clip_for
+    from segzs.outputs import PICTURES
     from segzs.outputs.files import check_apart
 
-    if parsed.sheet and parsed.like:
-        check_apart(Path(parsed.sheet), [Path(parsed.like)])
+    if parsed.sheet and Path(parsed.sheet).suffix.lower() not in PICTURES:
+        raise UsageError(f"{parsed.sheet}: the name of a picture ends with {', '.join(PICTURES)}")
     found = SegmentIndex.open(parsed.out, load_clip_for(parsed.out, parsed.clip, parsed.device))
+    if parsed.sheet:
+        check_apart(Path(parsed.sheet), [found.root, *([Path(parsed.like)] if parsed.like else [])])
     if parsed.like is None:
         matches = found.search(parsed.query, limit=parsed.limit)
     else:
@@ -72,5 +75,5 @@ def _save(picture: Image, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
-    except (OSError, ValueError) as error:  # the latter of an ending that means nothing
+    except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}") from error

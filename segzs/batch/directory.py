@@ -39,6 +39,7 @@ from segzs.outputs.records import Failure, Record, read_records, to_line
 
 THREADS = 4
 LARGEST_FILE = 2**31
+WRITTEN = ("segments.jsonl", "failures.jsonl", "annotations.json")
 LONGEST_NAME = 50
 LONGEST_SHOWN = 60
 
@@ -86,7 +87,8 @@ def label_directory(
     Raises:
         ImageError: there is no picture.
         SegzsError: ``threads`` is less than 1.
-        UsageError: ``out`` holds the results of other settings or another directory.
+        UsageError: ``out`` holds the pictures, the results of other settings or another directory, or files of these
+            names that no run wrote.
         OutputError: ``out`` is in use by another run, or cannot be written.
 
     >>> from segzs.batch.labelling import Labeller
@@ -179,9 +181,9 @@ def ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[
 def _check_apart(root: Path, folder: Path) -> None:
     source, target = root.resolve(), folder.resolve()
     if source == target:
-        raise OutputError(f"{folder} is the directory of the pictures itself; choose another for the results")
+        raise UsageError(f"{folder} is the directory of the pictures itself; choose another for the results")
     if source.is_relative_to(target / OVERLAYS):
-        raise OutputError(f"{root} holds what segzs drew for {folder}; choose another folder for the results")
+        raise UsageError(f"{root} holds what segzs drew for {folder}; choose another folder for the results")
 
 
 @contextmanager
@@ -216,9 +218,10 @@ def _check_settings(path: Path, settings: dict[str, Any], pictures: Pictures) ->
     try:
         theirs = json.loads(path.read_bytes())
     except FileNotFoundError:
-        if (path.parent / "segments.jsonl").exists():
-            raise OutputError(
-                f"{path.parent} holds a segments.jsonl, but no {RUN_FILE} that says of what; choose another folder"
+        if strange := [name for name in WRITTEN if (path.parent / name).exists()]:
+            raise UsageError(
+                f"{path.parent} holds a file {strange[0]}, which would be lost, but no {RUN_FILE} that says of what it "
+                "is; choose another folder"
             ) from None
         with saying(path), replacing(path, "wb", durable=True) as file:
             file.write(f"{json.dumps(ours, indent=1, ensure_ascii=False)}\n".encode(errors="backslashreplace"))

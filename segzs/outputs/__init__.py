@@ -85,8 +85,8 @@ def write(annotated: Iterable[Annotated], destination: str | os.PathLike[str], f
     ['desk.png']
 
     Raises:
-        UsageError: there is no such format or option.
-        OutputError: the file's ending is not that of the format, or it cannot be written.
+        UsageError: there is no such format or option, or the file's ending is not that of the format.
+        OutputError: it cannot be written.
 
     Warns:
         FormatWarning: the format has no room for something.
@@ -96,9 +96,9 @@ def write(annotated: Iterable[Annotated], destination: str | os.PathLike[str], f
         takes = ", ".join(known.options) or "no options"
         raise UsageError(f"{format} does not take {', '.join(strange)}; it takes {takes}")
     if not known.folder and not path.name.lower().endswith(suffix := f".{known.ending.rpartition('.')[2]}"):
-        raise OutputError(f"{path}: the name of a file of {format} ends with {suffix}")
+        raise UsageError(f"{path}: the name of a file of {format} ends with {suffix}")
     if known.folder and path.is_file():
-        raise OutputError(f"{path} is a file; {format} writes a folder")
+        raise UsageError(f"{path} is a file; {format} writes a folder")
     if known.loses:
         warn(f"{format} has no room for {known.loses}", FormatWarning)
     try:
@@ -146,6 +146,7 @@ def save(
     mean, or ``.overlay.png``.
 
     Raises:
+        UsageError: the ending is not that of ``format``.
         OutputError: the ending means nothing, or the file cannot be written.
     """
     if isinstance(segments, SemanticMap):

@@ -270,6 +270,22 @@ def test_pictures_of_the_same_name_do_not_overwrite_each_other(
     assert answers == {json.loads(line)["image"]["sha256"] for line in out.splitlines()}
 
 
+def test_out_takes_the_place_of_nothing_that_is_read(run: Run, pictures: list[Path]) -> None:
+    picture = pictures[0]
+    folder, stem = picture.parent, picture.stem
+    found, drawn = folder / f"{stem}.coco.json", folder / f"{stem}.overlay.png"
+    found.write_text("[]")
+    shutil.copy(picture, drawn)
+    before = drawn.read_bytes()
+    for inputs in ((picture, "--regions", found), (drawn, picture)):
+        code, _, said = run("label", *inputs, "--out", folder)
+        assert code == 2
+        assert "is, or may be, a part of what is read" in said
+        assert "loading" not in said
+    assert (found.read_text(), drawn.read_bytes()) == ("[]", before)
+    assert not (folder / f"{stem}.segzs.json").exists()
+
+
 def test_a_file_in_place_of_the_out_folder(run: Run, pictures: list[Path], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way")
     code, out, err = run("label", pictures[0], "--out", tmp_path / "out")

@@ -94,6 +94,19 @@ def test_folders_with_ids_for_names(run: Run) -> None:
     assert set(json.loads(Path("all.json").read_text())["by_category"]) == {"laptop", "key"}
 
 
+def test_a_report_takes_the_place_of_nothing_that_is_read(run: Run, write_coco: Write) -> None:  # noqa: F811
+    truth = write_coco("desk").rename("report.json")
+    before = truth.read_bytes()
+    for options, says in (
+        (("--out", "."), "report.json is, or may be, a part of what is read"),
+        (("--json", "report.json"), "report.json is, or may be, a part of what is read"),
+        (("--json", "README.md"), "README.md: the name of a file of JSON ends with .json"),
+    ):
+        code, _, err = run("evaluate", truth, "--images", EXAMPLES, "--what", "names", *options)
+        assert (code, says in err, "loading" in err) == (2, True, False)
+    assert truth.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -80,7 +80,7 @@ def test_a_picture_that_has_gone_is_said_once(run: Run, out: Path, tmp_path: Pat
         ([""], 2, "the query is ''; words are expected"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),
         (["apple", "--clip", "no-such-model:tag"], 1, "no-such-model"),
-        (["apple", "--sheet", "found.xyz"], 1, "found.xyz cannot be written"),
+        (["apple", "--sheet", "found.md"], 2, "found.md: the name of a picture ends with .png, .jpg"),
     ],
 )
 def test_what_cannot_be_done_is_said(run: Run, out: Path, arguments: list[str], code: int, says: str) -> None:
@@ -88,6 +88,17 @@ def test_what_cannot_be_done_is_said(run: Run, out: Path, arguments: list[str], 
     ended, _, said = run("search", out, *arguments)
     assert ended == code
     assert says in said.splitlines()[-1]
+
+
+def test_a_sheet_takes_the_place_of_no_photo(run: Run, out: Path, tmp_path: Path) -> None:
+    run("index", out)
+    photo = tmp_path / "photos" / "desk.png"
+    before = photo.read_bytes()
+    code, printed, said = run("search", out, "apple", "--sheet", photo)
+    assert (code, printed) == (2, "")
+    assert "desk.png is, or may be, a part of what is read" in said
+    assert photo.read_bytes() == before
+    assert run("search", out, "apple", "--sheet", photo.with_name("found.png"))[0] == 0
 
 
 def test_a_clip_that_is_nowhere_is_asked_for(run: Run, out: Path) -> None:

@@ -354,19 +354,21 @@ def test_out_inside_the_directory_is_not_labelled(photos: Path, tmp_path: Path) 
 
 
 def test_folders_that_cannot_be_out(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="the directory of the pictures itself"):
+    with pytest.raises(UsageError, match="the directory of the pictures itself"):
         run(photos, photos)
     run(photos, tmp_path / "out", overlays=True)
-    with pytest.raises(OutputError, match="holds what segzs drew"):
+    with pytest.raises(UsageError, match="holds what segzs drew"):
         run(tmp_path / "out" / "overlays" / "a", tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file; a folder is expected"):
         run(photos, tmp_path / "file")
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign" / "segments.jsonl").write_text("{}\n")
-    with pytest.raises(OutputError, match=r"no segzs-run\.json"):
-        run(photos, tmp_path / "foreign")
-    assert (tmp_path / "foreign" / "segments.jsonl").read_text() == "{}\n"
+    for name in ("segments.jsonl", "annotations.json"):  # the latter may be somebody's own
+        file = tmp_path / f"with {name}" / name
+        file.parent.mkdir()
+        file.write_text("{}\n")
+        with pytest.raises(UsageError, match=rf"{name}, which would be lost, but no segzs-run\.json"):
+            run(photos, file.parent)
+        assert file.read_text() == "{}\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}'])
