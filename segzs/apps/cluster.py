@@ -71,7 +71,7 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
             failed += len(part.failures)
             for failure in part.failures:
                 say(f"error: {failure.path}: {failure.reason}")
-            advance(part.labelled + len(part.failures))
+            advance(part.labelled + len(part.failures), known=part.known)
     done = f"{labelled} of {labelled + failed} pictures labelled: {out.name}/segments"
     report(f"{done}; {failed} failed: {out.name}/failures" if failed else done)
     return 1 if failed else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from segzs.segmenter import Segmenter
 
 SECONDS_BETWEEN_LINES = 30
-PACED_BY = 20
-"""Pictures that tell how fast the others will go: of a run that goes on, the first ones were done before."""
 
 
 def pictures_of(parsed: argparse.Namespace) -> Pictures | None:
@@ -57,10 +54,11 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
     from segzs.outputs.records import Failure, to_line
 
     out, failed = Path(parsed.out), 0
+    known: set[str] = set()
     labeller = Labeller.of(segmenter, **grid_of(parsed))
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say
     with (
-        closing(label_directory(labeller, pictures, out, overlays=parsed.overlays)) as results,
+        closing(label_directory(labeller, pictures, out, overlays=parsed.overlays, on_known=known.add)) as results,
         progress(len(pictures), report, sys.stderr.isatty() and not parsed.quiet) as advance,
     ):
         for result in results:
@@ -69,7 +67,7 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
                 say(f"error: {result.path}: {result.reason}")
             elif parsed.json:
                 print(to_line(result).decode(), end="", flush=True)
-            advance()
+            advance(known=result.path in known)
     done = f"{len(pictures) - failed} of {len(pictures)} pictures labelled: {out / 'segments.jsonl'}"
     report(f"{done}; {failed} failed: {out / 'failures.jsonl'}" if failed else done)
     return 1 if failed else 0
@@ -77,27 +75,32 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
 
 @contextmanager
 def progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal; elsewhere a line now and then. What it gives is called when so many more are done."""
+    """A bar on a terminal; elsewhere a line now and then.
+
+    What it gives is called when so many more are done. Those that are ``known`` from an earlier run, and the time that
+    they take, say nothing of the pace.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     bar = Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not on_terminal)
     task = bar.add_task("", total=total, pace="")
-    done, said = 0, time.monotonic()
-    lately = deque([(said, done)], maxlen=PACED_BY)
+    done, new, spent = 0, 0, 0.0
+    said = last = time.monotonic()
 
-    def advance(by: int = 1) -> None:
-        nonlocal done, said
-        done, now = done + by, time.monotonic()
-        lately.append((now, done))
-        (then, before), *_ = lately
-        rate = (done - before) / max(now - then, 1e-9)
-        pace = f"{rate:.2f} pictures/s, {timedelta(seconds=ceil((total - done) / rate))} left"
+    def advance(by: int = 1, *, known: bool = False) -> None:
+        nonlocal done, new, spent, said, last
+        now = time.monotonic()
+        done += by
+        if not known:
+            new, spent = new + by, spent + now - last
+        last = now
+        pace = _pace(new, spent, total - done)
         bar.update(task, advance=by, pace=pace)
         if not on_terminal and now - said >= SECONDS_BETWEEN_LINES:
             said = now
-            say(f"{done} of {total}, {pace}")
+            say(f"{done} of {total}, {pace}" if pace else f"{done} of {total}")
 
     try:
         with bar:
@@ -105,3 +108,16 @@ def progress(total: int, say: Callable[[str], None], on_terminal: bool) -> Itera
     except KeyboardInterrupt:
         say(f"{done} of {total} pictures done; the same command goes on from there")
         raise
+
+
+def _pace(pictures: int, seconds: float, left: int) -> str:
+    """How fast so many pictures went, and how long so many others will take; nothing where none went.
+
+    >>> _pace(90, 60, 9), _pace(2, 90, 1), _pace(0, 0, 9)
+    ('1.50 pictures/s, 0:00:06 left', '45 s a picture, 0:00:45 left', '')
+    """
+    if not pictures:
+        return ""
+    each = max(seconds, 1e-9) / pictures
+    rate = f"{1 / each:.2f} pictures/s" if each < 10 else f"{each:.0f} s a picture"
+    return f"{rate}, {timedelta(seconds=ceil(left * each))} left"

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from segzs.batch.directory import LARGEST_FILE, Labels, ahead, differences, reason_of
@@ -40,11 +40,12 @@ PATIENCE = 10
 
 @dataclass(frozen=True)
 class Part:
-    """Some pictures that are done: how many of them were labelled, and those that failed."""
+    """Some pictures that are done: how many were labelled, those that failed, and whether an earlier run did it."""
 
     name: str
     labelled: int
     failures: tuple[Failure, ...] = ()
+    known: bool = field(default=False, compare=False)
 
 
 def label_cluster(
@@ -229,7 +230,7 @@ def _earlier(results: Place, name: str, parts: dict[str, list[str]]) -> Part:
         failures = _failures(results.read(f"failures/{name}.jsonl"))
     except FileNotFoundError:
         failures = ()
-    return Part(name, (1 if "-" in name else len(parts[name])) - len(failures), failures)
+    return Part(name, (1 if "-" in name else len(parts[name])) - len(failures), failures, known=True)
 
 
 def _lines(failures: Iterable[Failure]) -> bytes:

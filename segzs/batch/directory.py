@@ -71,6 +71,7 @@ def label_directory(
     *,
     overlays: bool = False,
     threads: int = THREADS,
+    on_known: Callable[[str], object] = lambda path: None,
 ) -> Generator[Record | Failure, None, None]:
     """Label all pictures of a directory, in the order of their paths; gives what was found in each.
 
@@ -83,6 +84,7 @@ def label_directory(
         out: a folder for the results; made where it is missing.
         overlays: draw what was found, too.
         threads: so many pictures are read, decoded and resized ahead of the models.
+        on_known: called with the path of a picture whose content was done before, before it is given.
 
     Raises:
         ImageError: there is no picture.
@@ -114,7 +116,7 @@ def label_directory(
 
         done = []
         for name, ready in ahead(pool, partial(_read, labeller, journal, pictures), pictures.names, threads + 1):
-            result = ready if isinstance(ready, Failure) else _record(labeller, journal, name, ready)
+            result = ready if isinstance(ready, Failure) else _record(labeller, journal, name, ready, on_known)
             if isinstance(result, Failure):
                 with saying(folder / "failures.jsonl"):
                     write_all(failures, to_line(result))
@@ -149,8 +151,11 @@ def _read(labeller: Labels, journal: Journal, pictures: Pictures, name: str) -> 
         return Failure(name, reason_of(error))
 
 
-def _record(labeller: Labels, journal: Journal, name: str, ready: Ready) -> Record | Failure:
+def _record(
+    labeller: Labels, journal: Journal, name: str, ready: Ready, on_known: Callable[[str], object]
+) -> Record | Failure:
     if journal.has_content(ready.sha256):
+        on_known(name)
         return replace(journal.record(ready.sha256), path=name)
     try:
         return labeller.label(name, ready.sha256, ready.image)

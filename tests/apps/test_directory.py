@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
+import shutil
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import PIL.Image
 import pytest
@@ -118,6 +121,25 @@ def test_progress_has_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytes
         time.sleep(0.2)
     assert "1/3" in sys.stderr.getvalue()  # type: ignore[attr-defined]
     assert len(lines) == 3
+
+
+def test_pictures_of_an_earlier_run_say_nothing_of_the_pace(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "bad.jpg").unlink()
+    for number in range(30):
+        shutil.copy(photos / "a" / "1.png", photos / "a" / f"again-{number}.png")
+    later = photos / "b" / "1.png"
+    later.rename(tmp_path / "later.png")
+    assert run(photos, "--out", tmp_path / "out")[0] == 0
+    (tmp_path / "later.png").rename(later)
+    monkeypatch.setattr(directory, "SECONDS_BETWEEN_LINES", 0)
+    clock = itertools.count(step=60)
+    monkeypatch.setattr(directory, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    _, _, said = run(photos, "--out", tmp_path / "out")
+    *before, last = [line for line in said.splitlines() if " of 32" in line and "labelled" not in line]
+    assert before == [f"segzs: {number} of 32" for number in range(1, 32)]  # no pace before one is known
+    assert last == "segzs: 32 of 32, 60 s a picture, 0:00:00 left"
 
 
 def test_an_interrupt_is_said_with_how_to_go_on(run: Run, photos: Path, tmp_path: Path, monkeypatch) -> None:

@@ -93,6 +93,8 @@ def test_a_worker_killed_in_the_middle_changes_nothing(photos: Path, tmp_path: P
     assert {part.name: part.labelled for part in parts} == {"000000": 4, "000001": 3, "000002": 4, "000003": 2}
     again = run(photos, out)  # nothing is left to be done
     assert sorted(again, key=lambda part: part.name) == sorted(parts, key=lambda part: part.name)
+    assert [part.name for part in parts if part.known] == ["000001"]
+    assert all(part.known for part in again)
     assert sorted(contents(out)) == [
         "failures/000001.jsonl",
         "failures/000003.jsonl",
