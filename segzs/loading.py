@@ -15,7 +15,7 @@ from segzs.clip.dense import tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.namers import Labels, check_names, namer_of, shown_to, vocabulary_of
 from segzs.clip.naming import Namer, check_naming
-from segzs.errors import ModelError
+from segzs.errors import ModelError, UnknownModelError
 from segzs.image import read_image
 from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import ClipCheckpoint, preset
@@ -87,7 +87,7 @@ def load(
             is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
-        SegzsError: ``unknown``, ``background``, ``margin``, ``scales``, ``naming`` or ``weighting`` is out of range.
+        UsageError: ``unknown``, ``background``, ``margin``, ``scales``, ``naming`` or ``weighting`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
@@ -97,10 +97,10 @@ def load(
     check_names(weighting, unknown)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
-            raise ModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
+            raise UnknownModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
     engine = engine or default_engine()
     if engine not in ("torch", "openvino"):
-        raise ModelError(f"the engine {engine!r} is unknown; 'torch' or 'openvino' is expected")
+        raise UnknownModelError(f"the engine {engine!r} is unknown; 'torch' or 'openvino' is expected")
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
@@ -177,10 +177,10 @@ def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
     """What a model computes with; see `load`.
 
     Raises:
-        ModelError: there is no such type.
+        UnknownModelError: there is no such type.
     """
     if name == "auto":
         name = "bfloat16" if model != "tiny" and multiplies_bfloat16(device.type) else "float32"
     if name not in ("float32", "bfloat16"):
-        raise ModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
+        raise UnknownModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
     return getattr(torch, name)

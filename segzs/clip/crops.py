@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from segzs.checks import check_number
 from segzs.clip.build import ClipModel
 from segzs.clip.naming import encode_pictures
-from segzs.errors import SegzsError
+from segzs.errors import UsageError
 from segzs.image import Image
 from segzs.masks import RLE, Box
 
@@ -39,7 +40,7 @@ class Cropping:
     what the model sees in them counts.
 
     Raises:
-        SegzsError: ``background`` is none of the four, or ``margin`` or a scale is out of range.
+        UsageError: ``background`` is none of the four, or ``margin`` or a scale is out of range.
 
     >>> Cropping("blur", margin=0.1, scales=[1, 2]).scales
     (1.0, 2.0)
@@ -52,12 +53,13 @@ class Cropping:
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
             known = ", ".join(BACKGROUNDS)
-            raise SegzsError(f"the background {self.background!r} is unknown; one of {known} is expected")
-        check_number("margin", self.margin, "a share of the object's longer side, such as 0.1,", 0, 10)
+            raise UsageError(f"the background {self.background!r} is unknown; one of {known} is expected")
+        check = partial(check_number, error=UsageError)
+        check("margin", self.margin, "a share of the object's longer side, such as 0.1,", 0, 10)
         if isinstance(self.scales, str) or not isinstance(self.scales, Iterable) or not (scales := tuple(self.scales)):
-            raise SegzsError(f"scales is {self.scales!r}; one or more numbers, such as (1, 2), are expected")
+            raise UsageError(f"scales is {self.scales!r}; one or more numbers, such as (1, 2), are expected")
         for scale in scales:
-            check_number("a scale", scale, "a multiple of the box with its margin, from 1 to 10,", 1, 10)
+            check("a scale", scale, "a multiple of the box with its margin, from 1 to 10,", 1, 10)
         object.__setattr__(self, "scales", tuple(map(float, scales)))
 
 

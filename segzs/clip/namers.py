@@ -30,17 +30,17 @@ from segzs.clip.vocabulary import (
     unknown_words,
     usual_templates,
 )
-from segzs.errors import UnfamiliarWarning, warn
+from segzs.errors import UnfamiliarWarning, UsageError, warn
 from segzs.sam.cache import EmbeddingCache
 
 Labels = Vocabulary | LabelList | str | PathLike[str] | Iterable[str | Label]
 
 
 def check_names(weighting: str, unknown: float | str | None) -> None:
-    """Raise `SegzsError` unless `namer_of` takes these."""
+    """Raise `UsageError` unless `namer_of` takes these."""
     check_weighting(weighting)
     if unknown is not None and unknown != "auto":
-        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1)
+        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1, error=UsageError)
 
 
 def vocabulary_of(

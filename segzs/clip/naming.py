@@ -20,7 +20,7 @@ from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.templates import autoclip
 from segzs.clip.vocabulary import Vocabulary
-from segzs.errors import SegzsError
+from segzs.errors import UsageError
 from segzs.segments import UNKNOWN, Name
 
 NAMINGS = ("crops", "pooled")
@@ -29,9 +29,9 @@ RANKED = 10
 
 
 def check_naming(naming: str) -> None:
-    """Raise `SegzsError` unless it is one of `NAMINGS`."""
+    """Raise `UsageError` unless it is one of `NAMINGS`."""
     if naming not in NAMINGS:
-        raise SegzsError(f"the naming {naming!r} is unknown; one of {', '.join(NAMINGS)} is expected")
+        raise UsageError(f"the naming {naming!r} is unknown; one of {', '.join(NAMINGS)} is expected")
 
 
 @dataclass(frozen=True, eq=False)

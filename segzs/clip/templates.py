@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from segzs.errors import SegzsError
+from segzs.errors import SegzsError, UsageError
 
 WEIGHTINGS = ("mean", "autoclip")
 ENTROPY = 0.85
@@ -16,9 +16,9 @@ HALVINGS = 40
 
 
 def check_weighting(weighting: str) -> None:
-    """Raise `SegzsError` unless it is one of `WEIGHTINGS`."""
+    """Raise `UsageError` unless it is one of `WEIGHTINGS`."""
     if weighting not in WEIGHTINGS:
-        raise SegzsError(f"the weighting {weighting!r} is unknown; one of {', '.join(WEIGHTINGS)} is expected")
+        raise UsageError(f"the weighting {weighting!r} is unknown; one of {', '.join(WEIGHTINGS)} is expected")
 
 
 def autoclip(pictures: Tensor, sentences: Tensor, scale: float) -> Tensor:

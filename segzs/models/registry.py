@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segzs.errors import ModelError
+from segzs.errors import UnknownModelError
 
 META = "https://dl.fbaipublicfiles.com/segment_anything/"
 MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/"
@@ -168,10 +168,10 @@ def preset(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
-        ModelError: there is none.
+        UnknownModelError: there is none.
     """
     if name not in PRESETS:
-        raise ModelError(
+        raise UnknownModelError(
             f"there is no preset {name!r}; there are {', '.join(PRESETS)}. For another pairing give a SAM and a CLIP"
         )
     return PRESETS[name]

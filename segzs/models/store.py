@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from segzs.errors import ModelError, WeightsError
+from segzs.errors import ModelError, UnknownModelError, WeightsError
 from segzs.models.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
 from segzs.models.settings import cache_folder, embedded_folder, is_offline, search_folders
 
@@ -56,7 +56,7 @@ def locate_sam(spec: str) -> SamFile:
         architecture, _, file = spec.partition(":")
         known = sorted({row.architecture for row in SAMS.values()})
         if architecture not in known:
-            raise ModelError(f"{spec!r} names no architecture; ARCHITECTURE:FILE with one of {', '.join(known)}")
+            raise UnknownModelError(f"{spec!r} names no architecture; ARCHITECTURE:FILE with one of {', '.join(known)}")
         path = Path(file).expanduser()
         if not path.is_file():
             raise ModelError(f"{path}: no such file")
@@ -64,7 +64,7 @@ def locate_sam(spec: str) -> SamFile:
         like = replace(like, name=f"{architecture}:{path.name}", sha256="", url="")
         return SamFile(like, path, file_sha256(path))
     if spec not in SAMS:
-        raise ModelError(f"there is no SAM {spec!r}; there are {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
+        raise UnknownModelError(f"there is no SAM {spec!r}; there are {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
     row = SAMS[spec]
     found = find_file(row.file)
     if found is None:
@@ -170,7 +170,7 @@ def builtin_config(architecture: str, tag: str | None) -> dict[str, Any]:
 
     model = open_clip.get_model_config(architecture)
     if model is None:
-        raise ModelError(
+        raise UnknownModelError(
             f"open_clip has no architecture {architecture!r}; see open_clip.list_models() for those that it has"
         )
     tags = [tag] if tag else open_clip.list_pretrained_tags_by_model(architecture)
@@ -203,7 +203,7 @@ def hub_of(spec: str) -> str:
     known = open_clip.list_pretrained_tags_by_model(architecture)
     if tag not in known:
         hint = f"its tags are {', '.join(known)}" if known else "give ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"
-        raise ModelError(f"there is no CLIP {spec!r}; {hint}")
+        raise UnknownModelError(f"there is no CLIP {spec!r}; {hint}")
     hub = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").strip("/")
     if hub.count("/") != 1:  # none, or the path of a lone file in a repository that open_clip did not save
         place = f"at {hub}" if hub else "on no hub"
@@ -286,11 +286,11 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
         return [_fetch_sam(SAMS[row.sam], folder), _fetch_clip(row.clip, folder)]
     if name.startswith("sam:"):
         if name[4:] not in SAMS:
-            raise ModelError(f"there is no SAM {name[4:]!r} to fetch; there are {', '.join(SAMS)}")
+            raise UnknownModelError(f"there is no SAM {name[4:]!r} to fetch; there are {', '.join(SAMS)}")
         return [_fetch_sam(SAMS[name[4:]], folder)]
     if name in CLIPS or ":" in name:
         return [_fetch_clip(name, folder)]
-    raise ModelError(
+    raise UnknownModelError(
         f"there is no model {name!r}; there are {', '.join(PRESETS)}, their SAMs alone as sam:NAME, and CLIPs as "
         "ARCHITECTURE:TAG or hf-hub:ORG/NAME"
     )

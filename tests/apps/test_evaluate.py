@@ -72,6 +72,21 @@ def test_crops_and_templates(run: Run, write_coco: Write) -> None:  # noqa: F811
     assert page.count("**") == 2 * 2  # what is in use, in both tables
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *("background: gray", "scales: 0", "margin: wide", "naming: poold", "weighting: best", "unknown: 7"),
+        *("model: tinny", "sam: vit_x", "clip: ViT", "engine: steam", "dtype: half"),
+    ],
+)
+def test_a_typo_in_an_option_is_wrong_use(run: Run, write_coco: Write, options: str) -> None:  # noqa: F811
+    Path("wrong.yaml").write_text(options)
+    given = ("--images", EXAMPLES, "--what", "names", "--compare", "wrong.yaml", "wrong.yaml", "--quiet", "--no-cache")
+    code, out, err = run("evaluate", write_coco("desk"), *given)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert options.partition(": ")[2] in err
+
+
 def test_a_folder_of_classes(run: Run) -> None:
     for name in ("laptop", "key"):
         Path(f"classes/{name}").mkdir(parents=True)

@@ -79,7 +79,7 @@ def test_a_picture_that_has_gone_is_said_once(run: Run, out: Path, tmp_path: Pat
         (["apple", "--like", "crop.png"], 2, "say what to look for"),
         ([""], 2, "the query is ''; words are expected"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),
-        (["apple", "--clip", "no-such-model:tag"], 1, "no-such-model"),
+        (["apple", "--clip", "no-such-model:tag"], 2, "no-such-model"),
         (["apple", "--sheet", "found.md"], 2, "found.md: the name of a picture ends with .png, .jpg"),
     ],
 )
