@@ -201,9 +201,11 @@ def _convert(parsed: argparse.Namespace) -> int:
     given = {name: getattr(parsed, name) for name in ("categories", "base", "polygons", "like")}
     options = {name: value for name, value in given.items() if value is not None}
     if parsed.categories is not None:
+        from segzs.clip.labels import split
         from segzs.clip.vocabulary import Vocabulary
 
-        options["categories"] = Vocabulary.of(parsed.categories).labels
+        listed, labels = [*filter(None, split(parsed.categories))], Vocabulary.of(parsed.categories).labels
+        options["categories"] = listed if {*listed} == {*labels} else labels  # what stands there twice is refused
     first = Path(parsed.inputs[0])
     stem = first.name.partition(".")[0]
     out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.ending))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzs.apps.arguments import grid_of, models_of
+from segzs.checks import counted
 from segzs.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         if folder:
             make_folder(Path(folder))  # before hours are spent for nothing
     if not parsed.quiet:
-        say(f"{truth.objects} objects in {len(truth.pictures)} pictures; loading models")
+        say(f"{counted(truth.objects, 'object')} in {counted(len(truth.pictures), 'picture')}; loading models")
     segmenters = [_load(one, truth, parsed) for one in options]
     labels = segmenters[0].vocabulary.labels
     if classes and len(labels) == len(truth.labels) and set(labels).isdisjoint(truth.labels):

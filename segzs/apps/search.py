@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segzs.checks import counted
 from segzs.errors import OutputError, PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def index(parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
         first, number = done.skipped[0], len(done.skipped)
         say(f"error: {number} skipped, gone or changed since they were labelled; the first: {first.reason}")
     if not parsed.quiet:
-        say(f"{done.segments} segments in the index: {done.added} pictures came, {done.removed} went")
+        came = counted(done.added, "picture")
+        say(f"{counted(done.segments, 'segment')} in the index: {came} came, {done.removed} went")
     return 1 if done.skipped else 0
 
 

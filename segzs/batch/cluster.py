@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from segzs.batch.directory import LARGEST_FILE, Labels, ahead, differences, reason_of
@@ -78,9 +79,9 @@ def label_cluster(
 
     Raises:
         ImageError: there is no picture.
-        OutputError: ``out`` holds the results of other pictures or settings, or cannot be written.
-        SegzsError: Ray is not installed or there is no such cluster; a number is out of range; the models cannot be
-            loaded on a worker.
+        UsageError: ``out`` holds the results of other pictures or settings, or a number is out of range.
+        OutputError: ``out`` cannot be written.
+        SegzsError: Ray is not installed, there is no such cluster, or the models cannot be loaded on a worker.
 
     >>> from functools import partial
     >>> from segzs.batch.labelling import load_labeller
@@ -264,12 +265,13 @@ def _agree(results: Place, file: str, ours: dict[str, Any]) -> None:
 
 
 def _check(actors: int | None, cpus: float, gpus: float, part: int) -> None:
+    check = partial(check_number, error=UsageError)
     for name, value in (("actors", 1 if actors is None else actors), ("part", part)):
-        check_number(name, value, "a whole number from 1 on", 1, whole=True)
+        check(name, value, "a whole number from 1 on", 1, whole=True)
     for name, amount in (("cpus", cpus), ("gpus", gpus)):
-        check_number(name, amount, "a number from 0 on", 0)
+        check(name, amount, "a number from 0 on", 0)
     if gpus > 1 and gpus != int(gpus):
-        raise SegzsError(f"gpus is {gpus}; a fraction of one GPU or a whole number is expected")
+        raise UsageError(f"gpus is {gpus}; a fraction of one GPU or a whole number is expected")
 
 
 def _ray() -> Any:

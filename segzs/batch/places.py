@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segzs.batch.pictures import SUFFIXES, find_pictures, matches
+from segzs.checks import counted
 from segzs.errors import ImageError, OutputError, SegzsError
 
 INSTALL = "run: pip install 'segzs[ray]'"
@@ -159,7 +160,8 @@ def list_pictures(address: str | os.PathLike[str], *, glob: str | Sequence[str] 
     )
     if not found:
         matching = f" that matches {' or '.join(map(repr, patterns))}" if patterns else ""
-        raise ImageError(f"there is no picture{matching} below {place.name}: {len(infos)} files, none named so")
+        files = counted(len(infos), "file")
+        raise ImageError(f"there is no picture{matching} below {place.name}: {files}, none named so")
     return Listing(place, tuple(found), patterns)
 
 

@@ -184,13 +184,12 @@ def _source(known: Mapping) -> str:
 
 def _folder(annotations: Path, images: str | os.PathLike[str] | None) -> Path:
     beside = annotations.parent / "images"
-    folder = Path(images) if images is not None else beside if beside.is_dir() else annotations.parent
-    if not folder.is_dir():
-        raise AnnotationError(f"the folder of images {folder} is not there")
-    return folder
+    return Path(images) if images is not None else beside if beside.is_dir() else annotations.parent
 
 
 def _check_files(paths: Sequence[Path], folder: Path) -> None:
+    if not folder.is_dir():
+        raise AnnotationError(f"the folder of images {folder} is not there; say with --images in which folder they are")
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise AnnotationError(

@@ -91,6 +91,10 @@ def test_a_folder_of_classes(run: Run) -> None:
     for name in ("laptop", "key"):
         Path(f"classes/{name}").mkdir(parents=True)
         PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
+    code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache", "--limit", "1")
+    assert code == 0, err
+    assert "segzs: 1 object in 1 picture; loading models" in err
+    assert not [line for line in out.splitlines() if line != line.rstrip() or not line]
     code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache")
     assert code == 0, err
     assert "names: top-1" in out

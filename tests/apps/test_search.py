@@ -33,7 +33,7 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
 
     code, printed, said = run("index", out)
     assert (code, printed) == (0, "")
-    assert "segments in the index: 1 pictures came, 0 went" in said
+    assert "segments in the index: 1 picture came, 0 went" in said
 
     code, printed, said = run("search", out, "red apple", "-n", "2")
     header, first, _second = printed.strip().splitlines()

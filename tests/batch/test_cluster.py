@@ -234,7 +234,7 @@ def test_an_actor_that_fits_nowhere_is_not_waited_for(photos: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("options", [{"part": 0}, {"actors": 0}, {"cpus": -1}, {"gpus": 1.5}])
 def test_numbers_out_of_range(photos: Path, tmp_path: Path, options: dict) -> None:
-    with pytest.raises(SegzsError, match=f"{next(iter(options))} is"):
+    with pytest.raises(UsageError, match=f"{next(iter(options))} is"):
         run(photos, tmp_path / "out", **options)
 
 
