@@ -98,7 +98,7 @@ def write(annotated: Iterable[Annotated], destination: str | os.PathLike[str], f
     if not known.folder and not path.name.lower().endswith(suffix := f".{known.ending.rpartition('.')[2]}"):
         raise UsageError(f"{path}: the name of a file of {format} ends with {suffix}")
     if known.folder and path.is_file():
-        raise UsageError(f"{path} is a file; {format} writes a folder")
+        raise OutputError(f"{path} is a file; {format} writes a folder")
     if known.loses:
         warn(f"{format} has no room for {known.loses}", FormatWarning)
     try:

@@ -414,6 +414,9 @@ def test_fetch_of_unknown_and_forbidden_names(run: Run, bare: Path) -> None:
     code, out, err = run("fetch", "vit_x")
     assert (code, out) == (2, "")
     assert "there is no model 'vit_x'; there are tiny, mobile, vit_b" in err
+    code, out, err = run("fetch", "sam:vit_x")
+    assert (code, out) == (2, "")
+    assert "there is no SAM 'vit_x' to fetch; there are tiny, mobile, vit_b" in err
     code, out, err = run("fetch", "vit_b", "--to", bare / "there")
     assert (code, out) == (1, "")
     assert "SEGZS_OFFLINE" in err
@@ -472,6 +475,15 @@ def test_the_cache_is_shown_and_cleared(run: Run, scene: Callable) -> None:
     assert "now cleared" in run("cache", "--clear")[1]
     assert not converted.exists()
     assert ": 0 entries, 0.0 MB" in run("cache")[1]
+
+
+@pytest.mark.parametrize("command", ["models", "doctor"])
+def test_tables_have_no_trailing_spaces_and_one_empty_line_between(run: Run, command: str) -> None:
+    out = run(command)[1]
+    assert out == "".join(f"{line.rstrip()}\n" for line in out.splitlines())
+    assert "\n\n" in out.strip()
+    assert "\n\n\n" not in out
+    assert not out.endswith("\n\n")
 
 
 def test_models_marks_the_default(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,8 @@ def test_a_report_takes_the_place_of_nothing_that_is_read(run: Run, write_coco: 
     [
         (("gone.json",), 1, "gone.json cannot be read"),
         (("empty",), 1, "has no folders in it"),
+        (("results.json",), 1, "results.json: it is a list, as COCO results are; a COCO instance file is expected"),
+        (("classes", "--out", "results.json"), 1, "results.json is a file; a folder is expected"),
         (("other.json",), 1, "is missing; a COCO instance file is expected"),
         (("classes", "--what", "masks"), 2, "only names can be measured"),
         (("classes", "--choices"), 2, "give a COCO file"),
@@ -147,6 +149,7 @@ def test_wrong_use_is_one_clear_line(run: Run, arguments: tuple[str, ...], statu
     Path("classes/cat").mkdir(parents=True)
     PIL.Image.new("RGB", (9, 9)).save("classes/cat/1.png")
     Path("other.json").write_text("{}")
+    Path("results.json").write_text("[]")
     Path("a.yaml").write_text("background: keep")
     Path("wrong.yaml").write_text("colour: red")
     code, out, err = run("evaluate", *arguments, "--quiet", "--no-cache")

@@ -45,6 +45,7 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
     best, _ = map(json.loads, printed.splitlines())
     assert (code, said) == (0, f"segzs: wrote {tmp_path / 'found.png'}\n")
     assert set(best) == {"score", "file", "segment", "name", "probability", "box", "sha256"}
+    assert not [line for line in printed.splitlines() if line != line.rstrip()]
     assert f"{best['score']:.3f}" == first.split()[0]
     x1, y1, x2, y2 = best["box"]
     assert x1 <= 92 <= x2  # where the apple lies
@@ -88,6 +89,15 @@ def test_what_cannot_be_done_is_said(run: Run, out: Path, arguments: list[str], 
     ended, _, said = run("search", out, *arguments)
     assert ended == code
     assert says in said.splitlines()[-1]
+
+
+def test_results_of_a_cluster_are_said_to_be_such(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "parquet" / "segments").mkdir(parents=True)
+    (tmp_path / "parquet" / "segments" / "000000.parquet").touch()
+    for command in (["index", tmp_path / "parquet"], ["search", tmp_path / "parquet", "apple"]):
+        code, _, said = run(*command)
+        assert code == 1
+        assert "holds the results of a cluster, which cannot be searched; segzs label DIR --out without --ray" in said
 
 
 def test_a_sheet_takes_the_place_of_no_photo(run: Run, out: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import read_scene
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
 from segzs.batch import search
 from segzs.batch import table as tables
-from segzs.batch.search import SegmentIndex, index
+from segzs.batch.search import Match, SegmentIndex, index
 
 SCENES = ("desk", "picnic", "toolbox")
 
@@ -236,3 +236,9 @@ def test_results_of_a_version_without_scales_can_be_indexed(out: Path, segmenter
     done = search.index(out, segmenter.clip)
     assert done.segments > 0
     assert not done.skipped
+
+
+def test_numbers_of_a_match_are_rounded_as_those_of_a_segment() -> None:
+    match = Match(float(np.float32(0.12344)), "a.png", 0, "key", float(np.float32(0.7532)), (0, 0, 9, 9), "ab")
+    assert match.to_dict()["score"] == 0.1234
+    assert match.to_dict()["probability"] == 0.7532

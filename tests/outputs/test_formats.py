@@ -514,6 +514,14 @@ def test_wrong_formats_and_options_say_which_are_right(annotated: list[Annotated
     assert list(tmp_path.iterdir()) == []
 
 
+def test_save_writes_no_format_over_a_photo(annotated: list[Annotated], tmp_path: Path) -> None:
+    (photo := tmp_path / "photo.png").write_bytes(b"precious")
+    segments = Segments(read_image(np.zeros((24, 40, 3), np.uint8)), annotated[0].segments, "tiny+tiny")
+    with pytest.raises(UsageError, match=r"photo\.png: the name of a file of cvat ends with \.xml"):
+        segzs.save(segments, photo, format="cvat")
+    assert photo.read_bytes() == b"precious"
+
+
 def test_a_folder_in_the_way_is_an_output_error(annotated: list[Annotated], tmp_path: Path, known: Format) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
