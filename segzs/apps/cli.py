@@ -146,8 +146,10 @@ def _make_out(folder: Path, stems: Sequence[str], endings: Sequence[str], inputs
     """Make the folder of ``--out``, unless a file in it would be written over that is read."""
     from segzs.outputs.files import check_apart, make_folder
 
+    read = {Path(given).resolve() for given in inputs if given}
     for stem, ending in product(stems, endings):
-        check_apart(folder / f"{stem}.{ending}", [Path(given) for given in inputs if given])
+        if (file := folder / f"{stem}.{ending}").resolve() in read:
+            check_apart(file, [file])
     make_folder(folder)
 
 
