@@ -19,7 +19,7 @@ from segzs.errors import ModelError, UnknownModelError
 from segzs.image import read_image
 from segzs.models.environment import multiplies_bfloat16
 from segzs.models.registry import ClipCheckpoint, preset
-from segzs.models.settings import default_engine, default_model, embeddings_folder, graphs_folder
+from segzs.models.settings import ENGINES, default_engine, default_model, embeddings_folder, graphs_folder
 from segzs.models.store import locate_clip, locate_sam
 from segzs.sam.build import load_sam
 from segzs.sam.cache import EmbeddingCache
@@ -99,8 +99,11 @@ def load(
         if not isinstance(spec, str | PathLike | None):
             raise UnknownModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
     engine = engine or default_engine()
-    if engine not in ("torch", "openvino"):
-        raise UnknownModelError(f"the engine {engine!r} is unknown; 'torch' or 'openvino' is expected")
+    if engine not in ENGINES:
+        known = ", ".join(ENGINES)
+        raise UnknownModelError(
+            f"there is no engine {engine!r}, which --engine, load or SEGZS_ENGINE asks for; there are {known}"
+        )
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)

@@ -125,7 +125,7 @@ class Segmenter:
             min_area: smaller masks, in image pixels, are dropped.
             max_masks: keep only the best so many.
             adaptive: ask every second point of every second row, and of the others those on and beside what was found:
-                a third fewer, for nearly the same masks; what lies between 16 points a side may be missed.
+                fewer, for nearly the same masks; what lies between 16 points a side may be missed.
             tiles: look again at so many overlapping tiles a side, each at the model's full resolution: for small
                 objects in large pictures; each tile takes as long as the picture.
             merge: join fragments with one name that touch, where CLIP finds their union at least as like it, and drop

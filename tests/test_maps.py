@@ -14,7 +14,7 @@ import pytest
 import segzs
 import segzs.segmenter as module
 from segzs.errors import ModelError, OutputError, PromptError, SegzsError
-from segzs.maps import MapWarning, SemanticMap, _percent, panoptic_segments, semantic_map
+from segzs.maps import MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE
 from segzs.outputs import save
 from segzs.segments import Segments
@@ -113,6 +113,13 @@ def test_a_map_is_a_value_that_shows_itself() -> None:
         found.mask("horse")
 
 
+def test_captions_tell_areas_from_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[str]] = []
+    monkeypatch.setattr("segzs.maps.overlay", lambda pixels, masks, captions, colours: drawn.append(captions))
+    semantic_map(segments(segment(WHOLE, "dog"), segment(block(60, 0, 63, 3), "cat")), LABELS).overlay()
+    assert drawn == [["dog, area 27%", "cat, area <1%"]]
+
+
 @pytest.mark.parametrize("count", [255, 256, 1000])
 def test_the_values_of_the_png_are_the_labels_numbers(count: int, tmp_path: Path) -> None:
     labels = [f"label {index}" for index in range(1, count + 1)]
@@ -167,7 +174,3 @@ def test_segments_of_another_image_are_refused(segmenter: segzs.Segmenter, desk:
         segmenter.semantic(desk, Segments(desk.image, ()), sure=2)
     with pytest.raises(PromptError, match=r"call segmenter\.encode"):
         segmenter.panoptic("desk.png")  # type: ignore[arg-type]
-
-
-def test_captions_of_a_map_are_no_probabilities() -> None:
-    assert [_percent(share) for share in (0.254, 0.01, 0.0004)] == ["25%", "1%", "<1%"]

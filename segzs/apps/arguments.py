@@ -1,4 +1,4 @@
-"""The command line as data: parsers and the prompts that options spell."""
+"""The command line as data: its parsers, and how an option is spelt."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import argparse
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from segzs import __version__
-from segzs.errors import ImageError, PromptError, UsageError
 from segzs.models.registry import PRESETS
-from segzs.models.settings import default_engine, default_model
-from segzs.prompts import Prompt
+from segzs.models.settings import ENGINES
 
 EXAMPLES = """examples:
   segzs label desk.jpg                                      every object, named from the general vocabulary
@@ -52,7 +49,6 @@ EVALUATE_EXAMPLES = """examples:
   segzs evaluate annotations.json --choices                          which crops and templates name best
   segzs evaluate imagenette/val --labels labels.txt                  pictures in a folder a class; labels in their order
 """
-ENGINES = ("torch", "openvino")
 READ = ("segzs", "coco", "labelme", "parquet")
 WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
@@ -341,73 +337,6 @@ def _add_search(commands: Any) -> None:
         command.add_argument("--clip", help="the CLIP: ARCHITECTURE:TAG, a folder, ... (default: that of OUT)")
         command.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
     index.add_argument("--quiet", action="store_true", help="no progress on stderr")
-
-
-def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
-    """The prompts that --point, --box and --object spell.
-
-    Raises:
-        PromptError: an object has two boxes, nothing, or only negative points.
-    """
-    prompts = []
-    for parts in objects:
-        points = [value for kind, value in parts if kind == "point"]
-        boxes = [value for kind, value in parts if kind == "box"]
-        if not parts:
-            raise PromptError("--object has neither a --point nor a --box after it")
-        if len(boxes) > 1:
-            raise PromptError("one object has two boxes; put --object between them to ask for two objects")
-        positive = [sign for _, _, sign in points]
-        prompts.append(Prompt([(x, y) for x, y, _ in points], positive, boxes[0] if boxes else None))
-    return prompts
-
-
-def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The options of everything mode that were given."""
-    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "adaptive", "tiles", "merge")
-    return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
-
-
-def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What `segzs.load` is asked for."""
-    own = ("sam", "background", "margin", "scales", "naming", "engine")
-    return naming_of(parsed) | {name: getattr(parsed, name) for name in own if hasattr(parsed, name)}
-
-
-def naming_of(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What `load_namer` is asked for."""
-    _check_environment(parsed)
-    shared = ("model", "clip", "labels", "templates", "weighting", "unknown", "device", "dtype")
-    found = {name: getattr(parsed, name) for name in shared if hasattr(parsed, name)}
-    if getattr(parsed, "examples", None) is not None:
-        found["examples"] = examples_of(parsed.examples)
-    return found
-
-
-def _check_environment(parsed: argparse.Namespace) -> None:
-    """Raise `UsageError` where SEGZS_MODEL or SEGZS_ENGINE asks for what argparse would refuse as an option."""
-    for option, default, known in (("model", default_model, PRESETS), ("engine", default_engine, ENGINES)):
-        if getattr(parsed, option, "") is None and default() not in known:
-            raise UsageError(f"SEGZS_{option.upper()} is {default()!r}; {', '.join(known)} are known")
-
-
-def examples_of(place: str) -> str | dict[str, list[str]]:
-    """A file of examples, or the pictures in the folders of a folder, under the folders' names.
-
-    Raises:
-        ImageError: a folder holds no pictures, or no folders.
-    """
-    if not Path(place).is_dir():
-        return place
-    from segzs.batch.pictures import find_pictures
-
-    folders = [entry for entry in sorted(Path(place).iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    if not folders:
-        raise ImageError(f"{place} holds no folders; a folder of pictures for each label is expected")
-    return {
-        folder.name.replace("_", " "): [str(folder / name) for name in find_pictures(folder).names]
-        for folder in folders
-    }
 
 
 def _point(text: str) -> tuple[float, float, bool]:

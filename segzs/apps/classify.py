@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segzs.apps.arguments import naming_of
+from segzs.apps.asked import naming_of
 from segzs.errors import ImageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzs import __version__
-from segzs.apps.arguments import build_parser, grid_of, models_of, prompts_of
+from segzs.apps.arguments import build_parser
+from segzs.apps.asked import grid_of, models_of, prompts_of
 from segzs.checks import counted
 from segzs.errors import ModelError, PromptError, SegzsError, UsageError, VocabularyError, WeightsError
 
@@ -146,10 +147,8 @@ def _make_out(folder: Path, stems: Sequence[str], endings: Sequence[str], inputs
     """Make the folder of ``--out``, unless a file in it would be written over that is read."""
     from segzs.outputs.files import check_apart, make_folder
 
-    read = {Path(given).resolve() for given in inputs if given}
-    for stem, ending in product(stems, endings):
-        if (file := folder / f"{stem}.{ending}").resolve() in read:
-            check_apart(file, [file])
+    files = (folder / f"{stem}.{ending}" for stem, ending in product(stems, endings))
+    check_apart(files, [Path(given) for given in inputs if given])
     make_folder(folder)
 
 
@@ -203,15 +202,13 @@ def _convert(parsed: argparse.Namespace) -> int:
     given = {name: getattr(parsed, name) for name in ("categories", "base", "polygons", "like")}
     options = {name: value for name, value in given.items() if value is not None}
     if parsed.categories is not None:
-        from segzs.clip.labels import split
         from segzs.clip.vocabulary import Vocabulary
 
-        listed, labels = [*filter(None, split(parsed.categories))], Vocabulary.of(parsed.categories).labels
-        options["categories"] = listed if {*listed} == {*labels} else labels  # what stands there twice is refused
+        options["categories"] = Vocabulary.of(parsed.categories).labels
     first = Path(parsed.inputs[0])
     stem = first.name.partition(".")[0]
     out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.ending))
-    check_apart(out, [Path(given) for given in (*parsed.inputs, *([parsed.like] if parsed.like else []))])
+    check_apart([out], [Path(given) for given in (*parsed.inputs, parsed.like) if given])
     times: Counter[str] = Counter()
 
     def annotated() -> Iterator[Annotated]:

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
-from segzs.apps.arguments import grid_of
+from segzs.apps.asked import grid_of
 from segzs.apps.directory import progress
 from segzs.errors import PromptError
 

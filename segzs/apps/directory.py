@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segzs.apps.arguments import grid_of
+from segzs.apps.asked import grid_of
 from segzs.errors import PromptError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def label(segmenter: Segmenter, pictures: Pictures, parsed: argparse.Namespace, 
             elif parsed.json:
                 print(to_line(result).decode(), end="", flush=True)
             advance(known=result.path in known)
+            known.clear()
     done = f"{len(pictures) - failed} of {len(pictures)} pictures labelled: {out / 'segments.jsonl'}"
     report(f"{done}; {failed} failed: {out / 'failures.jsonl'}" if failed else done)
     return 1 if failed else 0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzs.apps.arguments import grid_of, models_of
+from segzs.apps.asked import grid_of, models_of
 from segzs.checks import counted
 from segzs.errors import PromptError, UsageError
 
@@ -48,8 +48,7 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         raise UsageError(f"{parsed.json}: the name of a file of JSON ends with .json")
     truth = _truth(parsed, classes)
     inputs = [Path(one) for one in (parsed.annotations, *(parsed.compare or []))]
-    for file in filter(Path.is_file, _files(parsed)):
-        check_apart(file, [*inputs, *(picture.path for picture in truth.pictures)])
+    check_apart(_files(parsed), [*inputs, *(picture.path for picture in truth.pictures)])
     for folder in (parsed.out, parsed.json and Path(parsed.json).parent):
         if folder:
             make_folder(Path(folder))  # before hours are spent for nothing

@@ -50,7 +50,7 @@ def search(
         raise UsageError(f"{parsed.sheet}: the name of a picture ends with {', '.join(PICTURES)}")
     found = SegmentIndex.open(parsed.out, load_clip_for(parsed.out, parsed.clip, parsed.device))
     if parsed.sheet:
-        check_apart(Path(parsed.sheet), [found.root, *([Path(parsed.like)] if parsed.like else [])])
+        check_apart([Path(parsed.sheet)], [found.root, *([Path(parsed.like)] if parsed.like else [])])
     if parsed.like is None:
         matches = found.search(parsed.query, limit=parsed.limit)
     else:

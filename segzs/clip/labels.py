@@ -101,7 +101,7 @@ def label_list(labels: LabelList | str | os.PathLike[str] | Iterable[str | Label
         return _read(Path(labels))
     if isinstance(labels, str):
         _check_alone(labels.strip())
-    return LabelList(_unique(split(labels) if isinstance(labels, str) else labels))
+    return LabelList(_unique(_split(labels) if isinstance(labels, str) else labels))
 
 
 def check_label(label: Any) -> None:
@@ -168,13 +168,9 @@ def _unique(labels: Any) -> tuple[Label, ...]:
     return tuple(found.values())
 
 
-def split(text: str) -> list[str]:
-    """Comma-separated labels, repeated ones as well; one that has a comma itself stands in double quotes.
-
-    >>> split('cat, "dog, asleep", cat')
-    ['cat', 'dog, asleep', 'cat']
-    """
-    return [_stripped(label) for label in next(csv.reader([_stripped(text)], skipinitialspace=True), [])]
+def _split(text: str) -> list[str]:
+    """Comma-separated labels; one that has a comma itself stands in double quotes."""
+    return next(csv.reader([_stripped(text)], skipinitialspace=True), [])
 
 
 def _check_alone(text: str) -> None:

@@ -299,7 +299,21 @@ def encode_texts(clip: ClipModel, texts: Sequence[str]) -> Tensor:
     return torch.cat(features)
 
 
-def _check_length(clip: ClipModel, texts: Sequence[str], tokens: Tensor) -> None:
+def check_lengths(clip: ClipModel, vocabulary: Vocabulary, places: Mapping[str, str]) -> None:
+    """Raise `VocabularyError` where one of these labels is longer than what the model reads; says the label's place."""
+    details, longest = {label.name: label for label in vocabulary.details}, max(vocabulary.templates, key=len)
+    asked: list[tuple[str, str]] = []
+    for name, place in places.items():
+        label = details.get(name) or Label(name)
+        template = max(label.templates, key=len, default=longest)
+        words = (template.replace("{}", word) for word in (name, *label.synonyms))
+        asked += ((text, place) for text in (*words, *label.descriptions))
+    if asked:
+        texts = [text for text, _ in asked]
+        _check_length(clip, texts, clip.tokenizer(texts), [f"{place}: " for _, place in asked])
+
+
+def _check_length(clip: ClipModel, texts: Sequence[str], tokens: Tensor, places: Sequence[str] = ()) -> None:
     """Raise `VocabularyError` where a tokenizer with more room would have said something else."""
     length = tokens.shape[1]
     suspects = [i for i, text in enumerate(texts) if len(text.encode()) > length - 4]  # no token is less than a byte
@@ -308,22 +322,11 @@ def _check_length(clip: ClipModel, texts: Sequence[str], tokens: Tensor) -> None
     roomy = clip.tokenizer([texts[i] for i in suspects], context_length=4 * length)
     for i, row in zip(suspects, roomy, strict=True):
         if not torch.equal(row[:length], tokens[i]) or row[length] != row[-1]:
+            place = places[i] if places else ""
             raise VocabularyError(
-                f"{texts[i]!r} is longer than the {length} tokens that {clip.row.name} reads at once; say it shorter"
+                f"{place}{texts[i]!r} is longer than the {length} tokens that {clip.row.name} reads at once; "
+                "say it shorter"
             )
-
-
-def check_lengths(clip: ClipModel, vocabulary: Vocabulary, places: Mapping[str, str]) -> None:
-    """Raise `VocabularyError` where one of these labels is longer than what the model reads; says the label's place."""
-    details, longest = {label.name: label for label in vocabulary.details}, max(vocabulary.templates, key=len)
-    for name, place in places.items():
-        label = details.get(name) or Label(name)
-        template = max(label.templates, key=len, default=longest)
-        texts = [*(template.replace("{}", word) for word in (name, *label.synonyms)), *label.descriptions]
-        try:
-            _check_length(clip, texts, clip.tokenizer(texts))
-        except VocabularyError as error:
-            raise VocabularyError(f"{place}: {error}") from error
 
 
 def unknown_words(clip: ClipModel, vocabulary: Vocabulary) -> list[str]:

@@ -171,7 +171,9 @@ def preset(name: str) -> Preset:
         UnknownModelError: there is none.
     """
     if name not in PRESETS:
+        known = ", ".join(PRESETS)
         raise UnknownModelError(
-            f"there is no preset {name!r}; there are {', '.join(PRESETS)}. For another pairing give a SAM and a CLIP"
+            f"there is no preset {name!r}, which --model, load or SEGZS_MODEL asks for; there are {known}. "
+            "For another pairing give a SAM and a CLIP"
         )
     return PRESETS[name]

@@ -27,15 +27,16 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
 
 
-def check_apart(out: Path, inputs: Iterable[Path]) -> None:
-    """Make sure that writing a file loses nothing that was read.
+def check_apart(outs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Make sure that writing files loses nothing that was read.
 
     Raises:
-        UsageError: ``out`` is one of the inputs, or a file that is inside of one.
+        UsageError: one of them is one of the inputs, or a file that is inside of one.
     """
-    target = out.resolve()
-    for source in (given.resolve() for given in inputs):
-        if target == source or (target.is_file() and source in target.parents):
+    read = {given.resolve() for given in inputs}
+    for out in outs:
+        target = out.resolve()
+        if target in read or (target.is_file() and not read.isdisjoint(target.parents)):
             raise UsageError(f"{out} is, or may be, a part of what is read, and would be lost; write to another place")
 
 

@@ -108,7 +108,6 @@ def test_pictures_that_come_twice_are_said(run: Run, labeled: Path, tmp_path: Pa
         (("--to", "yollo"), "the format 'yollo' is unknown; segzs, coco"),
         (("--to", "yolo", "--polygons"), "yolo does not take polygons; it takes categories"),
         (("--to", "coco", "--base", "-5"), "base is -5"),
-        (("--to", "coco", "--categories", "pencil, laptop ,pencil"), "the category 'pencil' is there twice"),
     ],
 )
 def test_wrong_use_has_a_status_of_its_own(run: Run, labeled: Path, options: tuple[str, ...], says: str) -> None:
