@@ -355,7 +355,7 @@ def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> Non
 
 
 def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no preset 'huge', .*there are tiny, mobile, vit_b, vit_l, vit_h"):
+    with pytest.raises(ModelError, match=r"no preset 'huge', .*there are tiny, mobile, vit_b, vit_l, vit_h"):
         load("huge")
     with pytest.raises(ModelError, match="the device 'abacus' cannot be used here"):
         load(device="abacus")

@@ -25,6 +25,8 @@ class SamCheckpoint:
     points_per_side: int = 32
     predicted_iou: float = 0.88
     stability: float = 0.95
+    duplicate_iou: float = 0.7
+    voting: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ SAMS = {
             points_per_side=16,
             predicted_iou=0.6,
             stability=0.6,
+            duplicate_iou=0.5,
+            voting=True,
         ),
         SamCheckpoint(
             name="mobile",

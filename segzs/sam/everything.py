@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +26,8 @@ ISLAND_SHARE = 0.05
 HOLE_SHARE = 0.01
 SPECK_SHARE = 0.002
 """Of the image: what is larger may be an object, whatever it is part of or a hole in."""
+VOTERS_IOU = 0.7
+"""Masks that overlap more are answers about the same object: their mean is nearer to it than most of them."""
 BLOCK = 256
 """Masks that are floats at the same time: a mask of a float a pixel is large."""
 MOST_POINTS_PER_SIDE = 256
@@ -38,15 +40,19 @@ class EverythingOptions:
 
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
-    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every
-    second point of every second row is asked, and of the others those on and beside what was found. Only
-    `everything_in_tiles` looks at ``tiles``, and only what names masks can ``merge`` them.
+    ``duplicate_iou`` the better one stays, with ``voting`` as the mean of the logits that are much like it;
+    ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every second point of every second row is asked, and
+    of the others those on and beside what was found. Only `everything_in_tiles` looks at ``tiles``, and only what names
+    masks can ``merge`` them.
+
+    Voting is that of Dai, He and Sun (Instance-aware Semantic Segmentation via Multi-task Network Cascades, 2016).
     """
 
     points_per_side: int | None = None
     predicted_iou: float | None = None
     stability: float | None = None
-    duplicate_iou: float = 0.7
+    duplicate_iou: float | None = None
+    voting: bool | None = None
     min_area: int = 100
     max_masks: int | None = None
     adaptive: bool = False
@@ -58,18 +64,19 @@ class EverythingOptions:
         if self.points_per_side is not None:
             expected = f"a whole number from 1 to {MOST_POINTS_PER_SIDE}"
             check("points_per_side", self.points_per_side, expected, 1, MOST_POINTS_PER_SIDE, whole=True)
-        for name in ("predicted_iou", "stability"):
+        for name in ("predicted_iou", "stability", "duplicate_iou"):
             if getattr(self, name) is not None:
                 check(name, getattr(self, name), "a number from 0 to 1", 0, 1)
         expected = f"a whole number from 1 to {MOST_TILES_PER_SIDE}"
         check("tiles", self.tiles, expected, 1, MOST_TILES_PER_SIDE, whole=True)
-        check("duplicate_iou", self.duplicate_iou, "a number from 0 to 1", 0, 1)
         check("min_area", self.min_area, "a number of pixels from 0 on", 0)
         if self.max_masks is not None:
             check("max_masks", self.max_masks, "at least 1, or None for all,", 1, whole=True)
         for name in ("adaptive", "merge"):
             if not isinstance(getattr(self, name), bool):
                 raise PromptError(f"{name} is {getattr(self, name)!r}; True or False is expected")
+        if not isinstance(self.voting, bool | None):
+            raise PromptError(f"voting is {self.voting!r}; True, False or None, the model's own choice, is expected")
 
 
 class Candidate(NamedTuple):
@@ -98,36 +105,35 @@ def everything(
     encoded.check_model(sam)
     if progress is not None and not callable(progress):
         raise PromptError(f"progress is {progress!r}; something to call with the share done is expected")
-    search = Search(
-        sam,
-        encoded,
-        options,
-        predicted_iou=sam.row.predicted_iou if options.predicted_iou is None else options.predicted_iou,
-        stability=sam.row.stability if options.stability is None else options.stability,
-    )
+    search = Search(sam, encoded, options)
     found = search.unique(search.grid(progress))
     answers = [_cleaned(full_size(sam, encoded, mask.logits[None], mask.predicted_iou[None])) for mask in found]
     answers = [
-        masks for masks in answers if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.stability
+        masks
+        for masks in answers
+        if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.own("stability")
     ]
     rles = [masks.rles[0] for masks in answers]
-    different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # without specks more are alike
+    different = greedy(range(len(rles)), iou(rles, rles), search.own("duplicate_iou"))  # freed of specks more are alike
     return sorted((answers[i] for i in different[: options.max_masks]), key=lambda masks: -masks.rles[0].area)
 
 
 @dataclass(frozen=True)
 class Search:
-    """The steps of everything mode on one image, with the thresholds settled."""
+    """The steps of everything mode on one image."""
 
     sam: SamModel
     encoded: EncodedImage
     options: EverythingOptions
-    predicted_iou: float
-    stability: float
+
+    def own(self, option: str) -> Any:
+        """What was asked for, or else the model's own value."""
+        asked = getattr(self.options, option)
+        return getattr(self.sam.row, option) if asked is None else asked
 
     def grid(self, progress: Callable[[float], object] | None) -> list[Candidate]:
         """What the points of the grid find and the filters leave."""
-        side = self.options.points_per_side or self.sam.row.points_per_side
+        side = self.own("points_per_side")
         grid, every_second = _grid(side)
         due = every_second if self.options.adaptive else np.ones(len(grid), bool)
         found: list[Candidate] = []
@@ -164,19 +170,25 @@ class Search:
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
         """The good ones of low-res answers N h w."""
-        likely = predicted_iou >= self.predicted_iou
+        likely = predicted_iou >= self.own("predicted_iou")
         logits, predicted_iou = logits[likely], predicted_iou[likely]
         visible = _without_padding(self.sam, self.encoded, logits)
         stability = stability_score(visible, self.sam.module.mask_threshold)
-        stable = (stability >= self.stability).nonzero().flatten().tolist()
+        stable = (stability >= self.own("stability")).nonzero().flatten().tolist()
         return [Candidate(logits[i], predicted_iou[i], stability[i]) for i in stable]
 
     def unique(self, found: list[Candidate]) -> list[Candidate]:
-        """Candidates without duplicates, best first."""
+        """Candidates without duplicates, best first; each is the mean of those most like it, if they vote."""
         if not found:
             return []
+        masks = self.visible(found)
+        alike = overlaps(masks, masks)
         scores = torch.stack([candidate.predicted_iou for candidate in found])
-        return [found[i] for i in without_duplicates(self.visible(found), scores, self.options.duplicate_iou)]
+        best = without_duplicates(alike, scores, self.own("duplicate_iou"))
+        if not self.own("voting"):
+            return [found[i] for i in best]
+        voters = (alike > VOTERS_IOU).fill_diagonal_(True)
+        return [found[i]._replace(logits=_mean(found, voters[i])) for i in best]
 
     def visible(self, found: list[Candidate]) -> Tensor:
         """The masks of candidates on the model's grid, without padding: bool N h w."""
@@ -184,14 +196,13 @@ class Search:
         return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
 
 
-def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
-    """Indices of masks N h w, best first, without those that overlap a better one by more than ``largest_iou``.
+def without_duplicates(alike: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
+    """Indices of masks that are not empty, best first, without those that overlap a better one by more.
 
-    Overlap is of the masks themselves: boxes miss near-duplicates and remove neighbours.
+    ``alike`` N N is the overlap of the masks themselves: boxes miss near-duplicates and remove neighbours.
     """
-    areas = masks.flatten(1).sum(1).cpu().numpy()
-    ranked = [index for index in scores.argsort(descending=True).tolist() if areas[index]]
-    return greedy(ranked, overlaps(masks, masks).cpu().numpy(), largest_iou)
+    ranked = [index for index in scores.argsort(descending=True).tolist() if alike[index, index]]
+    return greedy(ranked, alike.cpu().numpy(), largest_iou)
 
 
 def greedy(ranked: Iterable[int], overlap: np.ndarray, largest_iou: float) -> list[int]:
@@ -210,6 +221,11 @@ def overlaps(ours: Tensor, theirs: Tensor) -> Tensor:
         [torch.cat([a.float() @ b.float().T for b in theirs.split(BLOCK)], 1) for a in ours.split(BLOCK)]
     )
     return common / (ours.sum(1)[:, None] + theirs.sum(1) - common).clamp(min=1)
+
+
+def _mean(found: Sequence[Candidate], chosen: Tensor) -> Tensor:
+    """The mean logits of those candidates for which ``chosen`` N is True."""
+    return torch.stack([found[i].logits for i in chosen.nonzero().flatten().tolist()]).mean(0)
 
 
 def _cleaned(masks: Masks) -> Masks:
