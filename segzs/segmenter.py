@@ -106,7 +106,7 @@ class Segmenter:
         points_per_side: int | None = None,
         predicted_iou: float | None = None,
         stability: float | None = None,
-        duplicate_iou: float | None = None,
+        duplicate_iou: float = 0.7,
         voting: bool | None = None,
         min_area: int = 100,
         max_masks: int | None = None,

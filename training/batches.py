@@ -17,7 +17,7 @@ from training.scenes import MEASURED, TRAINING, Compositor, Scene
 
 SMALL, LARGE = 320, 768
 OBJECT_PIXELS = (60, 260)
-CLICKS, BOXES, OTHERS = 4, 1, 2
+CLICKS, BOXES, OTHERS = 4, 2, 2
 
 Prompts = dict[str, Tensor]
 
@@ -48,7 +48,7 @@ class SceneBatches(IterableDataset):
             other = ("points", "boxes_with_point", "refine")[order.choice(3, p=[0.35, 0.2, 0.45])]
             scenes, kinds = [], []
             while len(scenes) < batch:
-                scene = _padded(compositors[size][int(rng.random() < 0.35)], size, rng)
+                scene = _padded(compositors[size][int(rng.random() < 0.25)], size, rng)
                 sampler = PromptSampler(scene.instances, rng)
                 if not len(sampler.labels):
                     continue
@@ -70,7 +70,7 @@ class SceneBatches(IterableDataset):
         plain, wild = replace(MEASURED, size=(0.14, 0.6), restyle=0.2, margin=0.4), TRAINING
         if size > SMALL:
             shares = (OBJECT_PIXELS[0] / size, OBJECT_PIXELS[1] / size)
-            plain = replace(plain, size=shares, objects=(2, 7) if size < LARGE else (4, 14), margin=0.35)
+            plain = replace(plain, size=shares, objects=(3, 8) if size < LARGE else (4, 16), margin=0.35)
             wild = replace(wild, size=(shares[0] / 2, shares[1]))
         return Compositor(self.packs, plain, rng), Compositor(self.packs, wild, rng)
 

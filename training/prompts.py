@@ -50,6 +50,7 @@ class PromptSampler:
     def __init__(self, instances: np.ndarray, rng: np.random.Generator) -> None:
         self.instances, self.rng = instances, rng
         self.labels = visible_labels(instances)
+        self._odds = _covered(instances)[self.labels] + 0.4
         self._masks = {label: (instances == label).astype(np.uint8) for label in (0, *self.labels)}
 
     def clicks(self, count: int, background: float = 0.12) -> SampledPrompts:
@@ -89,7 +90,7 @@ class PromptSampler:
 
     def _choose(self, count: int) -> np.ndarray:
         if len(self.labels) >= count:
-            return self.rng.permutation(self.labels)[:count]
+            return self.rng.choice(self.labels, count, replace=False, p=self._odds / self._odds.sum())
         return self.rng.choice(self.labels, count) if len(self.labels) else np.zeros(count, np.int64)
 
     def _point(self, mask: np.ndarray) -> tuple[int, int]:
@@ -119,3 +120,13 @@ class PromptSampler:
             sides = np.tile(box[2:] - box[:2], 2)
             box = box + self.rng.uniform(-0.1, 0.1, 4) * sides
         return box.astype(np.float32)
+
+
+def _covered(instances: np.ndarray) -> np.ndarray:
+    """Of each label, how much of its outline is where a later object covers it, from 0 to 1."""
+    contact = np.zeros(int(instances.max()) + 1)
+    for one, other in ((instances[1:], instances[:-1]), (instances[:, 1:], instances[:, :-1])):
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        contact += np.bincount(low[(low > 0) & (low < high)], minlength=len(contact))
+    areas = np.bincount(instances.ravel(), minlength=len(contact)).clip(1)
+    return np.minimum(contact / (2 * np.sqrt(areas)), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from training.run import (
 from training.scenes import MEASURED, Compositor
 
 SETTLED_FROM = 0.4
-SETTLED_SIZES = {384: 0.72, 512: 0.14, LARGE: 0.14}
+SETTLED_SIZES = {384: 0.6, 512: 0.2, LARGE: 0.2}
 """Sizes of batches once the statistics of the batch norms are settled, with their shares."""
 OWN_REFINEMENT = 0.5
 """Share of the refinements that add nothing but what the model itself said."""
@@ -54,7 +54,7 @@ class PredictMasks(nn.Module):
         self.decoder = decoder
 
     def forward(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decoder.predict_masks(*parts)
+        return self.decoder.token_masks(*parts)
 
 
 class Learner(nn.Module):
@@ -276,7 +276,7 @@ class Trainer:
         self.learner = learner.to(device=self.device, memory_format=torch.channels_last)
         saved = load_checkpoint(arguments.out)
         if saved is None and arguments.warm_start:
-            _start_from(self.learner.sam, load_file(arguments.warm_start))
+            _start_from(self.learner.sam, mean_weights(arguments.warm_start))
         self.average = Average(self.learner.sam)
         self.optimizer = _optimizer(self.learner, arguments.rate)
         self.step, self.scenes, used = 0, 0, 0.0
@@ -371,11 +371,20 @@ class Means:
         return means
 
 
+def mean_weights(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of exported weights of runs with a common beginning; often better than each of them."""
+    runs = [load_file(file) for file in files]
+    try:
+        return {name: sum(run[name].float() for run in runs) / len(runs) for name in runs[0]}
+    except (KeyError, RuntimeError) as error:
+        raise SystemExit(f"not weights of the same architecture: {error}") from None
+
+
 def _start_from(sam: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load exported weights; those of an earlier version may lack the convolutions that refine masks."""
-    missing, unexpected = sam.load_state_dict(weights, strict=False)
-    if unexpected or any(not key.startswith("mask_decoder.refine_") for key in missing):
-        raise SystemExit(f"not the tiny SAM's weights: {len(missing)} missing keys, {len(unexpected)} unexpected ones")
+    try:
+        sam.load_state_dict(weights)
+    except RuntimeError as error:
+        raise SystemExit(f"not the tiny SAM's weights: {error}") from None
 
 
 def _optimizer(learner: Learner, rate: float) -> torch.optim.Optimizer:
@@ -391,9 +400,12 @@ def export(run: Path, file: Path) -> None:
     if saved is None:
         raise SystemExit(f"no checkpoint in {run}: train first")
     scenes, minutes = str(saved["scenes"]), f"{saved['seconds'] / 60:.0f}"
-    metadata = {"architecture": "tiny", "scenes": scenes, "minutes": minutes}
-    save_file(half_precision(saved["average"]), file, metadata)
-    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB after {scenes} scenes, {minutes} minutes")
+    _write(saved["average"], file, {"scenes": scenes, "minutes": minutes})
+
+
+def _write(weights: dict[str, Tensor], file: Path, known: dict[str, str]) -> None:
+    save_file(half_precision(weights), file, {"architecture": "tiny", **known})
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB {' '.join(f'{name} {value}' for name, value in known.items())}")
 
 
 def main() -> None:
@@ -408,11 +420,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make scenes")
     parser.add_argument("--check-scenes", type=int, default=16, help="scenes a style in the checks on the way")
     parser.add_argument(
-        "--warm-start", type=Path, metavar="FILE", help="warm start from exported weights: no small scenes first"
+        "--warm-start",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="start from exported weights, or the mean of several: no small scenes first",
     )
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's weights instead of training")
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE", help="write the run's weights, or the mean of --warm-start's, and end"
+    )
     arguments = parser.parse_args()
-    if arguments.export:
+    if arguments.export and arguments.warm_start:
+        _write(mean_weights(arguments.warm_start), arguments.export, {"mean_of": str(len(arguments.warm_start))})
+    elif arguments.export:
         export(arguments.out, arguments.export)
     else:
         Trainer(arguments).train()

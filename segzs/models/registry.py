@@ -25,7 +25,6 @@ class SamCheckpoint:
     points_per_side: int = 32
     predicted_iou: float = 0.88
     stability: float = 0.95
-    duplicate_iou: float = 0.7
     voting: bool = False
 
 
@@ -73,14 +72,13 @@ SAMS = {
             name="tiny",
             architecture="tiny",
             file="tiny_sam.safetensors",
-            bytes=11_830_826,
-            sha256="99397d5b08789646bd592837029593821eb68ef924cae777ae07e7b242a043a5",
+            bytes=12_631_016,
+            sha256="dfe7c6130484a0cad46ddc8f8229399a923bf64c670e36e275c2c85e3bdf03e7",
             licence="Apache-2.0",
             input_size=768,
             points_per_side=16,
             predicted_iou=0.6,
             stability=0.6,
-            duplicate_iou=0.5,
             voting=True,
         ),
         SamCheckpoint(

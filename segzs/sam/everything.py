@@ -51,7 +51,7 @@ class EverythingOptions:
     points_per_side: int | None = None
     predicted_iou: float | None = None
     stability: float | None = None
-    duplicate_iou: float | None = None
+    duplicate_iou: float = 0.7
     voting: bool | None = None
     min_area: int = 100
     max_masks: int | None = None
@@ -64,11 +64,12 @@ class EverythingOptions:
         if self.points_per_side is not None:
             expected = f"a whole number from 1 to {MOST_POINTS_PER_SIDE}"
             check("points_per_side", self.points_per_side, expected, 1, MOST_POINTS_PER_SIDE, whole=True)
-        for name in ("predicted_iou", "stability", "duplicate_iou"):
+        for name in ("predicted_iou", "stability"):
             if getattr(self, name) is not None:
                 check(name, getattr(self, name), "a number from 0 to 1", 0, 1)
         expected = f"a whole number from 1 to {MOST_TILES_PER_SIDE}"
         check("tiles", self.tiles, expected, 1, MOST_TILES_PER_SIDE, whole=True)
+        check("duplicate_iou", self.duplicate_iou, "a number from 0 to 1", 0, 1)
         check("min_area", self.min_area, "a number of pixels from 0 on", 0)
         if self.max_masks is not None:
             check("max_masks", self.max_masks, "at least 1, or None for all,", 1, whole=True)
@@ -114,7 +115,7 @@ def everything(
         if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.own("stability")
     ]
     rles = [masks.rles[0] for masks in answers]
-    different = greedy(range(len(rles)), iou(rles, rles), search.own("duplicate_iou"))  # freed of specks more are alike
+    different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # freed of specks more are alike
     return sorted((answers[i] for i in different[: options.max_masks]), key=lambda masks: -masks.rles[0].area)
 
 
@@ -184,7 +185,7 @@ class Search:
         masks = self.visible(found)
         alike = overlaps(masks, masks)
         scores = torch.stack([candidate.predicted_iou for candidate in found])
-        best = without_duplicates(alike, scores, self.own("duplicate_iou"))
+        best = without_duplicates(alike, scores, self.options.duplicate_iou)
         if not self.own("voting"):
             return [found[i] for i in best]
         voters = (alike > VOTERS_IOU).fill_diagonal_(True)

@@ -14,7 +14,7 @@ from segzs.image import Image
 from segzs.masks import RLE, Box, Masks, iou
 from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, input_size
-from segzs.sam.everything import EverythingOptions, Search, everything, greedy
+from segzs.sam.everything import EverythingOptions, everything, greedy
 
 Progress = Callable[[float], object]
 
@@ -78,8 +78,7 @@ def everything_in_tiles(
     whole = [[part] for part in parts if not part.is_cut(image)]
     groups = [group for group in joined([part for part in parts if part.is_cut(image)]) if len(group) > 1]
     found += [_placed(sam, encoded, group) for group in whole + groups]
-    largest_iou = Search(sam, encoded, options).own("duplicate_iou")
-    found = _without_duplicates(found, largest_iou)[: options.max_masks]
+    found = _without_duplicates(found, options.duplicate_iou)[: options.max_masks]
     return sorted(found, key=lambda masks: -masks.rles[0].area)
 
 

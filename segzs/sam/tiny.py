@@ -10,6 +10,7 @@ import timm
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,7 +20,8 @@ CHANNELS = 128
 CHANNELS_8 = CHANNELS // 4
 CHANNELS_4 = CHANNELS // 8
 STRIDE = 16
-MASK_STATISTICS = 5
+DEPTH = 2
+MASK_STATISTICS = 6
 
 
 def build_tiny_sam(image_size: int = 768) -> Sam:
@@ -59,6 +61,7 @@ class TinyImageEncoder(nn.Module):
         self.down_16_to_8 = nn.Conv2d(CHANNELS, CHANNELS_8 * 2, 1)
         self.down_8_to_4 = nn.Conv2d(CHANNELS_8 * 2, CHANNELS_4 * 2, 1)
         self.norm_in, self.norm_out = LayerNorm2d(CHANNELS), LayerNorm2d(CHANNELS)
+        self.context = Context()
         self.smooth_16 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)
         self.smooth_8 = _conv_norm_relu(CHANNELS_8 * 2)
         self.smooth_4 = _conv_norm_relu(CHANNELS_4 * 2)
@@ -68,12 +71,28 @@ class TinyImageEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         c4, c8, c16, c32 = self.backbone(pixels)
         x16 = _layer_norm(self.lateral_16(c16) + _double(self.lateral_32(c32)), self.norm_in)
-        x16 = _layer_norm(self.smooth_16(F.relu(x16)), self.norm_out)
+        x16 = _layer_norm(self.smooth_16(F.relu(self.context(x16))), self.norm_out)
         x8 = self.smooth_8(self.lateral_8(c8) + _double(self.down_16_to_8(x16)))
         x4 = self.smooth_4(self.lateral_4(c4) + _double(self.down_8_to_4(x8)))
         packed_8 = F.pixel_unshuffle(self.head_8(x8), 2)
         packed_4 = F.pixel_unshuffle(self.head_4(x4), 4)
         return torch.cat([x16, packed_8, packed_4], dim=1)
+
+
+class Context(nn.Module):
+    """Every cell looks at the whole picture, so that the parts of one object agree across what hides it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=CHANNELS)
+        self.blocks = nn.Sequential(
+            *(Block(CHANNELS, num_heads=4, qkv_bias=True, init_values=1e-4) for _ in range(DEPTH))
+        )
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """B C G G -> B C G G."""
+        tokens = (cells + self.position(cells)).flatten(2).transpose(1, 2)
+        return self.blocks(tokens).transpose(1, 2).unflatten(2, cells.shape[-2:])
 
 
 def unpack(embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,7 +147,8 @@ class DrawnPromptEncoder(PromptEncoder):
 class SkipMaskDecoder(MaskDecoder):
     """segment-anything's mask decoder that adds finer image features while upscaling.
 
-    Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well.
+    Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well. Each mask is at last
+    the mean of the prompt's four, the more alike the heavier: nearer to the object than what one token says.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -144,6 +164,19 @@ class SkipMaskDecoder(MaskDecoder):
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Masks N 4 4G 4G and predicted IoU N 4, for N prompts that belong to B images in equal, ordered shares."""
+        masks, predicted_iou = self.token_masks(
+            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
+        )
+        return voted(masks), predicted_iou
+
+    def token_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """As `predict_masks`, with what each mask token alone says: what training needs, so that they stay different."""
         x16, x8, x4 = unpack(image_embeddings)
         features = _add_per_image(dense_prompt_embeddings, x16)
         answers, cells, weights = answer(self, features, image_pe, sparse_prompt_embeddings)
@@ -160,7 +193,9 @@ class SkipMaskDecoder(MaskDecoder):
 
 
 def mask_statistics(logits: Tensor) -> Tensor:
-    """N M H W logits -> N M 5: area, doubt in and around the mask, soft stability, boundary length, largest value."""
+    """N M H W logits -> N M 6: area, doubt in and around the mask, soft stability, boundary length, largest value, and
+    how much like it the others are.
+    """
     probability = torch.sigmoid(logits)
     area = probability.sum((-2, -1)) + 1
     doubt = (probability * (1 - probability)).sum((-2, -1))
@@ -175,9 +210,25 @@ def mask_statistics(logits: Tensor) -> Tensor:
             tighter / looser,
             (across + down) / area.sqrt() / 10,
             probability.amax((-2, -1)),
+            likeness(logits).mean(-1),
         ],
         dim=-1,
     )
+
+
+def likeness(logits: Tensor) -> Tensor:
+    """N M H W logits -> the IoU of every two of a prompt's masks, N M M."""
+    masks = (logits > 0).flatten(2).to(logits.dtype)
+    common = masks @ masks.transpose(1, 2)
+    areas = masks.sum(2)
+    return common / (areas[:, :, None] + areas[:, None] - common).clamp(min=1)
+
+
+def voted(logits: Tensor) -> Tensor:
+    """N M H W logits -> of each mask, the mean of a prompt's masks, weighted by the square of their IoU with it."""
+    weights = likeness(logits.float()).square() + 1e-3 * torch.eye(logits.shape[1], device=logits.device)
+    weights = (weights / weights.sum(2, keepdim=True)).to(logits.dtype)
+    return (weights @ logits.flatten(2)).view_as(logits)
 
 
 def _doubled(convolution: nn.ConvTranspose2d, features: Tensor) -> Tensor:

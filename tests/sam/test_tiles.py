@@ -18,7 +18,7 @@ from segzs.sam.encode import EncodedImage, encode
 from segzs.sam.everything import EverythingOptions
 from segzs.sam.tiles import Part, everything_in_tiles, joined, tile_boxes
 
-FEW = EverythingOptions(points_per_side=6, duplicate_iou=0.7)
+FEW = EverythingOptions(points_per_side=6)
 
 
 def parts_of(mask: np.ndarray, per_side: int) -> list[Part]:
@@ -79,7 +79,7 @@ def test_what_is_found_in_tiles_is_of_the_whole_picture(tiny: SamModel, desk: Im
     rles = [masks.rles[0] for masks in found]
     assert {(rle.height, rle.width) for rle in rles} == {pixels.shape[:2]}
     assert len(found) > len(plain)
-    assert np.triu(iou(rles, rles), 1).max() <= 0.7
+    assert np.triu(iou(rles, rles), 1).max() <= FEW.duplicate_iou
     for masks in found:
         height, width = photo.input_size
         coarse = cv2.resize(masks.rles[0].decode().astype(np.float32), (width // 4, height // 4), cv2.INTER_AREA) > 0.5

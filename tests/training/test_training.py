@@ -94,6 +94,18 @@ def test_a_settled_run_stays_settled(drawn_packs: Packs, tmp_path: Path) -> None
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["settled"]
 
 
+def test_a_run_starts_from_the_mean_of_several(drawn_packs: Packs, tmp_path: Path) -> None:
+    runs = [build_tiny_sam(64).state_dict() for _ in range(2)]
+    files = [tmp_path / f"{number}.safetensors" for number in range(2)]
+    for weights, file in zip(runs, files, strict=True):
+        save_file(weights, file)
+    options = ("--out", str(tmp_path), "--minutes", "0.0001", "--workers", "0", "--check-scenes", "1")
+    run("training.sam", drawn_packs, *options, "--warm-start", *map(str, files))
+    started = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["average"]
+    name = "mask_decoder.refine_4.0.weight"
+    torch.testing.assert_close(started[name], (runs[0][name] + runs[1][name]) / 2)
+
+
 def test_a_warm_start_from_something_else_is_refused(drawn_packs: Packs, tmp_path: Path) -> None:
     start = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, start)
