@@ -140,9 +140,7 @@ def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pai
         stability_score_thresh=sam.row.stability,
         output_mode="coco_rle",
     )
-    options = EverythingOptions(
-        points_per_side=POINTS_PER_SIDE, duplicate_iou=0.9, voting=False, min_area=0, adaptive=adaptive
-    )
+    options = EverythingOptions(points_per_side=POINTS_PER_SIDE, duplicate_iou=0.9, min_area=0, adaptive=adaptive)
     pixels = np.array(desk().pixels) if pixels is None else pixels
     image = read_image(pixels)
     return lambda: everything(sam, encode(sam, image), options), lambda: generator.generate(pixels)

@@ -107,7 +107,6 @@ class Segmenter:
         predicted_iou: float | None = None,
         stability: float | None = None,
         duplicate_iou: float = 0.7,
-        voting: bool | None = None,
         min_area: int = 100,
         max_masks: int | None = None,
         adaptive: bool = False,
@@ -123,7 +122,6 @@ class Segmenter:
             predicted_iou: masks that SAM thinks worse of are dropped.
             stability: masks whose outline depends more on the threshold are dropped.
             duplicate_iou: of two masks that overlap more, the better one stays.
-            voting: what stays is the mean of the masks that are much like it.
             min_area: smaller masks, in image pixels, are dropped.
             max_masks: keep only the best so many.
             adaptive: ask every second point of every second row, and of the others those on and beside what was found:
@@ -140,16 +138,7 @@ class Segmenter:
         """
         _check_encoded(photo)
         options = EverythingOptions(
-            points_per_side,
-            predicted_iou,
-            stability,
-            duplicate_iou,
-            voting,
-            min_area,
-            max_masks,
-            adaptive,
-            tiles,
-            merge,
+            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles, merge
         )
         found = self._named(photo.image, self._everything(photo, options, progress))
         return merged(found, lambda masks: self.namer.names(self._features(photo.image, masks))) if merge else found

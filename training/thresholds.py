@@ -20,7 +20,7 @@ from training.scenes import MEASURED, Compositor
 
 PREDICTED_IOU = (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
 STABILITY = (0.3, 0.4, 0.5, 0.6, 0.7)
-DUPLICATE_IOU = (0.5, 0.6, 0.7)
+DUPLICATE_IOU = (0.6, 0.7, 0.8)
 
 
 def main() -> None:
@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--points-per-side", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1, help="of the scenes; those of training.evaluate are others")
-    parser.add_argument("--voting", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--least-recall", type=float, default=0.5, help="leave out settings that find less")
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
@@ -43,12 +42,12 @@ def main() -> None:
         cells = scene.instances[MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
         truths = torch.from_numpy(np.stack([cells == n for n in visible_labels(scene.instances, SMALLEST_VISIBLE)]))
         photo = segmenter.encode(scene.pixels)
-        options = EverythingOptions(arguments.points_per_side, min(PREDICTED_IOU), min(STABILITY))
-        search = Search(segmenter.sam, photo, replace(options, voting=arguments.voting))
+        options = EverythingOptions(arguments.points_per_side)
+        search = Search(segmenter.sam, photo, options, min(PREDICTED_IOU), min(STABILITY))
         candidates = search.grid(None)
         for setting in product(PREDICTED_IOU, STABILITY, DUPLICATE_IOU):
             predicted_iou, stability, duplicate_iou = setting
-            search = replace(search, options=replace(search.options, duplicate_iou=duplicate_iou))
+            search = replace(search, options=replace(options, duplicate_iou=duplicate_iou))
             masks = search.unique(
                 [c for c in candidates if c.predicted_iou >= predicted_iou and c.stability >= stability]
             )

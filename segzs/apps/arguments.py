@@ -212,11 +212,6 @@ def _add_grid(command: Any) -> None:
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")
     grid.add_argument("--stability", type=float, metavar="X", help="drop masks whose outline is less certain (0 to 1)")
-    grid.add_argument(
-        "--voting",
-        action=argparse.BooleanOptionalAction,
-        help="take the mean of a mask and its duplicates, not the best (default: the model's choice)",
-    )
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")

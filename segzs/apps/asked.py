@@ -32,8 +32,7 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
 
 def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
-    filters = ("predicted_iou", "stability", "voting", "min_area", "max_masks", "merge")
-    names = ("points_per_side", "adaptive", "tiles", *filters)
+    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "adaptive", "tiles", "merge")
     return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
 
 

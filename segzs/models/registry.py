@@ -25,7 +25,6 @@ class SamCheckpoint:
     points_per_side: int = 32
     predicted_iou: float = 0.88
     stability: float = 0.95
-    voting: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,8 @@ SAMS = {
             licence="Apache-2.0",
             input_size=768,
             points_per_side=16,
-            predicted_iou=0.6,
-            stability=0.6,
-            voting=True,
+            predicted_iou=0.5,
+            stability=0.5,
         ),
         SamCheckpoint(
             name="mobile",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,8 +26,6 @@ ISLAND_SHARE = 0.05
 HOLE_SHARE = 0.01
 SPECK_SHARE = 0.002
 """Of the image: what is larger may be an object, whatever it is part of or a hole in."""
-VOTERS_IOU = 0.7
-"""Masks that overlap more are answers about the same object: their mean is nearer to it than most of them."""
 BLOCK = 256
 """Masks that are floats at the same time: a mask of a float a pixel is large."""
 MOST_POINTS_PER_SIDE = 256
@@ -40,19 +38,15 @@ class EverythingOptions:
 
     ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
     ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
-    ``duplicate_iou`` the better one stays, with ``voting`` as the mean of the logits that are much like it;
-    ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every second point of every second row is asked, and
-    of the others those on and beside what was found. Only `everything_in_tiles` looks at ``tiles``, and only what names
-    masks can ``merge`` them.
-
-    Voting is that of Dai, He and Sun (Instance-aware Semantic Segmentation via Multi-task Network Cascades, 2016).
+    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every
+    second point of every second row is asked, and of the others those on and beside what was found. Only
+    `everything_in_tiles` looks at ``tiles``, and only what names masks can ``merge`` them.
     """
 
     points_per_side: int | None = None
     predicted_iou: float | None = None
     stability: float | None = None
     duplicate_iou: float = 0.7
-    voting: bool | None = None
     min_area: int = 100
     max_masks: int | None = None
     adaptive: bool = False
@@ -76,8 +70,6 @@ class EverythingOptions:
         for name in ("adaptive", "merge"):
             if not isinstance(getattr(self, name), bool):
                 raise PromptError(f"{name} is {getattr(self, name)!r}; True or False is expected")
-        if not isinstance(self.voting, bool | None):
-            raise PromptError(f"voting is {self.voting!r}; True, False or None, the model's own choice, is expected")
 
 
 class Candidate(NamedTuple):
@@ -106,35 +98,36 @@ def everything(
     encoded.check_model(sam)
     if progress is not None and not callable(progress):
         raise PromptError(f"progress is {progress!r}; something to call with the share done is expected")
-    search = Search(sam, encoded, options)
+    search = Search(
+        sam,
+        encoded,
+        options,
+        predicted_iou=sam.row.predicted_iou if options.predicted_iou is None else options.predicted_iou,
+        stability=sam.row.stability if options.stability is None else options.stability,
+    )
     found = search.unique(search.grid(progress))
     answers = [_cleaned(full_size(sam, encoded, mask.logits[None], mask.predicted_iou[None])) for mask in found]
     answers = [
-        masks
-        for masks in answers
-        if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.own("stability")
+        masks for masks in answers if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.stability
     ]
     rles = [masks.rles[0] for masks in answers]
-    different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # freed of specks more are alike
+    different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # without specks more are alike
     return sorted((answers[i] for i in different[: options.max_masks]), key=lambda masks: -masks.rles[0].area)
 
 
 @dataclass(frozen=True)
 class Search:
-    """The steps of everything mode on one image."""
+    """The steps of everything mode on one image, with the thresholds settled."""
 
     sam: SamModel
     encoded: EncodedImage
     options: EverythingOptions
-
-    def own(self, option: str) -> Any:
-        """What was asked for, or else the model's own value."""
-        asked = getattr(self.options, option)
-        return getattr(self.sam.row, option) if asked is None else asked
+    predicted_iou: float
+    stability: float
 
     def grid(self, progress: Callable[[float], object] | None) -> list[Candidate]:
         """What the points of the grid find and the filters leave."""
-        side = self.own("points_per_side")
+        side = self.options.points_per_side or self.sam.row.points_per_side
         grid, every_second = _grid(side)
         due = every_second if self.options.adaptive else np.ones(len(grid), bool)
         found: list[Candidate] = []
@@ -171,25 +164,19 @@ class Search:
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
         """The good ones of low-res answers N h w."""
-        likely = predicted_iou >= self.own("predicted_iou")
+        likely = predicted_iou >= self.predicted_iou
         logits, predicted_iou = logits[likely], predicted_iou[likely]
         visible = _without_padding(self.sam, self.encoded, logits)
         stability = stability_score(visible, self.sam.module.mask_threshold)
-        stable = (stability >= self.own("stability")).nonzero().flatten().tolist()
+        stable = (stability >= self.stability).nonzero().flatten().tolist()
         return [Candidate(logits[i], predicted_iou[i], stability[i]) for i in stable]
 
     def unique(self, found: list[Candidate]) -> list[Candidate]:
-        """Candidates without duplicates, best first; each is the mean of those most like it, if they vote."""
+        """Candidates without duplicates, best first."""
         if not found:
             return []
-        masks = self.visible(found)
-        alike = overlaps(masks, masks)
         scores = torch.stack([candidate.predicted_iou for candidate in found])
-        best = without_duplicates(alike, scores, self.options.duplicate_iou)
-        if not self.own("voting"):
-            return [found[i] for i in best]
-        voters = (alike > VOTERS_IOU).fill_diagonal_(True)
-        return [found[i]._replace(logits=_mean(found, voters[i])) for i in best]
+        return [found[i] for i in without_duplicates(self.visible(found), scores, self.options.duplicate_iou)]
 
     def visible(self, found: list[Candidate]) -> Tensor:
         """The masks of candidates on the model's grid, without padding: bool N h w."""
@@ -197,13 +184,14 @@ class Search:
         return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
 
 
-def without_duplicates(alike: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
-    """Indices of masks that are not empty, best first, without those that overlap a better one by more.
+def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
+    """Indices of masks N h w, best first, without those that overlap a better one by more than ``largest_iou``.
 
-    ``alike`` N N is the overlap of the masks themselves: boxes miss near-duplicates and remove neighbours.
+    Overlap is of the masks themselves: boxes miss near-duplicates and remove neighbours.
     """
-    ranked = [index for index in scores.argsort(descending=True).tolist() if alike[index, index]]
-    return greedy(ranked, alike.cpu().numpy(), largest_iou)
+    areas = masks.flatten(1).sum(1).cpu().numpy()
+    ranked = [index for index in scores.argsort(descending=True).tolist() if areas[index]]
+    return greedy(ranked, overlaps(masks, masks).cpu().numpy(), largest_iou)
 
 
 def greedy(ranked: Iterable[int], overlap: np.ndarray, largest_iou: float) -> list[int]:
@@ -222,11 +210,6 @@ def overlaps(ours: Tensor, theirs: Tensor) -> Tensor:
         [torch.cat([a.float() @ b.float().T for b in theirs.split(BLOCK)], 1) for a in ours.split(BLOCK)]
     )
     return common / (ours.sum(1)[:, None] + theirs.sum(1) - common).clamp(min=1)
-
-
-def _mean(found: Sequence[Candidate], chosen: Tensor) -> Tensor:
-    """The mean logits of those candidates for which ``chosen`` N is True."""
-    return torch.stack([found[i].logits for i in chosen.nonzero().flatten().tolist()]).mean(0)
 
 
 def _cleaned(masks: Masks) -> Masks:

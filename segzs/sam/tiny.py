@@ -147,8 +147,8 @@ class DrawnPromptEncoder(PromptEncoder):
 class SkipMaskDecoder(MaskDecoder):
     """segment-anything's mask decoder that adds finer image features while upscaling.
 
-    Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well. Each mask is at last
-    the mean of the prompt's four, the more alike the heavier: nearer to the object than what one token says.
+    Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well. Each mask is at
+    last the mean of the prompt's four, the more alike the heavier: nearer to the object than what one token says.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -176,7 +176,7 @@ class SkipMaskDecoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """As `predict_masks`, with what each mask token alone says: what training needs, so that they stay different."""
+        """As `predict_masks`, with what each mask token alone says: trained on that, they stay different."""
         x16, x8, x4 = unpack(image_embeddings)
         features = _add_per_image(dense_prompt_embeddings, x16)
         answers, cells, weights = answer(self, features, image_pe, sparse_prompt_embeddings)
@@ -225,8 +225,11 @@ def likeness(logits: Tensor) -> Tensor:
 
 
 def voted(logits: Tensor) -> Tensor:
-    """N M H W logits -> of each mask, the mean of a prompt's masks, weighted by the square of their IoU with it."""
-    weights = likeness(logits.float()).square() + 1e-3 * torch.eye(logits.shape[1], device=logits.device)
+    """N M H W logits -> of each mask, the mean of a prompt's masks, weighted by the fourth power of their IoU with it.
+
+    So those that mean the same agree, and those that mean different things, a part and its whole, say, stay different.
+    """
+    weights = likeness(logits.float()).pow(4) + 1e-3 * torch.eye(logits.shape[1], device=logits.device)
     weights = (weights / weights.sum(2, keepdim=True)).to(logits.dtype)
     return (weights @ logits.flatten(2)).view_as(logits)
 

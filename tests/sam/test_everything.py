@@ -17,15 +17,7 @@ from segzs.prompts import Prompt
 from segzs.sam.build import SamModel
 from segzs.sam.decode import CHUNK, LowRes, decode_low_res, stability_score
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.everything import (
-    Candidate,
-    EverythingOptions,
-    Search,
-    _cleaned,
-    everything,
-    overlaps,
-    without_duplicates,
-)
+from segzs.sam.everything import EverythingOptions, _cleaned, everything, without_duplicates
 
 MANY = EverythingOptions(points_per_side=8, predicted_iou=0.3, stability=0.3)
 
@@ -53,8 +45,12 @@ def test_it_is_deterministic_and_sorted_by_area(tiny: SamModel, encoded: Encoded
 
 
 @pytest.mark.parametrize("duplicate_iou", [0.3, 0.7, 0.9])
-def test_no_object_twice(duplicate_iou: float, tiny: SamModel, encoded: EncodedImage) -> None:
-    found = everything(tiny, encoded, replace(MANY, duplicate_iou=duplicate_iou))
+def test_no_object_twice(duplicate_iou: float, tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
+    found = (
+        every
+        if duplicate_iou == MANY.duplicate_iou
+        else everything(tiny, encoded, replace(MANY, duplicate_iou=duplicate_iou))
+    )
     height, width = encoded.input_size
     coarse = [RLE.encode(masks.low_res_logits[0][: height // 4, : width // 4] > 0) for masks in found]
     fine = [masks.rles[0] for masks in found]
@@ -131,11 +127,7 @@ def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, enco
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
-    [
-        ({"points_per_side": 0}, "points_per_side is 0"),
-        ({"max_masks": 0}, "max_masks is 0; at least 1, or None"),
-        ({"voting": "yes"}, "voting is 'yes'; True, False or None"),
-    ],
+    [({"points_per_side": 0}, "points_per_side is 0"), ({"max_masks": 0}, "max_masks is 0; at least 1, or None")],
 )
 def test_impossible_options_are_refused(options: dict, complaint: str) -> None:
     with pytest.raises(PromptError, match=complaint):
@@ -155,48 +147,21 @@ def test_without_duplicates_equals_brute_force(masks: np.ndarray, limit: float, 
     scores = np.random.default_rng(seed).permutation(len(masks)) / len(masks)
     expected: list[int] = []
     for index in sorted(range(len(masks)), key=lambda i: -scores[i]):
-        iou_with = [(masks[index] & masks[i]).sum() / (masks[index] | masks[i]).sum() for i in expected]
-        if masks[index].any() and all(overlap <= limit for overlap in iou_with):
+        overlaps = [(masks[index] & masks[i]).sum() / (masks[index] | masks[i]).sum() for i in expected]
+        if masks[index].any() and all(overlap <= limit for overlap in overlaps):
             expected.append(index)
-    alike = overlaps(torch.from_numpy(masks), torch.from_numpy(masks))
-    assert without_duplicates(alike, torch.from_numpy(scores), limit) == expected
+    assert without_duplicates(torch.from_numpy(masks), torch.from_numpy(scores), limit) == expected
 
 
 def test_without_duplicates_compares_masks_not_boxes() -> None:
     frame = torch.ones(20, 20, dtype=torch.bool)
     frame[2:18, 2:18] = False
     inside = ~frame
-    masks = torch.stack([frame, inside, frame])
-    assert without_duplicates(overlaps(masks, masks), torch.tensor([0.5, 0.9, 0.8]), 0.7) == [1, 2]
+    assert without_duplicates(torch.stack([frame, inside, frame]), torch.tensor([0.5, 0.9, 0.8]), 0.7) == [1, 2]
 
 
 def test_without_duplicates_of_nothing() -> None:
-    assert without_duplicates(torch.zeros(0, 0), torch.zeros(0), 0.7) == []
-
-
-@pytest.mark.parametrize("voting", [False, True])
-def test_duplicates_vote(voting: bool, tiny: SamModel, encoded: EncodedImage) -> None:
-    """The better of two nearly equal masks stays, with voting as the mean of both; what is alone, as it is."""
-    logits = torch.full((3, 192, 192), -2.0)
-    logits[0, :20, :20] = logits[1, :20, :22] = 2
-    logits[1, :20, 20:22] = 5
-    logits[2, 50:80, :20] = 1
-    found = [
-        Candidate(mask, torch.tensor(score), torch.tensor(1.0))
-        for mask, score in zip(logits, (0.9, 0.8, 0.7), strict=True)
-    ]
-    kept = Search(tiny, encoded, EverythingOptions(voting=voting)).unique(found)
-    expected = [logits[:2].mean(0) if voting else logits[0], logits[2]]
-    assert [float(mask.predicted_iou) for mask in kept] == pytest.approx([0.9, 0.7])
-    assert all(mask.logits.equal(wanted) for mask, wanted in zip(kept, expected, strict=True))
-    assert int((kept[0].logits > 0).sum()) == 20 * (22 if voting else 20)
-
-
-def test_whether_duplicates_vote_is_the_models_own_choice(tiny: SamModel, encoded: EncodedImage) -> None:
-    by_choice = {voting: codes(tiny, encoded, replace(MANY, voting=voting)) for voting in (False, True)}
-    assert by_choice[False] != by_choice[True]
-    for voting, expected in by_choice.items():
-        assert codes(replace(tiny, row=replace(tiny.row, voting=voting)), encoded, MANY) == expected
+    assert without_duplicates(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), 0.7) == []
 
 
 @pytest.fixture

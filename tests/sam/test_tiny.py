@@ -40,8 +40,8 @@ def test_masks_that_agree_become_their_mean_and_others_stay() -> None:
 
 def test_the_more_alike_masks_are_the_more_they_count() -> None:
     logits = torch.full((1, 2, 1, 8), -1.0)
-    logits[0, 0, 0, :4] = logits[0, 1, 0, :2] = 1  # an IoU of a half: a weight of a quarter
-    expected = (logits[0, 0] + logits[0, 1] / 4) / 1.25
+    logits[0, 0, 0, :4] = logits[0, 1, 0, :2] = 1  # an IoU of a half: a weight of a sixteenth
+    expected = (logits[0, 0] + logits[0, 1] / 16) / (1 + 1 / 16)
     assert torch.allclose(voted(logits)[0, 0], expected, atol=1e-3)
 
 
