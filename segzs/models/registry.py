@@ -76,8 +76,8 @@ SAMS = {
             licence="Apache-2.0",
             input_size=768,
             points_per_side=16,
-            predicted_iou=0.5,
-            stability=0.5,
+            predicted_iou=0.6,
+            stability=0.6,
         ),
         SamCheckpoint(
             name="mobile",
