@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segzs.sam.tiny import CHANNELS, CHANNELS_4, CHANNELS_8, STRIDE, unpack, voted
+from segzs.sam.tiny import CHANNELS, CHANNELS_4, CHANNELS_8, STRIDE, likeness, unpack, voted
 
 MASK_STRIDE = 4
 SEEDS = 24
@@ -49,7 +49,7 @@ def prompt_loss(masks: Tensor, predicted_iou: Tensor, target: Tensor, asked: Ten
     errors = mask_error(masks, target)
     several = errors[:, 1:]
     error = errors[:, 0] + 0.8 * several.amin(1) + 0.2 * several.mean(1)
-    truth = torch.where(asked[:, None], hard_iou(voted(masks.detach()), target), 0.0)
+    truth = torch.where(asked[:, None], hard_iou(voted(masks, likeness(masks)).detach(), target), 0.0)
     rank_error = F.mse_loss(predicted_iou, truth)
     return (error * asked).sum() / asked.sum().clamp(min=1) + 10 * rank_error
 

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 SMALLEST_AREA = 60
+SEPARATE_ODDS = 0.4
+"""Of an object that nothing covers, to be asked for; half-hidden ones are harder, and have up to 1 more."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class PromptSampler:
     def __init__(self, instances: np.ndarray, rng: np.random.Generator) -> None:
         self.instances, self.rng = instances, rng
         self.labels = visible_labels(instances)
-        self._odds = _covered(instances)[self.labels] + 0.4
+        self._odds = _covered(instances)[self.labels] + SEPARATE_ODDS
         self._masks = {label: (instances == label).astype(np.uint8) for label in (0, *self.labels)}
 
     def clicks(self, count: int, background: float = 0.12) -> SampledPrompts:

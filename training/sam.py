@@ -54,7 +54,7 @@ class PredictMasks(nn.Module):
         self.decoder = decoder
 
     def forward(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decoder.token_masks(*parts)
+        return self.decoder.predict_masks(*parts)
 
 
 class Learner(nn.Module):
@@ -374,10 +374,10 @@ class Means:
 def mean_weights(files: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of exported weights of runs with a common beginning; often better than each of them."""
     runs = [load_file(file) for file in files]
-    try:
-        return {name: sum(run[name].float() for run in runs) / len(runs) for name in runs[0]}
-    except (KeyError, RuntimeError) as error:
-        raise SystemExit(f"not weights of the same architecture: {error}") from None
+    shapes = [{name: weight.shape for name, weight in run.items()} for run in runs]
+    if any(other != shapes[0] for other in shapes):
+        raise SystemExit(f"{', '.join(map(str, files))} are not weights of one architecture")
+    return {name: sum(run[name].float() for run in runs) / len(runs) for name in runs[0]}
 
 
 def _start_from(sam: nn.Module, weights: dict[str, Tensor]) -> None:

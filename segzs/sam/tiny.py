@@ -163,20 +163,10 @@ class SkipMaskDecoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Masks N 4 4G 4G and predicted IoU N 4, for N prompts that belong to B images in equal, ordered shares."""
-        masks, predicted_iou = self.token_masks(
-            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
-        )
-        return voted(masks), predicted_iou
+        """Masks N 4 4G 4G and predicted IoU N 4, for N prompts that belong to B images in equal, ordered shares.
 
-    def token_masks(
-        self,
-        image_embeddings: Tensor,
-        image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
-        dense_prompt_embeddings: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """As `predict_masks`, with what each mask token alone says: trained on that, they stay different."""
+        In training masks are what each token alone says, so that the tokens stay different.
+        """
         x16, x8, x4 = unpack(image_embeddings)
         features = _add_per_image(dense_prompt_embeddings, x16)
         answers, cells, weights = answer(self, features, image_pe, sparse_prompt_embeddings)
@@ -188,13 +178,15 @@ class SkipMaskDecoder(MaskDecoder):
         fine = fine + self.refine_4(fine)
         masks = (fine.permute(0, 2, 3, 1).flatten(1, 2) @ weights).transpose(1, 2)
         masks = masks.unflatten(2, fine.shape[-2:])
-        statistics = mask_statistics(masks.detach().float()).to(masks.dtype)
-        return masks, self.iou_prediction_head(answers[:, 0]) + self.statistics_head(statistics).squeeze(-1)
+        alike = likeness(masks)
+        statistics = mask_statistics(masks.detach().float(), alike).to(masks.dtype)
+        predicted_iou = self.iou_prediction_head(answers[:, 0]) + self.statistics_head(statistics).squeeze(-1)
+        return masks if self.training else voted(masks, alike), predicted_iou
 
 
-def mask_statistics(logits: Tensor) -> Tensor:
-    """N M H W logits -> N M 6: area, doubt in and around the mask, soft stability, boundary length, largest value, and
-    how much like it the others are.
+def mask_statistics(logits: Tensor, alike: Tensor) -> Tensor:
+    """N M H W logits and their likeness -> N M 6: area, doubt in and around the mask, soft stability, boundary length,
+    largest value, and how much like it the others are.
     """
     probability = torch.sigmoid(logits)
     area = probability.sum((-2, -1)) + 1
@@ -210,26 +202,26 @@ def mask_statistics(logits: Tensor) -> Tensor:
             tighter / looser,
             (across + down) / area.sqrt() / 10,
             probability.amax((-2, -1)),
-            likeness(logits).mean(-1),
+            alike.mean(-1),
         ],
         dim=-1,
     )
 
 
 def likeness(logits: Tensor) -> Tensor:
-    """N M H W logits -> the IoU of every two of a prompt's masks, N M M."""
-    masks = (logits > 0).flatten(2).to(logits.dtype)
+    """N M H W logits -> the IoU of every two of a prompt's masks, N M M, float32."""
+    masks = (logits > 0).flatten(2).float()
     common = masks @ masks.transpose(1, 2)
     areas = masks.sum(2)
     return common / (areas[:, :, None] + areas[:, None] - common).clamp(min=1)
 
 
-def voted(logits: Tensor) -> Tensor:
-    """N M H W logits -> of each mask, the mean of a prompt's masks, weighted by the fourth power of their IoU with it.
+def voted(logits: Tensor, alike: Tensor) -> Tensor:
+    """N M H W logits -> of each mask, the mean of a prompt's masks, weighted by the fourth power of their likeness.
 
     So those that mean the same agree, and those that mean different things, a part and its whole, say, stay different.
     """
-    weights = likeness(logits.float()).pow(4) + 1e-3 * torch.eye(logits.shape[1], device=logits.device)
+    weights = alike.pow(4) + 1e-3 * torch.eye(logits.shape[1], device=logits.device)
     weights = (weights / weights.sum(2, keepdim=True)).to(logits.dtype)
     return (weights @ logits.flatten(2)).view_as(logits)
 

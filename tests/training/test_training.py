@@ -104,6 +104,8 @@ def test_a_run_starts_from_the_mean_of_several(drawn_packs: Packs, tmp_path: Pat
     started = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["average"]
     name = "mask_decoder.refine_4.0.weight"
     torch.testing.assert_close(started[name], (runs[0][name] + runs[1][name]) / 2)
+    run("training.sam", drawn_packs, "--warm-start", *map(str, files), "--export", str(tmp_path / "mean.safetensors"))
+    torch.testing.assert_close(load_file(tmp_path / "mean.safetensors")[name], started[name].half())
 
 
 def test_a_warm_start_from_something_else_is_refused(drawn_packs: Packs, tmp_path: Path) -> None:
