@@ -71,5 +71,9 @@ def warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-class UnfamiliarWarning(UserWarning):
+class SegzsWarning(UserWarning):
+    """Base of all warnings that segzs gives: all goes on, with what the message says."""
+
+
+class UnfamiliarWarning(SegzsWarning):
     """The embedded models are used on something that they were not made for."""

@@ -13,7 +13,7 @@ import PIL.Image
 
 from segzs.checks import check_number
 from segzs.draw import Colour, colours, overlay
-from segzs.errors import SegzsError
+from segzs.errors import SegzsError, SegzsWarning
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.merging import evidence, is_known, keepers
@@ -27,7 +27,7 @@ SMALLER_WINS = 1e-3
 """What a mask's smallness adds to its evidence at most: enough to decide between equals."""
 
 
-class MapWarning(UserWarning):
+class MapWarning(SegzsWarning):
     """A map leaves more "unknown" than another CLIP would."""
 
 

@@ -20,14 +20,14 @@ from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.labels import named
-from segzs.clip.namers import Labels, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
+from segzs.clip.namers import Labels, general_of, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
 from segzs.clip.naming import Namer, check_naming, encode_pictures
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
 from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
-from segzs.merging import merged
+from segzs.merging import is_known, merged
 from segzs.prompts import Prompt
 from segzs.regions import Regions
 from segzs.sam.build import SamModel
@@ -138,7 +138,15 @@ class Segmenter:
         """
         _check_encoded(photo)
         options = EverythingOptions(
-            points_per_side, predicted_iou, stability, duplicate_iou, min_area, max_masks, adaptive, tiles, merge
+            points_per_side=points_per_side,
+            predicted_iou=predicted_iou,
+            stability=stability,
+            duplicate_iou=duplicate_iou,
+            min_area=min_area,
+            max_masks=max_masks,
+            adaptive=adaptive,
+            tiles=tiles,
+            merge=merge,
         )
         found = self._named(photo.image, self._everything(photo, options, progress))
         return merged(found, lambda masks: self.namer.names(self._features(photo.image, masks))) if merge else found
@@ -168,7 +176,7 @@ class Segmenter:
             least: what fits less is left out. A half says that the words get some times more than their share among
                 the words of the general vocabulary; or that it is clearly nearer to the example than others are.
             progress: called with the share of `everything` that is done, from 0 to 1.
-            **everything: options of `everything`.
+            **everything: options of `everything`, but not ``merge``, which joins what has one name.
 
         Raises:
             PromptError: neither or both of words and an example are given, or an option is out of range.
@@ -179,6 +187,8 @@ class Segmenter:
         if (words is None) == (like is None):
             raise PromptError("say what to look for: either words, or an example with like=")
         check_number("least", least, "a number from 0 to 1", 0, 1, error=PromptError)
+        if "merge" in everything:
+            raise PromptError("merge joins fragments of one name, and here nothing has a name yet; leave it out")
         query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
         if among is None:
             lenient = {score: share * getattr(self.sam.row, score) for score, share in LENIENCY.items()}
@@ -194,10 +204,10 @@ class Segmenter:
             say_if_unfamiliar(self.clip, features)
         stability = torch.tensor([segment.stability for segment in among])
         if words is not None:
-            scores = said(self.clip, features, query, stability)
+            scores = said(self.clip, features, query, general_of(self.clip, self.cache), stability)
         else:
             scores = resembled(features, query, stability)
-            words = like.name if isinstance(like, Segment) and like.name else "like the example"
+            words = like.name if isinstance(like, Segment) and is_known(like) else "like the example"
         chosen = best(rles, scores, least)
         items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)
         return Segments(among.image, items, among.model)
@@ -272,7 +282,8 @@ class Segmenter:
             VocabularyError: nothing can be named with these.
         """
         vocabulary = vocabulary_of(self.clip, labels, templates, self.templates)
-        return replace(self, namer=relabelled(self.namer, vocabulary, self.cache))
+        usual = self.templates if templates is None else templates
+        return replace(self, namer=relabelled(self.namer, vocabulary, self.cache), templates=usual)
 
     def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.

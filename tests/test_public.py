@@ -25,6 +25,7 @@ PUBLIC = [
     "Segmenter",
     "Segments",
     "SegzsError",
+    "SegzsWarning",
     "SemanticMap",
     "UnfamiliarWarning",
     "UsageError",

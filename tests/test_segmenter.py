@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 import segzs
 import segzs.segmenter as module
+from segzs.batch.labelling import Labeller
 from segzs.clip import namers
 from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.contrast import fixed_contrast
@@ -151,6 +152,8 @@ def test_everything_hands_its_options_on(named: Segmenter, desk: EncodedImage) -
     assert all(s.predicted_iou >= 0.3 and s.stability >= 0.3 and s.area >= 500 and s.names for s in found)
     with pytest.raises(PromptError, match="points_per_side is 0"):
         named.everything(desk, points_per_side=0)
+    with pytest.raises(PromptError, match="progress is 5"):
+        named.everything(desk, progress=5)  # type: ignore[arg-type]
 
 
 def test_naming_again_keeps_the_masks(named: Segmenter, scene: Callable[[str], Scene]) -> None:
@@ -386,7 +389,8 @@ def test_the_embedded_pair_computes_in_float32_unless_told(segmenter: Segmenter)
 def test_other_labels_keep_the_templates(segmenter: Segmenter) -> None:
     asked = replace(segmenter, templates=("a drawing of a {}",))
     assert asked.with_labels(["cat"]).vocabulary.templates == ("a drawing of a {}",)
-    assert asked.with_labels(["cat"], templates=["{}"]).vocabulary.templates == ("{}",)
+    other = asked.with_labels(["cat"], templates=["{}"])
+    assert other.vocabulary.templates == other.with_labels(["dog"]).vocabulary.templates == ("{}",)
 
 
 def test_names_from_elsewhere_leave_the_masks_to_their_model(segmenter: Segmenter, scene: Callable) -> None:
@@ -451,6 +455,8 @@ def test_pooled_names_look_once_at_a_picture(named: Segmenter, desk: EncodedImag
     assert other.naming == "pooled"
     assert {name.label for segment in other.name(found) for name in segment.names} == {"hammer", "cat", "unknown"}
     assert looks == [(576, 768, 3)]
+    Labeller.of(pooled, points_per_side=4)("desk.png", (EXAMPLES / "desk.png").read_bytes())
+    assert looks == [(576, 768, 3)] * 2
     assert sum(probabilities(one).values()) == pytest.approx(1)
     assert probabilities(one) != probabilities(named.segment(desk, Prompt.box(41, 22, 195, 224)))
 

@@ -16,7 +16,7 @@ import torch
 import segzs
 from segzs.clip.crops import encode_masks
 from segzs.clip.dense import dense_features, pool
-from segzs.clip.namers import STRAYING
+from segzs.clip.namers import is_unfamiliar
 from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
@@ -105,7 +105,7 @@ def measure_names(
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
     names, unknown = general_features(segmenter.clip).T, segmenter.clip.unknown
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
-    _add_unfamiliar(segmenter, similarity.max(1), scores)
+    _add_unfamiliar(segmenter, (features @ names).amax(1), scores)
     scores.add("pooled: cosine with the crop's feature", (features * pooled).sum(1).numpy())
     for row, pooled_row, index in zip(similarity, of_pooled, right, strict=True):
         others = rng.permutation(np.delete(np.arange(len(row)), index))[: FEW_LABELS - 1]
@@ -120,11 +120,10 @@ def measure_names(
         scores.add("similarity of the best name", [row.max()])
 
 
-def _add_unfamiliar(segmenter: segzs.Segmenter, best: np.ndarray, scores: Scores) -> None:
+def _add_unfamiliar(segmenter: segzs.Segmenter, best: torch.Tensor, scores: Scores) -> None:
     """Add whether a picture is said to be unfamiliar, by what its objects are most like, and each object alone."""
-    familiar = segmenter.clip.row.familiar or -1
-    scores.add("pictures said to be unfamiliar", [np.median(best) < familiar])
-    scores.add("objects alone said to be unfamiliar", best < familiar - STRAYING)
+    scores.add("pictures said to be unfamiliar", [is_unfamiliar(segmenter.clip, best)])
+    scores.add("objects alone said to be unfamiliar", [is_unfamiliar(segmenter.clip, one[None]) for one in best])
 
 
 def measure_scenes(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], count: int) -> dict[str, float]:
@@ -208,7 +207,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.cropping)
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
-        _add_unfamiliar(segmenter, (pictures @ general_features(segmenter.clip).T).amax(1).numpy(), score)
+        _add_unfamiliar(segmenter, (pictures @ general_features(segmenter.clip).T).amax(1), score)
         seen[photo.source] += photo.names
     result = {}
     for source, score in scores.items():

@@ -207,7 +207,7 @@ def _add_models(command: Any, *, sam: bool = True) -> None:
     )
 
 
-def _add_grid(command: Any) -> None:
+def _add_grid(command: Any, *, names: bool = True) -> None:
     grid = command.add_argument_group("everything mode")
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     grid.add_argument("--predicted-iou", type=float, metavar="X", help="drop masks that SAM thinks worse of (0 to 1)")
@@ -218,9 +218,12 @@ def _add_grid(command: Any) -> None:
     grid.add_argument(
         "--adaptive", action="store_true", default=None, help="ask densely only where something is: faster"
     )
-    grid.add_argument(
-        "--merge", action=argparse.BooleanOptionalAction, help="join fragments of one name that touch (default: yes)"
-    )
+    if names:
+        grid.add_argument(
+            "--merge",
+            action=argparse.BooleanOptionalAction,
+            help="join fragments of one name that touch (default: yes)",
+        )
 
 
 def _add_find(commands: Any) -> None:
@@ -238,7 +241,7 @@ def _add_find(commands: Any) -> None:
         "--least", type=float, default=0.5, metavar="X", help="leave out what fits less, 0 to 1 (default 0.5)"
     )
     _add_models(find)
-    _add_grid(find)
+    _add_grid(find, names=False)
     find.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
     find.add_argument("--json", action="store_true", help="print a line of JSON instead of a table")
 
@@ -275,9 +278,9 @@ def _add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument("--limit", type=_count, metavar="N", help="so many pictures, chosen at random")
     evaluate.add_argument("--objects-per-image", type=_count, metavar="N", help="at most so many objects of each")
-    evaluate.add_argument("--clicks", type=_count, default=20, metavar="N", help="give up after so many (default 20)")
+    evaluate.add_argument("--clicks", type=_count, metavar="N", help="give up after so many (default 20)")
     evaluate.add_argument(
-        "--removed", type=float, default=0.5, metavar="SHARE", help="of the labels, to measure unknown (default 0.5)"
+        "--removed", type=float, metavar="SHARE", help="of the labels, to measure unknown (default 0.5)"
     )
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
     evaluate.add_argument(

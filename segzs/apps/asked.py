@@ -33,7 +33,7 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
 def grid_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
     names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "adaptive", "tiles", "merge")
-    return {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    return {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
 
 
 def models_of(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -64,7 +64,9 @@ def examples_of(place: str) -> str | dict[str, list[str]]:
     folders = [entry for entry in sorted(Path(place).iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
         raise ImageError(f"{place} holds no folders; a folder of pictures for each label is expected")
-    return {
-        folder.name.replace("_", " "): [str(folder / name) for name in find_pictures(folder).names]
-        for folder in folders
-    }
+    examples: dict[str, list[str]] = {}
+    for folder in folders:
+        examples.setdefault(folder.name.replace("_", " "), []).extend(
+            str(folder / name) for name in find_pictures(folder).names
+        )
+    return examples

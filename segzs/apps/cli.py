@@ -19,8 +19,17 @@ from typing import TYPE_CHECKING, Any
 from segzs import __version__
 from segzs.apps.arguments import build_parser
 from segzs.apps.asked import grid_of, models_of, prompts_of
+from segzs.apps.progress import progress_bar
 from segzs.checks import counted
-from segzs.errors import ModelError, PromptError, SegzsError, UsageError, VocabularyError, WeightsError
+from segzs.errors import (
+    ModelError,
+    PromptError,
+    SegzsError,
+    SegzsWarning,
+    UsageError,
+    VocabularyError,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
     from segzs.maps import SemanticMap
@@ -114,18 +123,14 @@ def _several(images: Sequence[str]) -> bool:
 def _look(
     segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace
 ) -> Segments | SemanticMap:
-    from tqdm import tqdm
-
     photo = segmenter.encode(image)
     if parsed.regions:
         found = segmenter.regions(photo, parsed.regions)
     elif prompts:
         found = segmenter.segment(photo, prompts)
     else:
-        with tqdm(total=100, unit="%", desc=image, leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
-            found = segmenter.everything(
-                photo, **grid_of(parsed), progress=lambda share: bar.update(round(share * 100) - bar.n)
-            )
+        with progress_bar(parsed.quiet, image) as progress:
+            found = segmenter.everything(photo, **grid_of(parsed), progress=progress)
     if parsed.map == "semantic":
         return segmenter.semantic(photo, found)
     return segmenter.panoptic(photo, found) if parsed.map else found
@@ -360,7 +365,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__name__ in ("UnfamiliarWarning", "CacheWarning", "FormatWarning", "EngineWarning", "MapWarning"):
+    if issubclass(category, SegzsWarning):
         _say(f"note: {message}")
 
 

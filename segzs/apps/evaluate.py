@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzs.apps.asked import grid_of, models_of
+from segzs.apps.progress import progress_bar
 from segzs.checks import counted
 from segzs.errors import PromptError, UsageError
 
@@ -32,6 +31,9 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
     """Measure one configuration, two beside each other, or every crop mode with every set of templates."""
     if parsed.compare and parsed.choices:
         raise PromptError("--compare and --choices are two things; ask for one")
+    given = {name: value for name in ("clicks", "removed") if (value := getattr(parsed, name)) is not None}
+    if parsed.choices and (parsed.what or given or grid_of(parsed)):
+        raise PromptError("--choices is about names of true masks; --what, --clicks, --removed and a grid are not")
     from segzs.evaluate.measure import WHAT, Plan
     from segzs.evaluate.options import read_options
     from segzs.outputs.files import check_apart, make_folder
@@ -42,7 +44,7 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
     what = tuple(parsed.what or (("names",) if classes else WHAT))
     if classes and what != ("names",):
         raise PromptError(f"{parsed.annotations} is a folder of classes, without masks; only names can be measured")
-    plan = Plan(what, parsed.clicks, parsed.removed, parsed.seed, grid_of(parsed))
+    plan = Plan(what, seed=parsed.seed, grid=grid_of(parsed), **given)
     options = [{**models_of(parsed), **read_options(path)} for path in parsed.compare or []] or [models_of(parsed)]
     if parsed.json and Path(parsed.json).suffix.lower() != ".json":
         raise UsageError(f"{parsed.json}: the name of a file of JSON ends with .json")
@@ -66,8 +68,9 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         from segzs.evaluate.measure import measure
         from segzs.evaluate.report import report
 
-        with _progress(parsed) as progress:
+        with progress_bar(parsed.quiet) as progress:
             rows = measure(segmenters, truth, plan, progress)
+        about = [{**facts, "removed": plan.removed} for facts in about]
         reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
         results = (_two if parsed.compare else _one)(rows, reports, parsed, table)
     return _write(results, parsed, say)
@@ -133,7 +136,6 @@ def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> di
         "labels": len(segmenter.vocabulary.labels),
         "templates": len(segmenter.vocabulary.templates),
         **segmenter.settings,
-        "removed": parsed.removed,
         "seed": parsed.seed,
     }
 
@@ -143,7 +145,7 @@ def _choices(
 ) -> Results:
     from segzs.evaluate.choices import choices, choices_page, choices_table
 
-    with _progress(parsed) as progress:
+    with progress_bar(parsed.quiet) as progress:
         found = choices(segmenter, truth, seed=parsed.seed, progress=progress)
     table(choices_table(found))
     plain = [
@@ -152,14 +154,6 @@ def _choices(
         for b, m, t in [c.key]
     ]
     return {**about, "choices": plain}, [choices_page(found)], {}
-
-
-@contextmanager
-def _progress(parsed: argparse.Namespace) -> Iterator[Callable[[float], object]]:
-    from tqdm import tqdm
-
-    with tqdm(total=100, unit="%", leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
-        yield lambda share: bar.update(round(share * 100) - bar.n)
 
 
 def _write(results: Results, parsed: argparse.Namespace, say: Callable[[str], None]) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segzs.apps.progress import progress_bar
 from segzs.checks import counted
 from segzs.errors import OutputError, PromptError, UsageError
 
@@ -20,13 +20,11 @@ CROPS_A_ROW = 5
 
 def index(parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Bring the index up to the records; the exit status is 1 where pictures had to be skipped."""
-    from tqdm import tqdm
-
     from segzs.batch.search import index, load_clip_for
 
     clip = load_clip_for(parsed.out, parsed.clip, parsed.device)
-    with tqdm(total=100, unit="%", leave=False, disable=parsed.quiet or not sys.stderr.isatty()) as bar:
-        done = index(parsed.out, clip, progress=lambda share: bar.update(round(share * 100) - bar.n))
+    with progress_bar(parsed.quiet) as progress:
+        done = index(parsed.out, clip, progress=progress)
     if done.skipped:
         first, number = done.skipped[0], len(done.skipped)
         say(f"error: {number} skipped, gone or changed since they were labelled; the first: {first.reason}")

@@ -11,10 +11,14 @@ from segzs import __version__
 from segzs.image import read_image
 from segzs.loading import load
 from segzs.outputs.records import Record
+from segzs.sam.cache import MEBI
 from segzs.sam.encode import PreparedImage, prepare
 from segzs.sam.everything import EverythingOptions
 from segzs.segmenter import Segmenter
 from segzs.segments import Segment
+
+MEMORY = 64 * MEBI
+"""Bytes of features that are kept: each image comes by once, but what CLIP sees all over it is asked for repeatedly."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class Labeller:
 
     @classmethod
     def of(cls, segmenter: Segmenter, **options: Any) -> Labeller:
-        """A labeller with the options of `Segmenter.everything`; encoded images are not kept in memory.
+        """A labeller with the options of `Segmenter.everything`; the last few encoded images stay in memory.
 
         Raises:
             PromptError: an option is out of range.
         """
-        passing = replace(segmenter, cache=replace(segmenter.cache, memory=0))  # each image comes by once
+        passing = replace(segmenter, cache=replace(segmenter.cache, memory=MEMORY))
         return cls(passing, EverythingOptions(**options))
 
     def __call__(self, path: str, data: bytes) -> Record:

@@ -25,6 +25,8 @@ GREY = 128
 BLUR_SIDE = 64
 LEAST_SIDE = 12
 """Objects of a few pixels are shown with so many around them: enlarged further they would be nothing but blur."""
+LARGEST_FRAME = 6000
+"""Pixels a side that are cut out; more, as of a large object with a wide margin, are brought to half of it before."""
 NARROWEST = 0.5
 """What a model squashes is at least so wide for its height, or so high for its width."""
 
@@ -87,8 +89,10 @@ def crop(
         that the model pads with, mid grey for those that do not pad.
     """
     cut = cropping.background == "cut"
-    outside = wanted.fill_color if wanted.resize_mode == "longest" else GREY
     frame = _frame(mask.box, (1 + 2 * (0 if cut else cropping.margin)) * scale, wanted)
+    if max(frame[2:]) > LARGEST_FRAME:
+        return crop(*_smaller(pixels, mask, LARGEST_FRAME / 2 / max(frame[2:])), cropping, scale, wanted)
+    outside = wanted.fill_color if wanted.resize_mode == "longest" else GREY
     window = _window(pixels, frame, outside)
     if cropping.background == "keep":
         return window
@@ -135,6 +139,13 @@ def _frame(box: Box, share: float, wanted: PreprocessCfg) -> tuple[int, int, int
         rows, columns = to_2tuple(wanted.size)
         width, height = (round(side * each / min(rows, columns)) for each in (columns, rows))
     return (x1 + x2 - width) // 2, (y1 + y2 - height) // 2, width, height
+
+
+def _smaller(pixels: np.ndarray, mask: RLE, share: float) -> tuple[np.ndarray, RLE]:
+    """An image and a mask of it, of a share of their width and height; nothing of the mask gets lost."""
+    size = max(1, round(mask.width * share)), max(1, round(mask.height * share))
+    covered = cv2.resize(mask.decode().astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), RLE.encode(covered > 0)
 
 
 def _blurred(window: np.ndarray) -> np.ndarray:

@@ -81,7 +81,9 @@ class Exemplars:
         """
         if isinstance(given, Mapping):
             several = (list, tuple, set, frozenset, Iterator)
-            listed = {named(name): list(each) if isinstance(each, several) else [each] for name, each in given.items()}
+            listed: dict[str, list] = {}
+            for name, each in given.items():
+                listed.setdefault(named(name), []).extend(each if isinstance(each, several) else [each])
             if empty := [label for label, shown in listed.items() if not shown]:
                 raise SegzsError(f"nothing is shown for {empty[0]!r}; one example at least is expected")
             seen = [(label, see(one)) for label, shown in listed.items() for one in shown]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from segzs.clip.build import ClipModel
-from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features, usual_templates
+from segzs.clip.vocabulary import Vocabulary, encode_labels, usual_templates
 from segzs.errors import VocabularyError
 from segzs.masks import RLE
+from segzs.merging import containment
 from segzs.sam.everything import greedy
 
 TIMES_CHANCE = 7.0
@@ -36,15 +35,15 @@ def encode_words(clip: ClipModel, words: str) -> Tensor:
     return encode_labels(clip, Vocabulary((text,), usual_templates(clip)))[0]
 
 
-def said(clip: ClipModel, pictures: Tensor, query: Tensor, stability: Tensor) -> Tensor:
+def said(clip: ClipModel, pictures: Tensor, query: Tensor, general: Tensor, stability: Tensor) -> Tensor:
     """How well words describe pictures, from 0 to 1: float32 (N,); from 0.5 on they do.
 
-    The words compete with the general vocabulary, in CLIP's own softmax, for each of the normalised image features
-    (N, width): a cosine alone means another thing for every word and every CLIP. A half is what a few times the share
-    of chance is worth, since the vocabulary may well have the same thing in other words. The masks' ``stability`` (N,)
-    counts as well: of unstable ones there are many, and among many there is always one that is like something.
+    The words compete with those of the general vocabulary, (words, width), in CLIP's own softmax, for each of the
+    normalised image features (N, width): a cosine alone means another thing for every word and every CLIP. A half is
+    what a few times the share of chance is worth, since the vocabulary may well have the same thing in other words.
+    The masks' ``stability`` (N,) counts as well: of unstable ones there are many, and among many there is always one
+    that is like something.
     """
-    general = general_features(clip)
     logits = clip.logit_scale * pictures @ torch.cat([query[None], general]).T
     share = logits.softmax(1)[:, 0] * stability.to(logits)
     return share / (share + TIMES_CHANCE / (len(general) + 1))
@@ -65,8 +64,4 @@ def resembled(pictures: Tensor, example: Tensor, stability: Tensor) -> Tensor:
 def best(masks: Sequence[RLE], scores: Tensor, least: float) -> list[int]:
     """Indices of the masks that score ``least`` and more, best first; of those inside each other, the best."""
     order = [i for i in scores.argsort(descending=True, stable=True).tolist() if scores[i] >= least and masks[i].area]
-    if not order:
-        return []
-    codes = [mask.coco() for mask in masks]
-    inside = np.asarray(coco_mask.iou(codes, codes, [1] * len(codes)))  # the share of each that lies in each
-    return greedy(order, np.maximum(inside, inside.T), SAME_OBJECT)
+    return greedy(order, containment(masks), SAME_OBJECT)

@@ -136,9 +136,14 @@ def _contrast(
         return None
     if unknown != "auto":
         return fixed_contrast(clip, vocabulary, features, unknown)
-    general = _features(clip, general_vocabulary(clip), encode_labels, cache)
+    general = general_of(clip, cache)
     shown = None if exemplars is None else exemplars.means(vocabulary.labels)
     return contrast_of(clip, vocabulary, features, general, shown)
+
+
+def general_of(clip: ClipModel, cache: EmbeddingCache) -> Tensor:
+    """`encode_labels` of the general vocabulary, remembered."""
+    return _features(clip, general_vocabulary(clip), encode_labels, cache)
 
 
 Encode = Callable[[ClipModel, Vocabulary], Tensor]
@@ -181,12 +186,17 @@ FEW, STRAYING = 4, 0.05
 """The median of fewer objects strays: so much less familiar they must be."""
 
 
+def is_unfamiliar(clip: ClipModel, best: Tensor) -> bool:
+    """Whether objects are of a kind that a CLIP was not made for; ``best`` is each one's likeness to its best word."""
+    familiar = clip.row.familiar
+    return familiar is not None and len(best) > 0 and bool(best.median() < familiar - STRAYING * (len(best) < FEW))
+
+
 def say_if_unfamiliar(clip: ClipModel, features: Tensor) -> None:
     """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
-    if clip.row.familiar is None or not len(features):
+    if clip.row.familiar is None:
         return
-    best = (features @ general_features(clip).T).amax(1)
-    if best.median() < clip.row.familiar - STRAYING * (len(best) < FEW):
+    if is_unfamiliar(clip, (features @ general_features(clip).T).amax(1)):
         warn(
             "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
             "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",

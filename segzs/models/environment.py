@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from segzs.errors import ModelError
 
 BFLOAT16_TRIAL = 512
+BFLOAT16_TRIALS = 25
 BFLOAT16_GAIN = 1.5
 OPTIONAL = ("openvino",)
 PACKAGES = ("torch", "torchvision", "segment-anything", "open-clip-torch", "timm", "numpy", "opencv-python")
@@ -52,8 +53,8 @@ def require_fitting_torchvision() -> None:
 def multiplies_bfloat16(kind: str) -> bool:
     """Whether a kind of device ("cpu", "cuda", "mps") has units that multiply bfloat16 matrices faster than float32.
 
-    A CPU is asked by a product: some that list AVX512-BF16 are slower in it than in float32, others are more than twice
-    as fast.
+    A CPU is asked by products: some that list AVX512-BF16 are slower in it than in float32, others are more than twice
+    as fast. The best of many, in turns, is the same answer on a busy machine.
     """
     import torch
 
@@ -61,12 +62,12 @@ def multiplies_bfloat16(kind: str) -> bool:
         return torch.cuda.get_device_capability() >= (8, 0)
     if kind != "cpu":
         return False
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        matrix = torch.ones(BFLOAT16_TRIAL, BFLOAT16_TRIAL, dtype=dtype)
-        torch.mm(matrix, matrix)
-        seconds[dtype] = min(timeit.repeat(partial(torch.mm, matrix, matrix), number=1, repeat=5))
-    return seconds[torch.bfloat16] < seconds[torch.float32] / BFLOAT16_GAIN
+    seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    matrices = {dtype: torch.ones(BFLOAT16_TRIAL, BFLOAT16_TRIAL, dtype=dtype) for dtype in seconds}
+    for _ in range(BFLOAT16_TRIALS):
+        for dtype, matrix in matrices.items():
+            seconds[dtype].append(timeit.timeit(partial(torch.mm, matrix, matrix), number=1))
+    return min(seconds[torch.bfloat16]) < min(seconds[torch.float32]) / BFLOAT16_GAIN
 
 
 def devices() -> list[str]:

@@ -45,13 +45,14 @@ class ClipFiles:
     folder: Path
 
 
-def locate_sam(spec: str) -> SamFile:
+def locate_sam(spec: str | os.PathLike[str]) -> SamFile:
     """Find a SAM by its name, or by ``ARCHITECTURE:FILE`` for weights of your own.
 
     Raises:
         ModelError: the name is unknown, or its file is not here; says what to run.
         WeightsError: the file is not the one that the name stands for.
     """
+    spec = os.fspath(spec)
     if ":" in spec:
         architecture, _, file = spec.partition(":")
         known = sorted({row.architecture for row in SAMS.values()})
@@ -88,7 +89,7 @@ def verify(row: SamCheckpoint | ClipCheckpoint, path: Path) -> str:
     return digest
 
 
-def locate_clip(spec: str) -> ClipFiles:
+def locate_clip(spec: str | os.PathLike[str]) -> ClipFiles:
     """Find a CLIP: a name of the registry, ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, or a local folder or file.
 
     A folder holds open_clip's ``open_clip_config.json`` and the weights beside it, and the tokenizer where the
@@ -101,6 +102,7 @@ def locate_clip(spec: str) -> ClipFiles:
         ModelError: it is unknown, or not here; says what to run.
         WeightsError: there is a configuration without weights, or one that cannot be read.
     """
+    spec = os.fspath(spec)
     if spec == "tiny":
         folder = embedded_folder()
         config, weights = (folder / name for name in EMBEDDED_CLIP)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from segzs.errors import AnnotationError, OutputError, UsageError
+from segzs.errors import AnnotationError, OutputError, SegzsWarning, UsageError
 
 
 def make_folder(folder: Path) -> None:
@@ -40,7 +40,7 @@ def check_apart(outs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise UsageError(f"{out} is, or may be, a part of what is read, and would be lost; write to another place")
 
 
-class FormatWarning(UserWarning):
+class FormatWarning(SegzsWarning):
     """A format has no room for something, or something in a file is no mask; said once."""
 
 

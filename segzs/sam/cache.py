@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from segzs.errors import warn
+from segzs.errors import SegzsWarning, warn
 from segzs.image import Image
 from segzs.sam.build import SamModel
 from segzs.sam.encode import PREPROCESSING, EncodedImage, encode, input_size
@@ -31,7 +31,7 @@ LONGEST_WAIT = 600
 KEPT = (torch.float16, torch.float32)
 
 
-class CacheWarning(UserWarning):
+class CacheWarning(SegzsWarning):
     """The cache cannot keep or find something; it is encoded instead."""
 
 
@@ -90,14 +90,15 @@ class EmbeddingCache:
         ``origin`` says all that the answer depends on.
         """
         key = hashlib.sha256(origin.encode()).hexdigest()
-        features = self._known(key)
+        folder = self.folder if on_disk else None
+        features = self._known(key, folder)
         if features is None:
-            with self._alone(int(key[:8], 16) % STRIPES):
-                features = self._known(key)  # another may have made it meanwhile
+            with self._alone(int(key[:8], 16) % STRIPES, folder):
+                features = self._known(key, folder)  # another may have made it meanwhile
                 if features is None:
                     features = make().cpu().contiguous()
-                    if on_disk:
-                        self._write(key, features)
+                    if folder is not None:
+                        self._write(key, features, folder)
                         self._evict()
         self._remember(key, features)
         return features
@@ -115,23 +116,23 @@ class EmbeddingCache:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self, stripe: int) -> Iterator[None]:
-        """Keep other threads and processes from encoding the same image meanwhile."""
+    def _alone(self, stripe: int, folder: Path | None) -> Iterator[None]:
+        """Keep other threads from encoding the same image meanwhile, and other processes that share the folder."""
         with self._locks[stripe], ExitStack() as held:
-            if self.folder is not None:
+            if folder is not None:
                 try:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    held.enter_context(FileLock(self.folder / f"{stripe:02}.lock", timeout=LONGEST_WAIT))
+                    folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(FileLock(folder / f"{stripe:02}.lock", timeout=LONGEST_WAIT))
                 except (OSError, NotImplementedError) as error:
-                    self._warn(f"other processes cannot be waited for in {self.folder}: {error}")
+                    self._warn(f"other processes cannot be waited for in {folder}: {error}")
             yield
 
-    def _known(self, key: str) -> Tensor | None:
+    def _known(self, key: str, folder: Path | None) -> Tensor | None:
         with self._guard:
             if key in self._recent:
                 self._recent.move_to_end(key)
                 return self._recent[key]
-        return self._read(key)
+        return None if folder is None else self._read(folder / f"{key}{ENDING}", key)
 
     def _remember(self, key: str, features: Tensor) -> None:
         with self._guard:
@@ -140,10 +141,7 @@ class EmbeddingCache:
             while sum(kept.nbytes for kept in self._recent.values()) > self.memory:
                 self._recent.popitem(last=False)
 
-    def _read(self, key: str) -> Tensor | None:
-        if self.folder is None:
-            return None
-        path = self.folder / f"{key}{ENDING}"
+    def _read(self, path: Path, key: str) -> Tensor | None:
         try:
             with safe_open(path, framework="pt") as file:
                 about, features = file.metadata() or {}, file.get_tensor("features").clone()  # else it changes with it
@@ -159,11 +157,9 @@ class EmbeddingCache:
             os.utime(path)
         return features
 
-    def _write(self, key: str, features: Tensor) -> None:
+    def _write(self, key: str, features: Tensor, folder: Path) -> None:
         """Write a temporary file and rename it: a reader sees all of it or nothing."""
-        if self.folder is None:
-            return
-        path = self.folder / f"{key}{ENDING}"
+        path = folder / f"{key}{ENDING}"
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
             save_file({"features": features}, temporary, {"key": key, "sha256": _sha256(features)})
@@ -171,7 +167,7 @@ class EmbeddingCache:
         except (SafetensorError, OSError) as error:
             with suppress(OSError):
                 temporary.unlink()
-            self._warn(f"the folder {self.folder} cannot be written to: {error}")
+            self._warn(f"the folder {folder} cannot be written to: {error}")
 
     def _evict(self) -> None:
         files = sorted(self._files())

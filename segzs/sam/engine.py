@@ -24,7 +24,7 @@ from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from segzs.errors import warn
+from segzs.errors import SegzsWarning, warn
 from segzs.models.store import file_sha256
 from segzs.sam.build import SamModel, with_dtype
 
@@ -36,7 +36,7 @@ LONGEST_WAIT = 600
 """Seconds after which another process's conversion is not waited for any longer: it may hang."""
 
 
-class EngineWarning(UserWarning):
+class EngineWarning(SegzsWarning):
     """OpenVINO was asked for and cannot be had, or cannot keep what it converted."""
 
 

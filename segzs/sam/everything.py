@@ -96,8 +96,7 @@ def everything(
         ModelMismatchError: another model encoded the image.
     """
     encoded.check_model(sam)
-    if progress is not None and not callable(progress):
-        raise PromptError(f"progress is {progress!r}; something to call with the share done is expected")
+    check_progress(progress)
     search = Search(
         sam,
         encoded,
@@ -113,6 +112,12 @@ def everything(
     rles = [masks.rles[0] for masks in answers]
     different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # without specks more are alike
     return sorted((answers[i] for i in different[: options.max_masks]), key=lambda masks: -masks.rles[0].area)
+
+
+def check_progress(progress: object) -> None:
+    """Raise `PromptError` unless it can be called, or is None."""
+    if progress is not None and not callable(progress):
+        raise PromptError(f"progress is {progress!r}; something to call with the share done is expected")
 
 
 @dataclass(frozen=True)

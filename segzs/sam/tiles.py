@@ -14,7 +14,7 @@ from segzs.image import Image
 from segzs.masks import RLE, Box, Masks, iou
 from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, input_size
-from segzs.sam.everything import EverythingOptions, everything, greedy
+from segzs.sam.everything import EverythingOptions, check_progress, everything, greedy
 
 Progress = Callable[[float], object]
 
@@ -68,6 +68,7 @@ def everything_in_tiles(
     Raises:
         ModelMismatchError: another model encoded the image.
     """
+    check_progress(progress)
     image = encoded.image
     boxes = tile_boxes(image.width, image.height, options.tiles) if options.tiles > 1 else []
     done = _shares(progress, 1 + len(boxes))

@@ -136,6 +136,8 @@ def test_a_report_takes_the_place_of_nothing_that_is_read(run: Run, write_coco: 
         (("other.json",), 1, "is missing; a COCO instance file is expected"),
         (("classes", "--what", "masks"), 2, "only names can be measured"),
         (("classes", "--choices"), 2, "give a COCO file"),
+        (("other.json", "--choices", "--clicks", "3"), 2, "--choices is about names"),
+        (("other.json", "--choices", "--tiles", "2"), 2, "--choices is about names"),
         (("other.json", "--choices", "--compare", "a.yaml", "a.yaml"), 2, "ask for one"),
         (("other.json", "--compare", "a.yaml", "gone.yaml"), 1, "the options cannot be read from gone.yaml"),
         (("other.json", "--compare", "a.yaml", "wrong.yaml"), 2, "wrong.yaml: 'colour' is no option"),

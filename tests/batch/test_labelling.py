@@ -79,8 +79,8 @@ def test_a_labeller_that_is_loaded_by_itself(record: Record, data: bytes) -> Non
     assert loaded.segmenter.cache.folder is None
 
 
-def test_encoded_images_are_not_kept_in_memory(labeller: Labeller, record: Record) -> None:
-    assert not labeller.segmenter.cache._recent
+def test_few_encoded_images_are_kept_in_memory(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+    assert labeller.segmenter.cache.memory < segmenter.cache.memory
 
 
 def test_wrong_options_and_what_is_no_picture(labeller: Labeller, segmenter: segzs.Segmenter) -> None:

@@ -8,7 +8,7 @@ import torch
 from open_clip.transform import PreprocessCfg
 
 from segzs.clip.build import ClipModel
-from segzs.clip.crops import BACKGROUNDS, GREY, LEAST_SIDE, Cropping, crop, crops, encode_masks
+from segzs.clip.crops import BACKGROUNDS, GREY, LARGEST_FRAME, LEAST_SIDE, Cropping, crop, crops, encode_masks
 from segzs.clip.naming import encode_pictures
 from segzs.errors import SegzsError
 from segzs.masks import RLE
@@ -144,6 +144,14 @@ def test_a_scale_shows_more_around_the_object(pixels: np.ndarray) -> None:
     near, far = crops(pixels, [mask], Cropping("keep", 0, scales=(1, 2)))
     assert (near.shape, far.shape) == ((20, 20, 3), (40, 40, 3))
     assert np.array_equal(far[10:30, 10:30], near)
+
+
+def test_a_frame_far_beyond_the_image_is_cut_out_smaller(pixels: np.ndarray) -> None:
+    mask, wide = RLE.encode(ellipse(0, 0, 90, 60)), Cropping("keep", margin=10)
+    picture, large = crop(pixels, mask, wide, scale=2), crop(pixels, mask, wide, scale=10)
+    assert large.shape[0] < LARGEST_FRAME < 90 * 21 * 10
+    seen, shown = ((one != GREY).any(2).sum() ** 0.5 / len(one) for one in (large, picture))
+    assert seen == pytest.approx(shown / 5, rel=0.1)
 
 
 def test_the_scales_of_a_mask_are_averaged(pixels: np.ndarray, clip: ClipModel) -> None:

@@ -166,6 +166,9 @@ def test_an_example_may_stand_alone_and_names_lose_their_spaces(named: segzs.Seg
         shown = named.with_examples({"  my   fern": one}).examples
         assert shown is not None
         assert shown.counts == {"my fern": count}
+    both = named.with_examples({"my fern": found, "my  fern": [photo.image]}).examples
+    assert both is not None
+    assert both.counts == {"my fern": 3}
     with pytest.raises(segzs.ImageError, match="int"):
         named.with_examples({"fern": 5})
     with pytest.raises(VocabularyError, match="not a label"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from segzs.clip.build import ClipModel
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.vocabulary import general_features, general_vocabulary
 from segzs.masks import RLE, iou
-from segzs.segments import Segment, Segments
+from segzs.segments import Name, Segment, Segments
 from tests.conftest import Scene
 
 
@@ -73,6 +75,11 @@ def test_by_an_example_of_this_photo_or_another_picture(
     for like in (laptop, Segments(photo.image, (laptop,)), photo.image.pixels[y1:y2, x1:x2]):
         found = segmenter.find(photo, like=like, among=among)
         assert found[0].rle == laptop.rle
+        assert found[0].name == "like the example"
+    for name in ("laptop", "unknown"):
+        like = replace(laptop, names=(Name(name, 0.9),))
+        found = segmenter.find(photo, like=like, among=among)
+        assert found[0].name == {"unknown": "like the example"}.get(name, name)
         assert len(found) < len(among) / 2
     assert not segmenter.find(photo, like=np.full((50, 50, 3), 200, np.uint8), among=among, least=0.9)
 
@@ -86,10 +93,10 @@ def test_an_article_changes_nothing_and_a_word_that_begins_like_one_stays(clip: 
 def test_a_word_wins_only_against_all_other_words(clip: ClipModel) -> None:
     words, general = general_vocabulary(clip).labels, general_features(clip)
     cat, dog = (general[words.index(name)] for name in ("cat", "dog"))
-    scores = said(clip, torch.stack([cat, dog, F.normalize(-general.mean(0), dim=0)]), cat, torch.ones(3))
+    scores = said(clip, torch.stack([cat, dog, F.normalize(-general.mean(0), dim=0)]), cat, general, torch.ones(3))
     assert scores[0] > 0.9
     assert scores[1] < 0.5 > scores[2]
-    unstable = said(clip, torch.stack([cat, cat]), cat, torch.tensor([1.0, 0.2]))
+    unstable = said(clip, torch.stack([cat, cat]), cat, general, torch.tensor([1.0, 0.2]))
     assert unstable[0] == scores[0] > unstable[1] > 0.5
 
 

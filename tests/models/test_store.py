@@ -136,6 +136,8 @@ def test_own_weights_are_taken_as_they_are(bare: Path) -> None:
     found = locate_sam(f"vit_b:{own}")
     assert (found.path, found.row.architecture) == (own, "vit_b")
     before = found.digest
+    with pytest.raises(ModelError, match=r"own.pth'; .* or give ARCHITECTURE:FILE"):
+        locate_sam(own)
     own.write_bytes(b"other weights")
     assert locate_sam(f"vit_b:{own}").digest != before
 
