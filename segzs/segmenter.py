@@ -20,8 +20,9 @@ from segzs.clip.dense import cell_features, dense_features, pool, tower_of
 from segzs.clip.exemplars import Exemplars, viewer
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.labels import named
-from segzs.clip.namers import Labels, general_of, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
+from segzs.clip.namers import Labels, familiarity, general_of, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
 from segzs.clip.naming import Namer, check_naming, encode_pictures
+from segzs.clip.recognition import recognised
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
@@ -40,8 +41,6 @@ from segzs.segments import Name, Segment, Segments
 
 Example = Segments | ImageSource
 Examples = Exemplars | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
-LENIENCY = {"predicted_iou": 0.75, "stability": 1 / 3}
-"""`Segmenter.find` takes masks from this share of the scores on that everything mode asks for."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,7 +118,9 @@ class Segmenter:
         Args:
             photo: the encoded image.
             points_per_side: how many points a side of the grid has; None is the model's own number, as below.
-            predicted_iou: masks that SAM thinks worse of are dropped.
+            predicted_iou: masks that SAM thinks worse of are dropped; None is the model's own, as below. With the
+                embedded pair, neither this nor ``stability``, and crops, CLIP chooses among masks that reach less: what
+                it recognises may be less certain, and of what lies in each other the worse and less familiar goes.
             stability: masks whose outline depends more on the threshold are dropped.
             duplicate_iou: of two masks that overlap more, the better one stays.
             min_area: smaller masks, in image pixels, are dropped.
@@ -148,7 +149,7 @@ class Segmenter:
             tiles=tiles,
             merge=merge,
         )
-        found = self._named(photo.image, self._everything(photo, options, progress))
+        found = self._named(photo.image, *self._objects(photo, options, progress))
         return merged(found, lambda masks: self.namer.names(self._features(photo.image, masks))) if merge else found
 
     def find(
@@ -191,9 +192,8 @@ class Segmenter:
             raise PromptError("merge joins fragments of one name, and here nothing has a name yet; leave it out")
         query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
         if among is None:
-            lenient = {score: share * getattr(self.sam.row, score) for score, share in LENIENCY.items()}
-            options = EverythingOptions(**{**lenient, **everything})
-            among = Segments(photo.image, tuple(map(_segment, self._everything(photo, options, progress))), self.model)
+            found = self._everything(photo, EverythingOptions(**everything), progress, lenient=True)
+            among = Segments(photo.image, tuple(map(_segment, found)), self.model)
         elif not isinstance(among, Segments) or among.image != photo.image or everything:
             raise PromptError("among takes Segments of this image, and no options of everything mode beside it")
         if not among:
@@ -204,7 +204,7 @@ class Segmenter:
             say_if_unfamiliar(self.clip, features)
         stability = torch.tensor([segment.stability for segment in among])
         if words is not None:
-            scores = said(self.clip, features, query, general_of(self.clip, self.cache), stability)
+            scores = said(self.clip, features, query, stability, general_of(self.clip, self.cache))
         else:
             scores = resembled(features, query, stability)
             words = like.name if isinstance(like, Segment) and is_known(like) else "like the example"
@@ -363,19 +363,46 @@ class Segmenter:
             "scales": list(self.cropping.scales),
         }
 
-    def _named(self, image: Image, masks: Sequence[Masks]) -> Segments:
-        names = self._names(image, [m.rles[0] for m in masks])
+    def _named(self, image: Image, masks: Sequence[Masks], features: Tensor | None = None) -> Segments:
+        names = self._names(image, [m.rles[0] for m in masks], features)
         items = tuple(_segment(m, ranked) for m, ranked in zip(masks, names, strict=True))
         return Segments(image, items, self.model)
 
     def _everything(
-        self, photo: EncodedImage, options: EverythingOptions, progress: Callable[[float], object] | None = None
+        self,
+        photo: EncodedImage,
+        options: EverythingOptions,
+        progress: Callable[[float], object] | None,
+        *,
+        lenient: bool = False,
     ) -> list[Masks]:
-        return everything_in_tiles(self.sam, partial(self.cache.encode, self.sam), photo, options, progress)
+        encode = partial(self.cache.encode, self.sam)
+        return everything_in_tiles(self.sam, encode, photo, options, progress, lenient=lenient)
 
-    def _names(self, image: Image, rles: Sequence[RLE]) -> list[tuple[Name, ...]]:
+    def _objects(
+        self, photo: EncodedImage, options: EverythingOptions, progress: Callable[[float], object] | None
+    ) -> tuple[list[Masks], Tensor | None]:
+        """Everything mode's masks; where the CLIP chose, with what it sees of them."""
+        sam, familiar = self.sam.row, self.clip.row.familiar
+        asked = options.predicted_iou is not None or options.stability is not None
+        if asked or familiar is None or not sam.chosen_by_clip or self.naming != "crops":
+            return self._everything(photo, options, progress), None
+        masks = self._everything(photo, replace(options, max_masks=None), progress, lenient=True)
+        if not masks:
+            return masks, None
+        features = self._features(photo.image, [each.rles[0] for each in masks])
+        sure = [each.predicted_iou[0] >= sam.predicted_iou and each.stability[0] >= sam.stability for each in masks]
+        say_if_unfamiliar(self.clip, features[sure] if any(sure) else features)  # those chosen are familiar, of course
+        ranked = recognised(masks, familiarity(self.clip, features), sam, familiar)
+        kept = sorted(ranked[: options.max_masks])  # largest first, as they were
+        return [masks[index] for index in kept], features[kept]
+
+    def _names(self, image: Image, rles: Sequence[RLE], features: Tensor | None = None) -> list[tuple[Name, ...]]:
+        """Names of masks; of known features nothing is said to be unfamiliar."""
         if not rles:
             return []
+        if features is not None:
+            return self.namer.names(features)
         features = self._features(image, rles)
         if self.naming == "crops":  # only of crops is it known what is usual
             say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])

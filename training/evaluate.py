@@ -16,7 +16,7 @@ import torch
 import segzs
 from segzs.clip.crops import encode_masks
 from segzs.clip.dense import dense_features, pool
-from segzs.clip.namers import is_unfamiliar
+from segzs.clip.namers import familiarity, is_unfamiliar
 from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
@@ -81,15 +81,18 @@ def measure_overlaps(instances: np.ndarray, labels: np.ndarray, ious: Sequence[f
 def measure_everything(
     segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truths: list[RLE], scores: Scores
 ) -> None:
-    """Add everything mode's recall and precision at IoU 0.75 with the model's thresholds, and recall without any."""
-    found = [masks.rles[0] for masks in everything(segmenter.sam, photo)]
-    overlap = iou(truths, found) if found else np.zeros((len(truths), 1))
-    scores.add("everything: recall at IoU 0.75", overlap.max(1) >= 0.75)
+    """Add everything mode's recall and precision at IoU 0.75, those of SAM alone, and the recall without thresholds."""
+    alone = [masks.rles[0] for masks in everything(segmenter.sam, photo)]
+    for name, found in (
+        ("everything", [segment.rle for segment in segmenter.everything(photo)]),
+        ("everything, SAM alone", alone),
+    ):
+        overlap = iou(truths, found) if found else np.zeros((len(truths), 1))
+        scores.add(f"{name}: recall at IoU 0.75", overlap.max(1) >= 0.75)
+        scores.add(f"{name}: masks a scene", [len(found)])
+        scores.add(f"{name}: precision at IoU 0.75", overlap.max(0) >= 0.75 if found else [])
     unfiltered = [masks.rles[0] for masks in everything(segmenter.sam, photo, UNFILTERED)]
     scores.add("everything: recall at IoU 0.75 of all masks", iou(truths, unfiltered).max(1) >= 0.75)
-    scores.add("everything: masks a scene", [len(found)])
-    if found:
-        scores.add("everything: precision at IoU 0.75", overlap.max(0) >= 0.75)
 
 
 def measure_names(
@@ -105,7 +108,7 @@ def measure_names(
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
     names, unknown = general_features(segmenter.clip).T, segmenter.clip.unknown
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
-    _add_unfamiliar(segmenter, (features @ names).amax(1), scores)
+    _add_unfamiliar(segmenter, familiarity(segmenter.clip, features), scores)
     scores.add("pooled: cosine with the crop's feature", (features * pooled).sum(1).numpy())
     for row, pooled_row, index in zip(similarity, of_pooled, right, strict=True):
         others = rng.permutation(np.delete(np.arange(len(row)), index))[: FEW_LABELS - 1]
@@ -207,7 +210,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.cropping)
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
-        _add_unfamiliar(segmenter, (pictures @ general_features(segmenter.clip).T).amax(1), score)
+        _add_unfamiliar(segmenter, familiarity(segmenter.clip, pictures), score)
         seen[photo.source] += photo.names
     result = {}
     for source, score in scores.items():

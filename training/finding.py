@@ -21,11 +21,11 @@ import segzs
 from segzs.clip.crops import crops, encode_object
 from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.naming import encode_pictures
+from segzs.clip.vocabulary import general_features
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
 from segzs.models.registry import PRESETS
-from segzs.sam.everything import EverythingOptions, everything
-from segzs.segmenter import LENIENCY
+from segzs.sam.everything import everything
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import visible_labels
@@ -35,7 +35,10 @@ OBJECTS = 8
 FOUND_IOU = 0.5
 EXAMPLES = "noto"
 LEAST = (0.3, 0.4, 0.5, 0.6, 0.7)
-FITS = {"words": said, "like": lambda clip, *question: resembled(*question)}
+FITS = {
+    "words": lambda clip, *question: said(clip, *question, general_features(clip)),
+    "like": lambda clip, *question: resembled(*question),
+}
 
 
 def on_white(drawing: np.ndarray) -> Image:
@@ -60,8 +63,7 @@ def measure(
         truths = [RLE.encode(scene.instances == label) for label in visible]
         called = [names[scene.codes[label - 1] or ""] for label in visible]
         absent = rng.permutation(sorted({*names.values()} - {names[code or ""] for code in scene.codes}))[: len(called)]
-        lenient = {score: share * getattr(segmenter.sam.row, score) for score, share in LENIENCY.items()}
-        answers = everything(segmenter.sam, photo, EverythingOptions(**lenient))
+        answers = everything(segmenter.sam, photo, lenient=True)
         ours = [masks.rles[0] for masks in answers]
         stability = torch.tensor([float(masks.stability[0]) for masks in answers])
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)

@@ -1,69 +1,105 @@
-"""Settings of everything mode for the tiny SAM, compared on fresh scenes: ``python -m training.thresholds``."""
+"""Settings of everything mode for the tiny SAM, compared on fresh scenes: ``python -m training.thresholds``.
+
+Each threshold of SAM's scores is measured twice: as it is, and with a CLIP that chooses among masks that reach less.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
 import torch
 
 import segzs
-from segzs.sam.everything import EverythingOptions, Search, overlaps
+from segzs.clip.crops import encode_masks
+from segzs.clip.namers import familiarity
+from segzs.clip.recognition import recognised
+from segzs.masks import RLE, iou
+from segzs.sam.build import SamModel
+from segzs.sam.everything import Candidate, EverythingOptions, Scores, Search
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH
-from training.losses import MASK_STRIDE
-from training.packs import TRAINING_STYLES, add_packs_argument
+from training.packs import TRAINING_STYLES, UNSEEN_STYLE, add_packs_argument
 from training.prompts import visible_labels
 from training.scenes import MEASURED, Compositor
 
-PREDICTED_IOU = (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
-STABILITY = (0.3, 0.4, 0.5, 0.6, 0.7)
-DUPLICATE_IOU = (0.6, 0.7, 0.8)
+PREDICTED_IOU = (0.5, 0.55, 0.6, 0.65)
+STABILITY = (0.4, 0.5, 0.6)
+STYLES = {"training": TRAINING_STYLES, "unseen": (UNSEEN_STYLE,)}
+
+
+@dataclass
+class Hits:
+    """Whether each object was found, and whether each mask is one's."""
+
+    found: list[bool] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+
+    def add(self, truths: Sequence[RLE], masks: Sequence[RLE]) -> None:
+        overlap = iou(truths, masks) if masks else np.zeros((len(truths), 1))
+        self.found += (overlap.max(1) >= 0.75).tolist()
+        self.right += (overlap.max(0) >= 0.75).tolist() if masks else []
+
+    def cells(self, scenes: int) -> str:
+        """Recall, precision, masks a scene."""
+        return f"{np.mean(self.found):.3f} | {np.mean(self.right or [0]):.3f} | {len(self.right) / scenes:.1f}"
+
+
+def alone(search: Search, found: list[Candidate]) -> list[RLE]:
+    """What SAM itself is sure of."""
+    sure = search.unique([each for each in found if search.is_sure(each)])
+    return [masks.rles[0] for masks in replace(search, lenient=False).tidied(sure)]
+
+
+def chosen(search: Search, found: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
+    """What CLIP chooses where SAM may be less sure."""
+    least = search.least
+    some = [e for e in found if e.predicted_iou >= least.predicted_iou and e.stability >= least.stability]
+    masks, clip = search.tidied(search.unique(some)), segmenter.clip
+    if not masks:
+        return []
+    rles = [each.rles[0] for each in masks]
+    known = familiarity(clip, encode_masks(clip, search.encoded.image.pixels, rles, segmenter.cropping))
+    return [rles[index] for index in recognised(masks, known, search.sam.row, clip.row.familiar or 0)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_packs_argument(parser)
     parser.add_argument("--sam", default="tiny", metavar="NAME", help="or tiny:FILE, weights that a run exported")
+    parser.add_argument("--styles", choices=STYLES, default="training")
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--points-per-side", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1, help="of the scenes; those of training.evaluate are others")
-    parser.add_argument("--least-recall", type=float, default=0.5, help="leave out settings that find less")
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     segmenter = segzs.load("tiny", sam=arguments.sam, cache=False)
-    recipe = replace(MEASURED, styles=TRAINING_STYLES)
+    recipe = replace(MEASURED, styles=STYLES[arguments.styles])
     compositor = Compositor(arguments.packs, recipe, np.random.default_rng([7, arguments.seed]))
-    found, right = defaultdict[tuple, list[bool]](list), defaultdict[tuple, list[bool]](list)
+    of_sam, of_clip = defaultdict[Scores, Hits](Hits), defaultdict[Scores, Hits](Hits)
+    settings = [Scores(*setting) for setting in product(PREDICTED_IOU, STABILITY)]
     for _ in range(arguments.scenes):
         scene = compositor.scene(HEIGHT, WIDTH)
-        cells = scene.instances[MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
-        truths = torch.from_numpy(np.stack([cells == n for n in visible_labels(scene.instances, SMALLEST_VISIBLE)]))
-        photo = segmenter.encode(scene.pixels)
-        options = EverythingOptions(arguments.points_per_side)
-        search = Search(segmenter.sam, photo, options, min(PREDICTED_IOU), min(STABILITY))
-        candidates = search.grid(None)
-        for setting in product(PREDICTED_IOU, STABILITY, DUPLICATE_IOU):
-            predicted_iou, stability, duplicate_iou = setting
-            search = replace(search, options=replace(options, duplicate_iou=duplicate_iou))
-            masks = search.unique(
-                [c for c in candidates if c.predicted_iou >= predicted_iou and c.stability >= stability]
-            )
-            iou = overlaps(truths, search.visible(masks)) if masks else torch.zeros(len(truths), 1)
-            found[setting] += (iou.amax(1) >= 0.75).tolist()
-            right[setting] += (iou.amax(0) >= 0.75).tolist() if masks else []
-    print("| predicted IoU | stability | duplicates above | recall | precision | F1 | masks |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    rows = []
-    for setting, hits in found.items():
-        recall, precision = np.mean(hits), np.mean(right[setting] or [0])
-        f1 = 2 * recall * precision / max(recall + precision, 1e-9)
-        rows.append((f1, recall, precision, len(right[setting]) / arguments.scenes, setting))
-    for f1, recall, precision, masks, setting in sorted(rows, key=lambda row: -row[0]):
-        if recall >= arguments.least_recall:
-            print(f"| {' | '.join(map(str, setting))} | {recall:.3f} | {precision:.3f} | {f1:.3f} | {masks:.1f} |")
+        labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
+        truths = [RLE.encode(scene.instances == label) for label in labels]
+        photo, options = segmenter.encode(scene.pixels), EverythingOptions(arguments.points_per_side)
+        searches = [Search(_asking(segmenter.sam, each), photo, options, lenient=True) for each in settings]
+        found = searches[0].grid(None)  # the first asks for least
+        for setting, search in zip(settings, searches, strict=True):
+            of_sam[setting].add(truths, alone(search, found))
+            of_clip[setting].add(truths, chosen(search, found, segmenter))
+    figures = "recall | precision | masks"
+    print(f"| predicted IoU | stability | SAM alone: {figures} | CLIP chooses: {figures} |\n|{' --- |' * 8}")
+    for setting in settings:
+        cells = (hits[setting].cells(arguments.scenes) for hits in (of_sam, of_clip))
+        print(f"| {' | '.join(map(str, setting))} | {' | '.join(cells)} |")
+
+
+def _asking(sam: SamModel, scores: Scores) -> SamModel:
+    return replace(sam, row=replace(sam.row, **scores._asdict()))
 
 
 if __name__ == "__main__":

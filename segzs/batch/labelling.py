@@ -39,7 +39,7 @@ class Labeller:
         Raises:
             PromptError: an option is out of range.
         """
-        passing = replace(segmenter, cache=replace(segmenter.cache, memory=MEMORY))
+        passing = replace(segmenter, cache=replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory)))
         return cls(passing, EverythingOptions(**options))
 
     def __call__(self, path: str, data: bytes) -> Record:

@@ -35,7 +35,7 @@ def encode_words(clip: ClipModel, words: str) -> Tensor:
     return encode_labels(clip, Vocabulary((text,), usual_templates(clip)))[0]
 
 
-def said(clip: ClipModel, pictures: Tensor, query: Tensor, general: Tensor, stability: Tensor) -> Tensor:
+def said(clip: ClipModel, pictures: Tensor, query: Tensor, stability: Tensor, general: Tensor) -> Tensor:
     """How well words describe pictures, from 0 to 1: float32 (N,); from 0.5 on they do.
 
     The words compete with those of the general vocabulary, (words, width), in CLIP's own softmax, for each of the

@@ -186,17 +186,20 @@ FEW, STRAYING = 4, 0.05
 """The median of fewer objects strays: so much less familiar they must be."""
 
 
+def familiarity(clip: ClipModel, pictures: Tensor) -> Tensor:
+    """Of normalised image features (N, width) each one's cosine with the general word that it is most like, (N,)."""
+    return (pictures @ general_features(clip).T).amax(1)
+
+
 def is_unfamiliar(clip: ClipModel, best: Tensor) -> bool:
     """Whether objects are of a kind that a CLIP was not made for; ``best`` is each one's likeness to its best word."""
     familiar = clip.row.familiar
-    return familiar is not None and len(best) > 0 and bool(best.median() < familiar - STRAYING * (len(best) < FEW))
+    return familiar is not None and bool(best.median() < familiar - STRAYING * (len(best) < FEW))
 
 
 def say_if_unfamiliar(clip: ClipModel, features: Tensor) -> None:
     """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
-    if clip.row.familiar is None:
-        return
-    if is_unfamiliar(clip, (features @ general_features(clip).T).amax(1)):
+    if clip.row.familiar is not None and len(features) and is_unfamiliar(clip, familiarity(clip, features)):
         warn(
             "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
             "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",

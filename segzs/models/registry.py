@@ -12,7 +12,10 @@ MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/"
 
 @dataclass(frozen=True)
 class SamCheckpoint:
-    """One SAM: a file with its hash, the architecture that it fits, and everything mode's thresholds for it."""
+    """One SAM: a file with its hash, the architecture that it fits, and everything mode's thresholds for it.
+
+    Where its scores tell objects badly, masks are ``chosen_by_clip``, by one that knows objects; see `recognised`.
+    """
 
     name: str
     architecture: str
@@ -25,6 +28,7 @@ class SamCheckpoint:
     points_per_side: int = 32
     predicted_iou: float = 0.88
     stability: float = 0.95
+    chosen_by_clip: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ClipCheckpoint:
     their features (``.safetensors``) in the embedded folder; left out, it is that of everyday things.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
     Pictures whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
-    not made for. ``sha256`` is the weights' hash, where it is known.
+    not made for, and so are masks that are no objects. ``sha256`` is the weights' hash, where it is known.
     """
 
     name: str
@@ -78,6 +82,7 @@ SAMS = {
             points_per_side=16,
             predicted_iou=0.6,
             stability=0.6,
+            chosen_by_clip=True,
         ),
         SamCheckpoint(
             name="mobile",

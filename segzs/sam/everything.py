@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import cv2
@@ -72,6 +72,17 @@ class EverythingOptions:
                 raise PromptError(f"{name} is {getattr(self, name)!r}; True or False is expected")
 
 
+class Scores(NamedTuple):
+    """What SAM itself makes of a mask."""
+
+    predicted_iou: float
+    stability: float
+
+
+LENIENCY = Scores(0.75, 1 / 3)
+"""Where a CLIP chooses among masks, they are taken from these shares of the model's own scores on."""
+
+
 class Candidate(NamedTuple):
     """A mask as low-res logits h w, its predicted IoU and stability."""
 
@@ -86,32 +97,23 @@ def everything(
     encoded: EncodedImage,
     options: EverythingOptions = EverythingOptions(),
     progress: Callable[[float], object] | None = None,
+    *,
+    lenient: bool = False,
 ) -> list[Masks]:
     """Every object that a grid of points finds, largest first, one mask each, freed of specks and pinholes.
 
     Low-res masks are filtered and freed of duplicates before any is brought to the size of the image.
-    ``progress`` is called with the share done, from 0 to 1; what it raises ends the search.
+    ``progress`` is called with the share done, from 0 to 1; what it raises ends the search. A ``lenient`` search asks
+    for less than the model's own scores, so that there are masks to choose among.
 
     Raises:
         ModelMismatchError: another model encoded the image.
     """
     encoded.check_model(sam)
     check_progress(progress)
-    search = Search(
-        sam,
-        encoded,
-        options,
-        predicted_iou=sam.row.predicted_iou if options.predicted_iou is None else options.predicted_iou,
-        stability=sam.row.stability if options.stability is None else options.stability,
-    )
-    found = search.unique(search.grid(progress))
-    answers = [_cleaned(full_size(sam, encoded, mask.logits[None], mask.predicted_iou[None])) for mask in found]
-    answers = [
-        masks for masks in answers if masks.rles[0].area >= options.min_area and masks.stability[0] >= search.stability
-    ]
-    rles = [masks.rles[0] for masks in answers]
-    different = greedy(range(len(rles)), iou(rles, rles), options.duplicate_iou)  # without specks more are alike
-    return sorted((answers[i] for i in different[: options.max_masks]), key=lambda masks: -masks.rles[0].area)
+    search = Search(sam, encoded, options, lenient)
+    found = search.tidied(search.unique(search.grid(progress)))[: options.max_masks]
+    return sorted(found, key=lambda masks: -masks.rles[0].area)
 
 
 def check_progress(progress: object) -> None:
@@ -122,13 +124,28 @@ def check_progress(progress: object) -> None:
 
 @dataclass(frozen=True)
 class Search:
-    """The steps of everything mode on one image, with the thresholds settled."""
+    """The steps of everything mode on one image."""
 
     sam: SamModel
     encoded: EncodedImage
-    options: EverythingOptions
-    predicted_iou: float
-    stability: float
+    options: EverythingOptions = EverythingOptions()
+    lenient: bool = False
+
+    @cached_property
+    def sure(self) -> Scores:
+        """What the caller asks masks for, or else suits the model."""
+        row, options = self.sam.row, self.options
+        return Scores(
+            row.predicted_iou if options.predicted_iou is None else options.predicted_iou,
+            row.stability if options.stability is None else options.stability,
+        )
+
+    @cached_property
+    def least(self) -> Scores:
+        """What masks must reach to be kept: where the search is lenient, less than what suits the model."""
+        asked = self.options.predicted_iou, self.options.stability
+        lower = [self.lenient and each is None for each in asked]
+        return Scores(*(of * share if low else of for of, share, low in zip(self.sure, LENIENCY, lower, strict=True)))
 
     def grid(self, progress: Callable[[float], object] | None) -> list[Candidate]:
         """What the points of the grid find and the filters leave."""
@@ -146,7 +163,7 @@ class Search:
                     unanswered = len(pending) + max(len(asked) - start - CHUNK, 0)
                     progress(1 - unanswered / len(grid))
             found += kept
-            due = self.is_near(pending, kept, side)
+            due = self.is_near(pending, [each for each in kept if self.is_sure(each)], side)
         if progress is not None and len(pending):
             progress(1.0)
         return found
@@ -156,6 +173,10 @@ class Search:
         size = (self.encoded.image.width, self.encoded.image.height)
         low_res = decode_low_res(self.sam, self.encoded, [Prompt.point(x, y) for x, y in points * size])
         return self.filtered(low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten())
+
+    def is_sure(self, candidate: Candidate) -> bool:
+        """Whether it is no mask that only a lenient search keeps."""
+        return bool(candidate.predicted_iou >= self.sure.predicted_iou and candidate.stability >= self.sure.stability)
 
     def is_near(self, points: np.ndarray, found: list[Candidate], side: int) -> np.ndarray:
         """Whether points N 2 lie on any mask, or beside it by less than half their spacing: bool N."""
@@ -169,11 +190,11 @@ class Search:
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
         """The good ones of low-res answers N h w."""
-        likely = predicted_iou >= self.predicted_iou
+        likely = predicted_iou >= self.least.predicted_iou
         logits, predicted_iou = logits[likely], predicted_iou[likely]
         visible = _without_padding(self.sam, self.encoded, logits)
         stability = stability_score(visible, self.sam.module.mask_threshold)
-        stable = (stability >= self.stability).nonzero().flatten().tolist()
+        stable = (stability >= self.least.stability).nonzero().flatten().tolist()
         return [Candidate(logits[i], predicted_iou[i], stability[i]) for i in stable]
 
     def unique(self, found: list[Candidate]) -> list[Candidate]:
@@ -182,6 +203,17 @@ class Search:
             return []
         scores = torch.stack([candidate.predicted_iou for candidate in found])
         return [found[i] for i in without_duplicates(self.visible(found), scores, self.options.duplicate_iou)]
+
+    def tidied(self, found: list[Candidate]) -> list[Masks]:
+        """Candidates, best first, as masks at the size of the image: cleaned, and of those then alike the best."""
+        answers = [
+            _cleaned(full_size(self.sam, self.encoded, each.logits[None], each.predicted_iou[None])) for each in found
+        ]
+        large = [each for each in answers if each.rles[0].area >= self.options.min_area]
+        stable = [each for each in large if each.stability[0] >= self.least.stability]
+        rles = [each.rles[0] for each in stable]
+        different = greedy(range(len(rles)), iou(rles, rles), self.options.duplicate_iou)
+        return [stable[index] for index in different]
 
     def visible(self, found: list[Candidate]) -> Tensor:
         """The masks of candidates on the model's grid, without padding: bool N h w."""

@@ -59,11 +59,13 @@ def everything_in_tiles(
     encoded: EncodedImage,
     options: EverythingOptions = EverythingOptions(),
     progress: Progress | None = None,
+    *,
+    lenient: bool = False,
 ) -> list[Masks]:
     """`everything` on the whole image and on ``options.tiles`` squared overlapping tiles of it, largest first.
 
     What a seam cuts is joined where the parts agree in what both tiles show; of duplicates the better one stays.
-    ``encode`` looks at a tile, as `EmbeddingCache.encode` does.
+    ``encode`` looks at a tile, as `EmbeddingCache.encode` does; the rest is as for `everything`.
 
     Raises:
         ModelMismatchError: another model encoded the image.
@@ -72,10 +74,11 @@ def everything_in_tiles(
     image = encoded.image
     boxes = tile_boxes(image.width, image.height, options.tiles) if options.tiles > 1 else []
     done = _shares(progress, 1 + len(boxes))
-    found = everything(sam, encoded, options, next(done))
+    found = everything(sam, encoded, options, next(done), lenient=lenient)
     parts: list[Part] = []
     for box in boxes:
-        parts += [Part(box, masks) for masks in everything(sam, encode(cut(image, box)), options, next(done))]
+        there = everything(sam, encode(cut(image, box)), options, next(done), lenient=lenient)
+        parts += [Part(box, masks) for masks in there]
     whole = [[part] for part in parts if not part.is_cut(image)]
     groups = [group for group in joined([part for part in parts if part.is_cut(image)]) if len(group) > 1]
     found += [_placed(sam, encoded, group) for group in whole + groups]

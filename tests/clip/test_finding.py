@@ -93,10 +93,10 @@ def test_an_article_changes_nothing_and_a_word_that_begins_like_one_stays(clip: 
 def test_a_word_wins_only_against_all_other_words(clip: ClipModel) -> None:
     words, general = general_vocabulary(clip).labels, general_features(clip)
     cat, dog = (general[words.index(name)] for name in ("cat", "dog"))
-    scores = said(clip, torch.stack([cat, dog, F.normalize(-general.mean(0), dim=0)]), cat, general, torch.ones(3))
+    scores = said(clip, torch.stack([cat, dog, F.normalize(-general.mean(0), dim=0)]), cat, torch.ones(3), general)
     assert scores[0] > 0.9
     assert scores[1] < 0.5 > scores[2]
-    unstable = said(clip, torch.stack([cat, cat]), cat, general, torch.tensor([1.0, 0.2]))
+    unstable = said(clip, torch.stack([cat, cat]), cat, torch.tensor([1.0, 0.2]), general)
     assert unstable[0] == scores[0] > unstable[1] > 0.5
 
 
