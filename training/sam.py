@@ -40,8 +40,12 @@ from training.run import (
 from training.scenes import MEASURED, Compositor
 
 SETTLED_FROM = 0.4
+GROWN = "mask_decoder.refine_16."
+"""What earlier weights lack."""
 SETTLED_SIZES = {384: 0.6, 512: 0.2, LARGE: 0.2}
 """Sizes of batches once the statistics of the batch norms are settled, with their shares."""
+HEADS_ALONE = 150
+"""Steps of a warm start in which the training-only heads, untrained, learn alone: their errors would undo the rest."""
 OWN_REFINEMENT = 0.5
 """Share of the refinements that add nothing but what the model itself said."""
 
@@ -72,11 +76,12 @@ class Learner(nn.Module):
             nn.init.zeros_(refine[-1].weight)
             nn.init.zeros_(refine[-1].bias)
 
-    def forward(self, batch: dict, dense_weight: float) -> dict[str, Tensor]:
+    def forward(self, batch: dict, dense_weight: float, heads_alone: bool = False) -> dict[str, Tensor]:
         resize_inputs(self.sam, batch["pixels"].shape[-1])
         pixels = (batch["pixels"].float() - self.sam.pixel_mean) / self.sam.pixel_std
         embedding = self.sam.image_encoder(pixels.contiguous(memory_format=torch.channels_last))
-        dense = self.dense(embedding, batch["instances"], batch["concepts"])
+        seen = embedding.detach() if heads_alone else embedding
+        dense = self.dense(seen, batch["instances"], batch["concepts"])
 
         clicks, boxes = (self._encode(batch[kind]) for kind in ("clicks", "boxes"))
         first = [
@@ -277,16 +282,19 @@ class Trainer:
         saved = load_checkpoint(arguments.out)
         if saved is None and arguments.warm_start:
             _start_from(self.learner.sam, mean_weights(arguments.warm_start))
+        elif saved is None and arguments.freeze_backbone:
+            raise SystemExit("--freeze-backbone: there is nothing trained to freeze; give --warm-start as well")
         self.average = Average(self.learner.sam)
         self.optimizer = _optimizer(self.learner, arguments.rate)
+        self.frozen = arguments.freeze_backbone
         self.step, self.scenes, used = 0, 0, 0.0
-        self.settled = bool(arguments.warm_start)
+        self.settled = self.warm = bool(arguments.warm_start)
         if saved:
             self.learner.load_state_dict(saved["learner"])
             self.average.module.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.step, self.scenes, used, self.average.updates, self.settled = (
-                saved[key] for key in ("step", "scenes", "seconds", "updates", "settled")
+            self.step, self.scenes, used, self.average.updates, self.settled, self.frozen = (
+                saved[key] for key in ("step", "scenes", "seconds", "updates", "settled", "frozen")
             )
         self.clock = Clock(arguments.minutes, used)
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -319,6 +327,8 @@ class Trainer:
         self.learner.train()
         if self.settled:
             settle(self.learner)
+        if self.frozen:
+            self.learner.sam.image_encoder.backbone.requires_grad_(False)
         sizes = SETTLED_SIZES if self.settled else {SMALL: 1.0}
         seed = (self.arguments.seed, self.step)
         data = SceneBatches(self.arguments.packs, sizes, self.arguments.batch, seed, self.rank)
@@ -329,17 +339,18 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.arguments.rate, progress, self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.precision == "bf16"):
-            values = self.learner(batch, dense_weight=max(0.4, 1 - progress))
+            values = self.learner(batch, max(0.4, 1 - progress), self.warm and self.step < HEADS_ALONE)
         self.optimizer.zero_grad(set_to_none=True)
         values["loss"].backward()
         average_gradients(self.learner, self.processes)
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), 2.0)
-        if not torch.isfinite(norm):
+        parts = (self.learner.sam, self.learner.dense)
+        norms = torch.stack([nn.utils.clip_grad_norm_(part.parameters(), 2.0) for part in parts])
+        if not norms.isfinite().all():
             self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.step()
         self.average.update(self.learner.sam)
         self.step, self.scenes = self.step + 1, self.scenes + len(batch["pixels"]) * self.processes
-        return {"norm": float(norm), **{key: float(value.detach()) for key, value in values.items()}}
+        return {"norm": float(norms[0]), **{key: float(value.detach()) for key, value in values.items()}}
 
     def check(self) -> None:
         found = spot_check(self.average.module, self.arguments.packs, self.device, self.arguments.check_scenes)
@@ -349,7 +360,7 @@ class Trainer:
         state = {"learner": self.learner.state_dict(), "average": self.average.module.state_dict()}
         state |= {"optimizer": self.optimizer.state_dict(), "updates": self.average.updates}
         state |= {"step": self.step, "scenes": self.scenes, "seconds": self.clock.seconds()}
-        state["settled"] = self.settled
+        state |= {"settled": self.settled, "frozen": self.frozen}
         save_checkpoint(self.arguments.out, state)
 
 
@@ -381,10 +392,14 @@ def mean_weights(files: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def _start_from(sam: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load weights of this architecture, or of the one before: what that lacked begins untrained."""
+    untrained = {name: weight for name, weight in sam.state_dict().items() if name.startswith(GROWN)}
     try:
-        sam.load_state_dict(weights)
+        sam.load_state_dict(untrained | weights)
     except RuntimeError as error:
         raise SystemExit(f"not the tiny SAM's weights: {error}") from None
+    if not untrained.keys() <= weights.keys():
+        print(f"{GROWN[:-1]} begins untrained")
 
 
 def _optimizer(learner: Learner, rate: float) -> torch.optim.Optimizer:
@@ -404,6 +419,8 @@ def export(run: Path, file: Path) -> None:
 
 
 def _write(weights: dict[str, Tensor], file: Path, known: dict[str, str]) -> None:
+    if weights.keys() != build_tiny_sam().state_dict().keys():
+        raise SystemExit("not the tiny SAM's weights, or those of an earlier architecture: train them on")
     save_file(half_precision(weights), file, {"architecture": "tiny", **known})
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB {' '.join(f'{name} {value}' for name, value in known.items())}")
 
@@ -425,6 +442,9 @@ def main() -> None:
         nargs="+",
         metavar="FILE",
         help="start from exported weights, or the mean of several: no small scenes first",
+    )
+    parser.add_argument(
+        "--freeze-backbone", action="store_true", help="train only what stands on the encoder's backbone; more steps"
     )
     parser.add_argument(
         "--export", type=Path, metavar="FILE", help="write the run's weights, or the mean of --warm-start's, and end"

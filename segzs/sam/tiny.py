@@ -10,6 +10,7 @@ import timm
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
+from timm.models.convnext import ConvNeXtBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -145,7 +146,7 @@ class DrawnPromptEncoder(PromptEncoder):
 
 
 class SkipMaskDecoder(MaskDecoder):
-    """segment-anything's mask decoder that adds finer image features while upscaling.
+    """segment-anything's mask decoder that lets neighbours agree and adds finer image features while upscaling.
 
     Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well. Each mask is at
     last the mean of the prompt's four, the more alike the heavier: nearer to the object than what one token says.
@@ -154,6 +155,7 @@ class SkipMaskDecoder(MaskDecoder):
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.statistics_head = nn.Sequential(nn.Linear(MASK_STATISTICS, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.refine_16 = _neighbours()
         self.refine_8, self.refine_4 = _refine(CHANNELS_8), _refine(CHANNELS_4)
 
     def predict_masks(
@@ -171,7 +173,8 @@ class SkipMaskDecoder(MaskDecoder):
         features = _add_per_image(dense_prompt_embeddings, x16)
         answers, cells, weights = answer(self, features, image_pe, sparse_prompt_embeddings)
         to_8, norm, relu, to_4, _ = self.output_upscaling
-        fine = _doubled(to_8, cells.unflatten(1, x16.shape[-2:]).permute(0, 3, 1, 2))
+        coarse = self.refine_16(cells.unflatten(1, x16.shape[-2:]).permute(0, 3, 1, 2))
+        fine = _doubled(to_8, coarse)
         fine = relu(_layer_norm(_add_per_image(fine, x8), norm))
         fine = fine + self.refine_8(fine)
         fine = relu(_add_per_image(_doubled(to_4, fine), x4))
@@ -240,6 +243,11 @@ def _conv_norm_relu(channels: int) -> nn.Sequential:
         nn.BatchNorm2d(channels),
         nn.ReLU(),
     )
+
+
+def _neighbours() -> nn.Sequential:
+    """What the cells around make of the prompt: an object and what lies on it are told apart by their extents."""
+    return nn.Sequential(*(ConvNeXtBlock(CHANNELS, mlp_ratio=2, ls_init_value=1e-4) for _ in range(DEPTH)))
 
 
 def _refine(channels: int) -> nn.Sequential:

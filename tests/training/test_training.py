@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -12,6 +13,7 @@ from segzs.models.registry import SAMS
 from segzs.models.store import SamFile, file_sha256
 from segzs.sam.build import load_sam
 from segzs.sam.tiny import build_tiny_sam
+from training.batches import SceneBatches
 from training.packs import Packs
 from training.sam import Learner, settle
 from training.student import export
@@ -108,15 +110,47 @@ def test_a_run_starts_from_the_mean_of_several(drawn_packs: Packs, tmp_path: Pat
     torch.testing.assert_close(load_file(tmp_path / "mean.safetensors")[name], started[name].half())
 
 
-def test_a_warm_start_from_something_else_is_refused(drawn_packs: Packs, tmp_path: Path) -> None:
+def test_a_run_goes_on_from_an_earlier_architecture(drawn_packs: Packs, tmp_path: Path) -> None:
+    start, weights = tmp_path / "start.safetensors", build_tiny_sam(64).state_dict()
+    save_file({name: weight for name, weight in weights.items() if "refine_16" not in name}, start)
+    options = ("--minutes", "0.02", "--batch", "2", "--workers", "0", "--check-scenes", "1", "--freeze-backbone")
+    printed = run("training.sam", drawn_packs, "--out", str(tmp_path), "--warm-start", str(start), *options)
+    assert "mask_decoder.refine_16 begins untrained\n" in printed
+    learnt = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["learner"]
+    same = {name for name, weight in weights.items() if torch.equal(learnt[f"sam.{name}"], weight)}
+    assert {name for name in weights if ".backbone." in name} <= same
+    assert "image_encoder.lateral_16.weight" not in same
+    run("training.sam", drawn_packs, "--out", str(tmp_path), *options[2:-1], "--minutes", "0.04")
+    learnt = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["learner"]
+    assert all(torch.equal(learnt[f"sam.{name}"], weights[name]) for name in weights if ".backbone." in name)
+
+
+def test_untrained_heads_teach_nothing_while_they_learn_alone(drawn_packs: Packs) -> None:
+    learner = Learner(len(drawn_packs.concepts()), torch.float32)
+    batch = next(iter(SceneBatches(drawn_packs, {64: 1.0}, 2, (0,))))
+    gradients = []
+    for dense_weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        learner.zero_grad()
+        learner(batch, dense_weight, heads_alone=True)["loss"].backward()
+        gradients.append(learner.sam.image_encoder.lateral_16.weight.grad)
+    assert torch.equal(*gradients)
+    assert learner.dense.border.weight.grad.any()
+
+
+@pytest.mark.parametrize("weights", [{"weight": torch.zeros(3)}, {}], ids=["others", "none"])
+def test_a_warm_start_from_something_else_is_refused(
+    weights: dict[str, torch.Tensor], drawn_packs: Packs, tmp_path: Path
+) -> None:
     start = tmp_path / "other.safetensors"
-    save_file({"weight": torch.zeros(3)}, start)
-    command = [sys.executable, "-m", "training.sam", "--out", str(tmp_path), "--warm-start", str(start)]
-    done = subprocess.run(
-        [*command, "--packs", str(drawn_packs.root)], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 1
-    assert "not the tiny SAM's weights" in done.stderr
+    save_file(weights, start)
+    command = [sys.executable, "-m", "training.sam", "--packs", str(drawn_packs.root), "--warm-start", str(start)]
+    for what in ("--out", "--export"):
+        done = subprocess.run(
+            [*command, what, str(tmp_path / "there")], cwd=ROOT, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 1
+        assert "not the tiny SAM's weights" in done.stderr
 
 
 def test_maps_are_measured(drawn_packs: Packs) -> None:
