@@ -82,11 +82,9 @@ def measure_everything(
     segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truths: list[RLE], scores: Scores
 ) -> None:
     """Add everything mode's recall and precision at IoU 0.75, those of SAM alone, and the recall without thresholds."""
+    ours = [segment.rle for segment in segmenter.everything(photo)]
     alone = [masks.rles[0] for masks in everything(segmenter.sam, photo)]
-    for name, found in (
-        ("everything", [segment.rle for segment in segmenter.everything(photo)]),
-        ("everything, SAM alone", alone),
-    ):
+    for name, found in (("everything", ours), ("everything, SAM alone", alone)):
         overlap = iou(truths, found) if found else np.zeros((len(truths), 1))
         scores.add(f"{name}: recall at IoU 0.75", overlap.max(1) >= 0.75)
         scores.add(f"{name}: masks a scene", [len(found)])

@@ -210,18 +210,9 @@ def _add_models(command: Any, *, sam: bool = True) -> None:
 def _add_grid(command: Any, *, names: bool = True) -> None:
     grid = command.add_argument_group("everything mode")
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
-    grid.add_argument(
-        "--predicted-iou",
-        type=float,
-        metavar="X",
-        help="drop masks that SAM thinks worse of; SAM alone decides",
-    )
-    grid.add_argument(
-        "--stability",
-        type=float,
-        metavar="X",
-        help="drop masks of uncertain outline; SAM alone decides",
-    )
+    alone = "0 to 1; then SAM alone decides"
+    grid.add_argument("--predicted-iou", type=float, metavar="X", help=f"drop masks that SAM thinks worse of ({alone})")
+    grid.add_argument("--stability", type=float, metavar="X", help=f"drop masks of uncertain outline ({alone})")
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")

@@ -17,7 +17,7 @@ from segzs.sam.everything import EverythingOptions
 from segzs.segmenter import Segmenter
 from segzs.segments import Segment
 
-MEMORY = 64 * MEBI
+MEMORY = 16 * MEBI
 """Bytes of features that are kept: each image comes by once, but what CLIP sees all over it is asked for repeatedly."""
 
 
