@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.measure import NotHereError, Result, measure
 from benchmarks.rows import ROWS
-from segzs.models.environment import versions
+from segzs.environment import versions
 
 ROOT = Path(__file__).parents[1]
 

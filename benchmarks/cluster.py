@@ -13,8 +13,8 @@ from statistics import median
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}  # the workers inherit it
 
 from benchmarks.directory import draw
-from segzs.batch.cluster import label_cluster
-from segzs.batch.labelling import load_labeller
+from segzs.dataset.cluster import label_cluster
+from segzs.dataset.labeller import load_labeller
 
 
 def rates(load: partial, photos: Path, actors: int, part: int) -> tuple[float, float]:

@@ -18,9 +18,9 @@ import PIL.Image
 import segzs
 from benchmarks.memory import held
 from benchmarks.rows import PICTURE
-from segzs.batch.directory import label_directory
-from segzs.batch.labelling import Labeller
-from segzs.outputs.records import Failure
+from segzs.dataset.directory import label_directory
+from segzs.dataset.labeller import Labeller
+from segzs.formats.records import Failure
 
 
 def encoded(picture: PIL.Image.Image, kind: str, **options: object) -> bytes:

@@ -19,16 +19,16 @@ from segment_anything import SamPredictor
 from torch import Tensor
 
 from benchmarks.rows import tiny
-from segzs.clip.build import ClipModel, load_clip
+from segzs.checkpoints.locate import locate_clip, locate_sam
 from segzs.clip.crops import Cropping, encode_masks
+from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.vocabulary import general_features
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
-from segzs.models.store import locate_clip, locate_sam
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel, load_sam
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage, encode
+from segzs.sam.model import SamModel, load_sam
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCENES = ("desk", "picnic", "toolbox")
@@ -94,7 +94,7 @@ def anywhere(image: Image) -> list[Prompt]:
 
 def best_names(clip: ClipModel, image: Image, masks: Sequence[RLE]) -> Tensor:
     """The most similar label of the general vocabulary for each mask, by its row."""
-    features = encode_masks(clip, image.pixels, masks, Cropping(clip.row.background, clip.row.margin))
+    features = encode_masks(clip, image.pixels, masks, Cropping(clip.spec.background, clip.spec.margin))
     return (features @ general_features(clip).T).argmax(1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -21,26 +20,25 @@ from open_clip.transform import PreprocessCfg
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
 from segment_anything.modeling import Sam
 
-from benchmarks.measure import NotHereError, Row
-from segzs.batch.directory import label_directory
-from segzs.clip.build import ClipModel
+from benchmarks.measure import Row
+from segzs.cache import EmbeddingCache
+from segzs.checkpoints.locate import locate_sam
+from segzs.checkpoints.registry import SAMS, ClipCheckpoint
+from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import crops
 from segzs.clip.dense import dense_features, pool
-from segzs.clip.naming import encode_pictures
+from segzs.clip.model import ClipModel
+from segzs.dataset.directory import label_directory
+from segzs.formats.records import Record
 from segzs.image import Image, read_image
 from segzs.loading import resolve_dtype
 from segzs.masks import RLE, Masks, iou
-from segzs.models.registry import SAMS, ClipCheckpoint
-from segzs.models.store import locate_sam
-from segzs.outputs.records import Record
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel, fused, load_sam, with_dtype
-from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import PreparedImage, encode, prepare
-from segzs.sam.engine import EngineWarning, compiled
-from segzs.sam.everything import EverythingOptions, everything
-from segzs.sam.tiny import build_tiny_sam
+from segzs.sam.mask_generator import EverythingOptions, everything
+from segzs.sam.model import SamModel, fused, load_sam, with_dtype
+from segzs.sam.networks.tiny import build_tiny_sam
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"
@@ -65,19 +63,12 @@ def reference() -> SamPredictor:
 
 
 @cache
-def vit_b(dtype: str = "auto", engine: str = "torch") -> SamModel:
+def vit_b(dtype: str = "auto") -> SamModel:
     """The same weights in segzs."""
     module = build_sam_vit_b()
     module.load_state_dict(reference().model.state_dict())
     sam, wanted = SamModel(SAMS["vit_b"], "random", frozen(fused(module))), resolve_dtype(dtype, CPU, "vit_b")
-    if engine == "torch":
-        return with_dtype(sam, wanted)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", EngineWarning)
-        try:
-            return compiled(sam, wanted)
-        except EngineWarning as absent:
-            raise NotHereError(str(absent)) from absent
+    return with_dtype(sam, wanted)
 
 
 @cache
@@ -92,8 +83,8 @@ def frozen(module: Sam) -> Sam:
     return module.eval().requires_grad_(False)
 
 
-def encoding(dtype: str = "auto", engine: str = "torch") -> Pair:
-    sam, predictor = vit_b(dtype, engine), reference()
+def encoding(dtype: str = "auto") -> Pair:
+    sam, predictor = vit_b(dtype), reference()
     pixels = np.array(desk().pixels)
 
     def theirs() -> torch.Tensor:
@@ -103,8 +94,8 @@ def encoding(dtype: str = "auto", engine: str = "torch") -> Pair:
     return lambda: encode(sam, desk()).features, theirs
 
 
-def one_click(engine: str = "torch") -> Pair:
-    sam, predictor = vit_b("auto", engine), reference()
+def one_click() -> Pair:
+    sam, predictor = vit_b("auto"), reference()
     predictor.set_image(np.array(desk().pixels))
     encoded = encode(sam, desk())
 
@@ -115,8 +106,8 @@ def one_click(engine: str = "torch") -> Pair:
     return lambda: decode(sam, encoded, [Prompt.point(380, 150)], several=True)[0], theirs
 
 
-def many_clicks(engine: str = "torch") -> Pair:
-    sam, predictor = vit_b("auto", engine), reference()
+def many_clicks() -> Pair:
+    sam, predictor = vit_b("auto"), reference()
     predictor.set_image(np.array(desk().pixels))
     encoded = encode(sam, desk())
     points = np.random.default_rng(0).uniform((0, 0), (desk().width, desk().height), (64, 2))
@@ -136,8 +127,8 @@ def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pai
     generator = SamAutomaticMaskGenerator(
         module,
         points_per_side=POINTS_PER_SIDE,
-        pred_iou_thresh=sam.row.predicted_iou,
-        stability_score_thresh=sam.row.stability,
+        pred_iou_thresh=sam.spec.predicted_iou,
+        stability_score_thresh=sam.spec.stability,
         output_mode="coco_rle",
     )
     options = EverythingOptions(points_per_side=POINTS_PER_SIDE, duplicate_iou=0.9, min_area=0, adaptive=adaptive)
@@ -176,7 +167,7 @@ def vit_b_32() -> tuple[ClipModel, Callable]:
 
 def in_native_type(clip: ClipModel) -> ClipModel:
     """The same weights in the type that `load` would choose here."""
-    dtype = resolve_dtype("auto", clip.device, clip.row.name)
+    dtype = resolve_dtype("auto", clip.device, clip.spec.name)
     return replace(clip, module=deepcopy(clip.module).to(dtype))
 
 
@@ -293,44 +284,8 @@ ROWS = (
         features_alike,
         repeats=3,
     ),
-    Row(
-        "encode-openvino",
-        "encode, ViT-B, 1024 px, openvino",
-        "`SamPredictor.set_image`",
-        "7 x",
-        partial(encoding, "auto", "openvino"),
-        features_alike,
-        repeats=3,
-    ),
-    Row(
-        "encode-openvino-fp32",
-        "encode, ViT-B, 1024 px, openvino in float32",
-        "`SamPredictor.set_image`",
-        "3 x",
-        partial(encoding, "float32", "openvino"),
-        features_alike,
-        repeats=3,
-    ),
     Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, masks_alike, repeats=15),
-    Row(
-        "click-openvino",
-        "one click, three masks, openvino",
-        "`SamPredictor.predict`",
-        "2.5 x",
-        partial(one_click, "openvino"),
-        masks_alike,
-        repeats=15,
-    ),
     Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, masks_alike, repeats=3),
-    Row(
-        "prompts-openvino",
-        "64 clicks at once, openvino",
-        "`predict_torch`",
-        "10 x",
-        partial(many_clicks, "openvino"),
-        masks_alike,
-        repeats=3,
-    ),
     Row(
         "everything",
         "everything, 32x32 grid, tiny",

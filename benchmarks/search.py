@@ -11,7 +11,7 @@ import lancedb
 import numpy as np
 import pyarrow as arrow
 
-from segzs.batch.table import nearest, probes, schema, tidy
+from segzs.search.table import nearest, probes, schema, tidy
 
 CLUSTERS = 1000
 SPREAD = 0.7  # of a cluster, beside its centre's length of 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segzs.outputs.parquet import records_to_bytes
-from segzs.outputs.records import read_records, to_line
+from segzs.formats.parquet import records_to_bytes
+from segzs.formats.records import read_records, to_line
 
 
 def main() -> None:

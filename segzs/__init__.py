@@ -23,10 +23,10 @@ if TYPE_CHECKING:
         VocabularyError,
         WeightsError,
     )
+    from segzs.formats import save
     from segzs.image import Image, read_image
     from segzs.loading import load
-    from segzs.maps import SemanticMap
-    from segzs.outputs import save
+    from segzs.postprocess.maps import SemanticMap
     from segzs.prompts import Prompt
     from segzs.sam.encode import EncodedImage
     from segzs.segmenter import Segmenter

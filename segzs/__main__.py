@@ -2,7 +2,7 @@
 
 import sys
 
-from segzs.apps.cli import main
+from segzs.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

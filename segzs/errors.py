@@ -7,7 +7,7 @@ SegzsError
  ├─ ModelError            an unknown model, or one that is not on this machine
  │   ├─ WeightsError      a file that is not the checkpoint it should be
  │   ├─ ModelMismatchError  an image encoded by one model, decoded by another
- │   └─ UnknownModelError   a model, engine or dtype that there is not; a UsageError, too
+ │   └─ UnknownModelError   an unknown model or dtype; a UsageError, too
  ├─ UsageError            a format, option or setting that there is not, or that does not go with the others
  ├─ AnnotationError       a file of masks and names that cannot be read, or does not fit its image
  └─ OutputError           a result that cannot be written where it should go
@@ -52,7 +52,7 @@ class UsageError(SegzsError, ValueError):
 
 
 class UnknownModelError(ModelError, UsageError):
-    """A model, an engine or a dtype is asked for that there is not."""
+    """A model or a dtype is unknown."""
 
 
 class AnnotationError(SegzsError, ValueError):

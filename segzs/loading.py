@@ -9,22 +9,21 @@ from typing import Any, Literal
 
 import torch
 
-from segzs.clip.build import load_clip
+from segzs.cache import EmbeddingCache
+from segzs.checkpoints.locate import locate_clip, locate_sam
+from segzs.checkpoints.registry import ClipCheckpoint, preset
+from segzs.clip.classifier import ZeroShotClassifier, check_naming
 from segzs.clip.crops import Cropping, encode_object
 from segzs.clip.dense import tower_of
-from segzs.clip.exemplars import Exemplars, viewer
-from segzs.clip.namers import Labels, check_names, namer_of, shown_to, vocabulary_of
-from segzs.clip.naming import Namer, check_naming
+from segzs.clip.model import load_clip
+from segzs.clip.namers import Labels, build_classifier, check_names, shown_to, vocabulary_of
+from segzs.clip.support_set import SupportSet, viewer
+from segzs.environment import has_fast_bfloat16
 from segzs.errors import ModelError, UnknownModelError
 from segzs.image import read_image
-from segzs.models.environment import multiplies_bfloat16
-from segzs.models.registry import ClipCheckpoint, preset
-from segzs.models.settings import ENGINES, default_engine, default_model, embeddings_folder, graphs_folder
-from segzs.models.store import locate_clip, locate_sam
-from segzs.sam.build import load_sam
-from segzs.sam.cache import EmbeddingCache
-from segzs.sam.engine import compiled
+from segzs.sam.model import load_sam
 from segzs.segmenter import Examples, Segmenter
+from segzs.settings import default_model, embeddings_folder
 
 CROPPING = tuple(field.name for field in fields(Cropping))
 
@@ -45,9 +44,7 @@ def load(
     naming: str = "crops",
     device: str = "auto",
     dtype: str = "auto",
-    engine: str | None = None,
     cache: bool = True,
-    quiet: bool = False,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
 
@@ -60,7 +57,7 @@ def load(
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); left out,
             those of the labels' file, else what suits the CLIP.
         weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
-        examples: names by showing: a file that `Exemplars.save` wrote, or pictures under their labels; see
+        examples: names by showing: a file that `SupportSet.save` wrote, or pictures under their labels; see
             `Segmenter.with_examples`.
         unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
             a number is a fixed cosine similarity, beside the negatives; None never says "unknown".
@@ -76,14 +73,11 @@ def load(
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
-        engine: what computes SAM: "torch" (the default, or SEGZS_ENGINE), or "openvino", faster on CPUs; it needs the
-            extra ``segzs[openvino]`` and converts each SAM once. Where it cannot, torch does, with a warning.
-        cache: keep encoded images, long vocabularies' features (up to 4 GiB) and converted models on disk; see
+        cache: keep encoded images, and long vocabularies' features on disk (up to 4 GiB); see
             ``segzs cache``.
-        quiet: show no progress on stderr while a model is converted.
 
     Raises:
-        ModelError: a model, device, dtype or engine is unknown or not on this machine; says what to run. Or ``naming``
+        ModelError: a model, device or dtype is unknown or not on this machine; says what to run. Or ``naming``
             is "pooled" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
@@ -98,28 +92,21 @@ def load(
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
             raise UnknownModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
-    engine = engine or default_engine()
-    if engine not in ENGINES:
-        known = ", ".join(ENGINES)
-        raise UnknownModelError(
-            f"there is no engine {engine!r}, which --engine, load or SEGZS_ENGINE asks for; there are {known}"
-        )
     chosen = preset(model or default_model())
     place = resolve_device(device)
     sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    cropping = _cropping(clip_files.row, background=background, margin=margin, scales=scales)
-    sam_dtype = resolve_dtype(dtype, place, sam_file.row.name)
-    if engine == "openvino":
-        sam_model = compiled(load_sam(sam_file, place), sam_dtype, graphs_folder() if cache else None, quiet=quiet)
-    else:
-        sam_model = load_sam(sam_file, place, sam_dtype)
-    clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
+    cropping = _cropping(clip_files.spec, background=background, margin=margin, scales=scales)
+    sam_dtype = resolve_dtype(dtype, place, sam_file.spec.name)
+    sam_model = load_sam(sam_file, place, sam_dtype)
+    clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.spec.name))
     if naming == "pooled":
         tower_of(clip_model)  # raises where there is no way
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     segmenter = Segmenter(
         sam=sam_model,
-        namer=namer_of(clip_model, vocabulary_of(clip_model, labels, templates), unknown, weighting, embeddings),
+        classifier=build_classifier(
+            clip_model, vocabulary_of(clip_model, labels, templates), unknown, weighting, embeddings
+        ),
         cropping=cropping,
         templates=templates,
         naming=naming,
@@ -128,7 +115,7 @@ def load(
     return segmenter if examples is None else segmenter.with_examples(examples)
 
 
-def load_namer(
+def load_classifier(
     model: str | None = None,
     *,
     clip: str | None = None,
@@ -140,18 +127,18 @@ def load_namer(
     device: str = "auto",
     dtype: str = "auto",
     cache: bool = True,
-) -> Namer:
+) -> ZeroShotClassifier:
     """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
     check_names(weighting, unknown)
     files, place = locate_clip(clip or preset(model or default_model()).clip), resolve_device(device)
-    loaded = load_clip(files, place, resolve_dtype(dtype, place, files.row.name))
+    loaded = load_clip(files, place, resolve_dtype(dtype, place, files.spec.name))
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    namer = namer_of(loaded, vocabulary_of(loaded, labels, templates), unknown, weighting, embeddings)
+    classifier = build_classifier(loaded, vocabulary_of(loaded, labels, templates), unknown, weighting, embeddings)
     if examples is None:
-        return namer
-    seen_by = viewer(loaded, repr(_cropping(files.row)))
-    known = Exemplars.of(examples, lambda shown: encode_object(loaded, read_image(shown)), seen_by)
-    return shown_to(namer, known, embeddings)
+        return classifier
+    seen_by = viewer(loaded, repr(_cropping(files.spec)))
+    known = SupportSet.of(examples, lambda shown: encode_object(loaded, read_image(shown)), seen_by)
+    return shown_to(classifier, known, embeddings)
 
 
 def _cropping(row: ClipCheckpoint, **chosen: Any) -> Cropping:
@@ -183,7 +170,7 @@ def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
         UnknownModelError: there is no such type.
     """
     if name == "auto":
-        name = "bfloat16" if model != "tiny" and multiplies_bfloat16(device.type) else "float32"
+        name = "bfloat16" if model != "tiny" and has_fast_bfloat16(device.type) else "float32"
     if name not in ("float32", "bfloat16"):
         raise UnknownModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
     return getattr(torch, name)

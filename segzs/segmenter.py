@@ -12,35 +12,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segzs.cache import EmbeddingCache
 from segzs.checks import check_number
-from segzs.clip.build import ClipModel
+from segzs.clip.classifier import ZeroShotClassifier, check_naming, encode_pictures
 from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION as DENSE_VERSION
 from segzs.clip.dense import cell_features, dense_features, pool, tower_of
-from segzs.clip.exemplars import Exemplars, viewer
-from segzs.clip.finding import best, encode_words, resembled, said
 from segzs.clip.labels import named
+from segzs.clip.model import ClipModel
 from segzs.clip.namers import Labels, familiarity, general_of, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
-from segzs.clip.naming import Namer, check_naming, encode_pictures
-from segzs.clip.recognition import recognised
+from segzs.clip.retrieval import best, encode_words, example_scores, said
+from segzs.clip.support_set import SupportSet, viewer
 from segzs.clip.vocabulary import Vocabulary
+from segzs.detections import Regions
 from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
-from segzs.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.masks import RLE, Masks
-from segzs.merging import is_known, merged
+from segzs.postprocess.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
+from segzs.postprocess.merging import is_known, merged
+from segzs.postprocess.selection import select_masks
 from segzs.prompts import Prompt
-from segzs.regions import Regions
-from segzs.sam.build import SamModel
-from segzs.sam.cache import EmbeddingCache
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
-from segzs.sam.everything import EverythingOptions
+from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.model import SamModel
 from segzs.sam.tiles import everything_in_tiles
 from segzs.segments import Name, Segment, Segments
 
 Example = Segments | ImageSource
-Examples = Exemplars | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
+Examples = SupportSet | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +52,7 @@ class Segmenter:
     """
 
     sam: SamModel
-    namer: Namer
+    classifier: ZeroShotClassifier
     cropping: Cropping
     templates: str | Sequence[str] | None = None
     naming: str = "crops"
@@ -150,7 +150,9 @@ class Segmenter:
             merge=merge,
         )
         found = self._named(photo.image, *self._objects(photo, options, progress))
-        return merged(found, lambda masks: self.namer.names(self._features(photo.image, masks))) if merge else found
+        return (
+            merged(found, lambda masks: self.classifier.names(self._features(photo.image, masks))) if merge else found
+        )
 
     def find(
         self,
@@ -206,7 +208,7 @@ class Segmenter:
         if words is not None:
             scores = said(self.clip, features, query, stability, general_of(self.clip, self.cache))
         else:
-            scores = resembled(features, query, stability)
+            scores = example_scores(features, query, stability)
             words = like.name if isinstance(like, Segment) and is_known(like) else "like the example"
         chosen = best(rles, scores, least)
         items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)
@@ -242,7 +244,7 @@ class Segmenter:
         names = self._names(segments.image, [segment.rle for segment in segments])
         items = tuple(replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
         origin = segments.model.partition("+")[0]
-        return Segments(segments.image, items, f"{origin}+{self.clip.row.name}" if origin else self.clip.row.name)
+        return Segments(segments.image, items, f"{origin}+{self.clip.spec.name}" if origin else self.clip.spec.name)
 
     def semantic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> SemanticMap:
         """One label for every pixel: of named masks, and where there are none what CLIP sees there, or "unknown".
@@ -270,7 +272,7 @@ class Segmenter:
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
         """The most probable names of a whole picture, best first."""
-        return self.namer.names(encode_pictures(self.clip, [read_image(source).pixels]))[0]
+        return self.classifier.names(encode_pictures(self.clip, [read_image(source).pixels]))[0]
 
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
         """The same models with other labels, and the same templates unless others are given; images stay encoded.
@@ -283,7 +285,7 @@ class Segmenter:
         """
         vocabulary = vocabulary_of(self.clip, labels, templates, self.templates)
         usual = self.templates if templates is None else templates
-        return replace(self, namer=relabelled(self.namer, vocabulary, self.cache), templates=usual)
+        return replace(self, classifier=relabelled(self.classifier, vocabulary, self.cache), templates=usual)
 
     def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.
@@ -301,8 +303,8 @@ class Segmenter:
             ModelMismatchError: the examples were seen by another CLIP.
         """
         looks = repr(self.cropping) if self.naming == "crops" else self.naming
-        known = Exemplars.of(examples, self._seen, viewer(self.clip, looks))
-        return replace(self, namer=shown_to(self.namer, known, self.cache))
+        known = SupportSet.of(examples, self._seen, viewer(self.clip, looks))
+        return replace(self, classifier=shown_to(self.classifier, known, self.cache))
 
     def with_example(
         self, shown: Segment | Segments | ImageSource, name: str, *, photo: EncodedImage | None = None
@@ -328,35 +330,35 @@ class Segmenter:
         return self.with_examples({named(name): [shown]})
 
     @property
-    def examples(self) -> Exemplars | None:
+    def examples(self) -> SupportSet | None:
         """What was shown to it; ``segmenter.examples.save(path)`` keeps it for `load` and `with_examples`."""
-        return self.namer.exemplars
+        return self.classifier.support_set
 
     @property
     def clip(self) -> ClipModel:
         """The model that names."""
-        return self.namer.clip
+        return self.classifier.clip
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The labels that objects may get."""
-        return self.namer.vocabulary
+        return self.classifier.vocabulary
 
     @property
     def model(self) -> str:
         """Which models these are, as ``sam+clip``."""
-        return f"{self.sam.row.name}+{self.clip.row.name}"
+        return f"{self.sam.spec.name}+{self.clip.spec.name}"
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its answers depend on besides pictures, prompts and options, as plain values for JSON."""
         return {
-            "sam": {**_about(self.sam), "engine": self.sam.engine},
+            "sam": _about(self.sam),
             "clip": _about(self.clip),
             "device": self.sam.device.type,
             "vocabulary": self.vocabulary.digest,
-            "unknown": self.namer.unknown,
-            "weighting": "mean" if self.namer.sentences is None else "autoclip",
+            "unknown": self.classifier.unknown,
+            "weighting": "mean" if self.classifier.sentences is None else "autoclip",
             **({"examples": self.examples.digest} if self.examples else {}),
             "naming": self.naming,
             **asdict(self.cropping),
@@ -383,7 +385,7 @@ class Segmenter:
         self, photo: EncodedImage, options: EverythingOptions, progress: Callable[[float], object] | None
     ) -> tuple[list[Masks], Tensor | None]:
         """Everything mode's masks; where the CLIP chose, with what it sees of them."""
-        sam, familiar = self.sam.row, self.clip.row.familiar
+        sam, familiar = self.sam.spec, self.clip.spec.familiar
         asked = options.predicted_iou is not None or options.stability is not None
         if asked or familiar is None or not sam.chosen_by_clip or self.naming != "crops":
             return self._everything(photo, options, progress), None
@@ -393,7 +395,7 @@ class Segmenter:
         features = self._features(photo.image, [each.rles[0] for each in masks])
         sure = [each.predicted_iou[0] >= sam.predicted_iou and each.stability[0] >= sam.stability for each in masks]
         say_if_unfamiliar(self.clip, features[sure] if any(sure) else features)  # those chosen are familiar, of course
-        ranked = recognised(masks, familiarity(self.clip, features), sam, familiar)
+        ranked = select_masks(masks, familiarity(self.clip, features), sam, familiar)
         kept = sorted(ranked[: options.max_masks])  # largest first, as they were
         return [masks[index] for index in kept], features[kept]
 
@@ -402,11 +404,11 @@ class Segmenter:
         if not rles:
             return []
         if features is not None:
-            return self.namer.names(features)
+            return self.classifier.names(features)
         features = self._features(image, rles)
         if self.naming == "crops":  # only of crops is it known what is usual
             say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])
-        return self.namer.names(features)
+        return self.classifier.names(features)
 
     def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
         """What CLIP sees of masks, normalised: (N, width)."""
@@ -450,7 +452,7 @@ class Segmenter:
             warn(f'between masks all is "unknown": {error}', MapWarning)
             return None
         features = cell_features(self.clip, self._dense(image))
-        return self.namer.exclusive(features.flatten(0, 1)).unflatten(0, features.shape[:2]).cpu().numpy()
+        return self.classifier.exclusive(features.flatten(0, 1)).unflatten(0, features.shape[:2]).cpu().numpy()
 
     def _dense(self, image: Image) -> Tensor:
         """What CLIP sees all over an image, once: the next click on it is named from memory."""
@@ -471,7 +473,7 @@ def _segment(masks: Masks, names: tuple[Name, ...] = ()) -> Segment:
 
 
 def _about(model: SamModel | ClipModel) -> dict[str, str]:
-    return {"name": model.row.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
+    return {"name": model.spec.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
 
 
 def _single(masks: Masks, index: int) -> Masks:

@@ -9,7 +9,7 @@ import pytest
 
 import segzs
 from segzs.errors import ImageError, ModelError, PromptError, SegzsError, VocabularyError
-from segzs.sam.everything import EverythingOptions
+from segzs.sam.mask_generator import EverythingOptions
 
 
 @pytest.mark.parametrize(

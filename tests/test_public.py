@@ -71,7 +71,7 @@ def test_every_error_is_a_segzs_error() -> None:
 CHEAP = """
 import contextlib, sys
 import segzs
-from segzs.apps.cli import main
+from segzs.cli.main import main
 heavy = {"torch", "torchvision", "open_clip", "segment_anything", "timm", "cv2", "huggingface_hub", "requests"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 for arguments in (["--help"], ["label", "--help"], ["--version"]):

@@ -16,13 +16,16 @@ from safetensors.torch import save_file
 
 import segzs
 import segzs.segmenter as module
-from segzs.batch.labelling import Labeller
+from segzs.cache import EmbeddingCache
+from segzs.checkpoints.locate import locate_clip
+from segzs.checkpoints.registry import CLIPS
 from segzs.clip import namers
-from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.contrast import fixed_contrast
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
+from segzs.clip.model import ClipModel, load_clip
+from segzs.clip.negatives import fixed_negative_labels
 from segzs.clip.vocabulary import PLAIN, Vocabulary, encode_labels, named_templates
+from segzs.dataset.labeller import Labeller
 from segzs.errors import (
     ImageError,
     ModelError,
@@ -34,12 +37,9 @@ from segzs.errors import (
 )
 from segzs.loading import load, resolve_device
 from segzs.masks import RLE, iou
-from segzs.models.registry import CLIPS
-from segzs.models.store import locate_clip
 from segzs.prompts import Prompt
-from segzs.sam.cache import EmbeddingCache
 from segzs.sam.encode import EncodedImage
-from segzs.sam.tiny import build_tiny_sam
+from segzs.sam.networks.tiny import build_tiny_sam
 from segzs.segmenter import Segmenter
 from segzs.segments import Segment, Segments
 from tests.clip.conftest import COCA, PLAIN_MODEL, random_clip
@@ -186,8 +186,8 @@ def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) 
 def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.box(41, 22, 195, 224)
     cat = named.with_labels(["cat"])
-    contrasts = (None, fixed_contrast(cat.clip, cat.vocabulary, cat.namer.label_features, 1.0))
-    never, always = (replace(cat, namer=replace(cat.namer, contrast=one)) for one in contrasts)
+    contrasts = (None, fixed_negative_labels(cat.clip, cat.vocabulary, cat.classifier.label_features, 1.0))
+    never, always = (replace(cat, classifier=replace(cat.classifier, contrast=one)) for one in contrasts)
     refused = always.segment(desk, prompt)
     taken = never.segment(desk, prompt)
     assert [name.label for name in taken.names] == ["cat"]
@@ -207,7 +207,7 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     assert asked.with_labels("cat").vocabulary.templates == named_templates("simple")
     assert asked.with_labels(kept.vocabulary).vocabulary == kept.vocabulary
     assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
-    assert kept.namer.label_features.shape == (2, named.namer.label_features.shape[1])
+    assert kept.classifier.label_features.shape == (2, named.classifier.label_features.shape[1])
     with pytest.raises(VocabularyError, match="at least one label"):
         named.with_labels([])
 
@@ -315,10 +315,10 @@ def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
 ) -> None:
     known = given(scene("desk"))
     for familiar, expected in ((1.1, 1), (-1.1, 0), (None, 0)):
-        clip = replace(named.clip, row=replace(named.clip.row, familiar=familiar))
+        clip = replace(named.clip, spec=replace(named.clip.spec, familiar=familiar))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnfamiliarWarning)
-            replace(named, namer=replace(named.namer, clip=clip)).name(known)
+            replace(named, classifier=replace(named.classifier, clip=clip)).name(known)
         said = [str(warning.message) for warning in caught if warning.category is UnfamiliarWarning]
         assert len(said) == expected
         assert all("segzs fetch vit_b" in message for message in said)
@@ -330,16 +330,16 @@ def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
         labels=tmp_path / "labels.txt", templates="a {}", unknown=0.4, background="blur", margin=0.3, device="cpu"
     )
     assert segmenter.vocabulary == Vocabulary(("cat", "dog"), ("a {}",))
-    assert (segmenter.namer.unknown, segmenter.cropping) == (0.4, Cropping("blur", 0.3))
+    assert (segmenter.classifier.unknown, segmenter.cropping) == (0.4, Cropping("blur", 0.3))
     assert segmenter.sam.device.type == segmenter.clip.device.type == "cpu"
 
 
 def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segmenter.model == "tiny+tiny"
-    assert segmenter.namer.unknown == "auto"
-    assert segmenter.cropping.background == segmenter.clip.row.background
+    assert segmenter.classifier.unknown == "auto"
+    assert segmenter.cropping.background == segmenter.clip.spec.background
     assert len(segmenter.vocabulary.labels) > 1000
-    assert load(unknown=None, labels="cat").namer.unknown is None
+    assert load(unknown=None, labels="cat").classifier.unknown is None
     monkeypatch.setenv("SEGZS_MODEL", "vit_b")
     monkeypatch.chdir("/")
     with pytest.raises(ModelError, match="segzs fetch vit_b"):
@@ -407,8 +407,8 @@ def test_features_cannot_be_written_to(segmenter: Segmenter, desk: EncodedImage)
 
 def test_few_objects_are_said_to_be_unfamiliar_later(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namers, "general_features", lambda clip: torch.eye(2)[:1])
-    assert segmenter.clip.row.familiar is not None
-    cosine = segmenter.clip.row.familiar - 0.01
+    assert segmenter.clip.spec.familiar is not None
+    cosine = segmenter.clip.spec.familiar - 0.01
     seen = torch.tensor([[cosine, (1 - cosine**2) ** 0.5]])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -466,7 +466,7 @@ def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Sce
     right = of = 0
     for known in map(scene, SCENES):
         labelled = named.with_labels(sorted(set(known.names)))
-        pooled = replace(labelled, naming="pooled", namer=replace(labelled.namer, contrast=None))
+        pooled = replace(labelled, naming="pooled", classifier=replace(labelled.classifier, contrast=None))
         names = pooled.name(given(known)).names
         right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
         of += len(names)
@@ -478,8 +478,8 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
     speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability=1.0) for mask in masks)
-    against = fixed_contrast(named.clip, named.vocabulary, named.namer.label_features, 0.1)
-    pooled = replace(named, naming="pooled", namer=replace(named.namer, contrast=against))
+    against = fixed_negative_labels(named.clip, named.vocabulary, named.classifier.label_features, 0.1)
+    pooled = replace(named, naming="pooled", classifier=replace(named.classifier, contrast=against))
     names = pooled.name(Segments(image, (speck, nothing)))
     assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
     assert names[1].name == "unknown"
@@ -517,11 +517,13 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
     fresh = replace(segmenter, cache=EmbeddingCache())
     first, other, again = (fresh.with_labels(labels) for labels in ("cat, dog", "dog, cat", "cat, dog"))
     assert texts == [("cat", "dog"), ("dog", "cat")]
-    assert torch.equal(first.namer.label_features, again.namer.label_features)
-    torch.testing.assert_close(first.namer.label_features, other.namer.label_features.flip(0), rtol=0, atol=1e-6)
-    assert torch.equal(first.namer.label_features, encode_labels(fresh.clip, first.vocabulary))
+    assert torch.equal(first.classifier.label_features, again.classifier.label_features)
+    torch.testing.assert_close(
+        first.classifier.label_features, other.classifier.label_features.flip(0), rtol=0, atol=1e-6
+    )
+    assert torch.equal(first.classifier.label_features, encode_labels(fresh.clip, first.vocabulary))
     assert not torch.equal(
-        fresh.with_labels("cat, dog", templates="one {}").namer.label_features, first.namer.label_features
+        fresh.with_labels("cat, dog", templates="one {}").classifier.label_features, first.classifier.label_features
     )
 
 
@@ -529,8 +531,8 @@ def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, t
     long = [f"thing {number}" for number in range(100)]  # 4 sentences each
     first, again = (replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
     assert texts == [tuple(long)]
-    assert torch.equal(first.namer.label_features, again.namer.label_features)
-    assert torch.equal(again.namer.label_features, encode_labels(segmenter.clip, again.vocabulary))
+    assert torch.equal(first.classifier.label_features, again.classifier.label_features)
+    assert torch.equal(again.classifier.label_features, encode_labels(segmenter.clip, again.vocabulary))
     replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels("cat, dog")
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 

@@ -21,7 +21,7 @@ from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
-from segzs.sam.everything import EverythingOptions, everything
+from segzs.sam.mask_generator import EverythingOptions, everything
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import box_around, centre, visible_labels
 from training.scenes import MEASURED, Compositor

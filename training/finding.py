@@ -18,14 +18,14 @@ import PIL.Image
 import torch
 
 import segzs
+from segzs.checkpoints.registry import PRESETS
+from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import crops, encode_object
-from segzs.clip.finding import best, encode_words, resembled, said
-from segzs.clip.naming import encode_pictures
+from segzs.clip.retrieval import best, encode_words, example_scores, said
 from segzs.clip.vocabulary import general_features
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
-from segzs.models.registry import PRESETS
-from segzs.sam.everything import everything
+from segzs.sam.mask_generator import everything
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import visible_labels
@@ -37,7 +37,7 @@ EXAMPLES = "noto"
 LEAST = (0.3, 0.4, 0.5, 0.6, 0.7)
 FITS = {
     "words": lambda clip, *question: said(clip, *question, general_features(clip)),
-    "like": lambda clip, *question: resembled(*question),
+    "like": lambda clip, *question: example_scores(*question),
 }
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segzs.sam.tiny import CHANNELS, CHANNELS_4, CHANNELS_8, STRIDE, likeness, unpack, voted
+from segzs.sam.networks.tiny import CHANNELS, CHANNELS_4, CHANNELS_8, STRIDE, likeness, unpack, voted
 
 MASK_STRIDE = 4
 SEEDS = 24

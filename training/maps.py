@@ -12,9 +12,9 @@ import torch
 
 import segzs
 from segzs.clip.crops import encode_masks
-from segzs.maps import SemanticMap, semantic_map
 from segzs.masks import RLE, iou
-from segzs.merging import merged, without_repeats
+from segzs.postprocess.maps import SemanticMap, semantic_map
+from segzs.postprocess.merging import merged, without_repeats
 from segzs.segments import UNKNOWN, Segments
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
@@ -62,7 +62,7 @@ def measure_merging(segmenter: segzs.Segmenter, found: Segments, truths: Sequenc
 
     def name(masks: Sequence[RLE]) -> list[tuple[segzs.Name, ...]]:
         features = encode_masks(segmenter.clip, found.image.pixels, masks, segmenter.cropping)
-        return segmenter.namer.names(features)
+        return segmenter.classifier.names(features)
 
     for how, items in {"found": found, "no repeats": without_repeats(found), "merged": merged(found, name)}.items():
         overlap = iou(truths, [segment.rle for segment in items])

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from segzs.sam.tiny import SkipMaskDecoder, build_tiny_sam
+from segzs.sam.networks.tiny import SkipMaskDecoder, build_tiny_sam
 from training.batches import BOXES, CLICKS, LARGE, SMALL, Prompts, SceneBatches
 from training.losses import MASK_STRIDE, DenseHeads, hard_iou, prompt_loss, soft_masks
 from training.packs import UNSEEN_STYLE, Packs, add_packs_argument

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 import segzs
+from segzs.checkpoints.registry import PRESETS
+from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import crops
-from segzs.clip.exemplars import Exemplars
-from segzs.clip.naming import encode_pictures
+from segzs.clip.support_set import SupportSet
 from segzs.masks import RLE
-from segzs.models.registry import PRESETS
 from training.evaluate import SMALLEST_VISIBLE, markdown
 from training.packs import UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import visible_labels
@@ -59,7 +59,7 @@ def drawn(segmenter: segzs.Segmenter, packs: Packs, rows: set[int], scenes: int,
 
 def worst_labels(segmenter: segzs.Segmenter, objects: Drawn, count: int) -> np.ndarray:
     """Rows of the labels whose own name is farthest behind the best other one, in the mean over two objects or more."""
-    cosines = segmenter.namer.similarity(objects.features).cpu().numpy()
+    cosines = segmenter.classifier.similarity(objects.features).cpu().numpy()
     every = np.arange(len(cosines))
     right = cosines[every, objects.rows].copy()
     cosines[every, objects.rows] = -np.inf
@@ -75,13 +75,13 @@ def accuracies(
 ) -> dict[str, float]:
     """With so many random examples of each chosen label, the other objects' top-1."""
     examples = np.concatenate([rng.permutation(np.flatnonzero(objects.rows == row))[:shots] for row in chosen])
-    namer = segmenter.namer
+    classifier = segmenter.classifier
     if shots:
-        names = tuple(namer.vocabulary.labels[row] for row in objects.rows[examples])
-        namer = replace(namer, exemplars=Exemplars(objects.features[examples].cpu(), names, ""))
+        names = tuple(classifier.vocabulary.labels[row] for row in objects.rows[examples])
+        classifier = replace(classifier, support_set=SupportSet(objects.features[examples].cpu(), names, ""))
     test = objects[np.setdiff1d(np.arange(len(objects.rows)), examples)]
-    similarity = namer.similarity(test.features).cpu().numpy()
-    of_others = namer.similarity(others.features).cpu().numpy()
+    similarity = classifier.similarity(test.features).cpu().numpy()
+    of_others = classifier.similarity(others.features).cpu().numpy()
     return {
         f"top-1 among the {len(chosen)}": float((chosen[similarity[:, chosen].argmax(1)] == test.rows).mean()),
         f"top-1 among all {similarity.shape[1]}": float((similarity.argmax(1) == test.rows).mean()),

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segzs.clip.build import load_clip
+from segzs.checkpoints.locate import EMBEDDED_CLIP, ClipFiles, read_config
+from segzs.checkpoints.registry import CLIPS
+from segzs.clip.model import load_clip
 from segzs.clip.vocabulary import encode_labels, general_vocabulary
-from segzs.models.registry import CLIPS
-from segzs.models.settings import embedded_folder
-from segzs.models.store import EMBEDDED_CLIP, ClipFiles, read_config
+from segzs.settings import embedded_folder
 from training.run import half_precision, load_checkpoint
 
 
@@ -46,7 +46,7 @@ class Student(nn.Module):
     def losses(self, pictures: Tensor, texts: Tensor, concepts: Tensor, relevance: Tensor) -> dict[str, Tensor]:
         """Pictures B D of concepts B (-1: nothing) and texts T D, whose relevance T C says which concepts they fit.
 
-        Pictures of nothing shall be equally far from every concept, so that what is foreign looks foreign.
+        ImageList of nothing shall be equally far from every concept, so that what is foreign looks foreign.
         """
         prototypes = F.normalize(self.prototypes, dim=-1) * self.log_scale.clamp(max=math.log(64)).exp()
         known = concepts >= 0
@@ -95,8 +95,8 @@ def export_general_vocabulary(names: list[str]) -> None:
     folder = embedded_folder()
     config, weights = (folder / name for name in EMBEDDED_CLIP)
     clip = load_clip(ClipFiles(CLIPS["tiny"], read_config(config), weights, folder))
-    (folder / f"{clip.row.general}.txt").write_text("\n".join(names) + "\n", "utf-8")
+    (folder / f"{clip.spec.general}.txt").write_text("\n".join(names) + "\n", "utf-8")
     vocabulary = general_vocabulary(clip)
     features = encode_labels(clip, vocabulary).half()
     metadata = {"weights": clip.digest, "vocabulary": vocabulary.digest}
-    save_file({"features": features}, folder / f"{clip.row.general}.safetensors", metadata)
+    save_file({"features": features}, folder / f"{clip.spec.general}.safetensors", metadata)

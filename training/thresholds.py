@@ -17,10 +17,10 @@ import torch
 import segzs
 from segzs.clip.crops import encode_masks
 from segzs.clip.namers import familiarity
-from segzs.clip.recognition import recognised
 from segzs.masks import RLE, iou
-from segzs.sam.build import SamModel
-from segzs.sam.everything import Candidate, EverythingOptions, Scores, Search
+from segzs.postprocess.selection import select_masks
+from segzs.sam.mask_generator import Candidate, EverythingOptions, MaskGenerator, Scores
+from segzs.sam.model import SamModel
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, add_packs_argument
 from training.prompts import visible_labels
@@ -48,13 +48,13 @@ class Hits:
         return f"{np.mean(self.found):.3f} | {np.mean(self.right or [0]):.3f} | {len(self.right) / scenes:.1f}"
 
 
-def alone(search: Search, found: list[Candidate]) -> list[RLE]:
+def alone(search: MaskGenerator, found: list[Candidate]) -> list[RLE]:
     """What SAM itself is sure of."""
     sure = search.unique([each for each in found if search.is_sure(each)])
     return [masks.rles[0] for masks in replace(search, lenient=False).tidied(sure)]
 
 
-def chosen(search: Search, found: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
+def chosen(search: MaskGenerator, found: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
     """What CLIP chooses where SAM may be less sure."""
     least = search.least
     some = [e for e in found if e.predicted_iou >= least.predicted_iou and e.stability >= least.stability]
@@ -63,7 +63,7 @@ def chosen(search: Search, found: list[Candidate], segmenter: segzs.Segmenter) -
         return []
     rles = [each.rles[0] for each in masks]
     known = familiarity(clip, encode_masks(clip, search.encoded.image.pixels, rles, segmenter.cropping))
-    return [rles[index] for index in recognised(masks, known, search.sam.row, clip.row.familiar or 0)]
+    return [rles[index] for index in select_masks(masks, known, search.sam.spec, clip.spec.familiar or 0)]
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
         labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
         truths = [RLE.encode(scene.instances == label) for label in labels]
         photo, options = segmenter.encode(scene.pixels), EverythingOptions(arguments.points_per_side)
-        searches = [Search(_asking(segmenter.sam, each), photo, options, lenient=True) for each in settings]
+        searches = [MaskGenerator(_asking(segmenter.sam, each), photo, options, lenient=True) for each in settings]
         found = searches[0].grid(None)  # the first asks for least
         for setting, search in zip(settings, searches, strict=True):
             of_sam[setting].add(truths, alone(search, found))
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _asking(sam: SamModel, scores: Scores) -> SamModel:
-    return replace(sam, row=replace(sam.row, **scores._asdict()))
+    return replace(sam, spec=replace(sam.spec, **scores._asdict()))
 
 
 if __name__ == "__main__":

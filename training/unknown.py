@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 import segzs
-from segzs.clip.contrast import Contrast, contrast_of
+from segzs.clip.classifier import ZeroShotClassifier, encode_pictures
 from segzs.clip.crops import crops
-from segzs.clip.naming import Namer, encode_pictures
+from segzs.clip.negatives import NegativeLabels, negative_labels
 from segzs.clip.vocabulary import Vocabulary, general_features
 from segzs.masks import RLE
 from training.evaluate import FEW_LABELS, HEIGHT, SMALLEST_VISIBLE, WIDTH, markdown
@@ -29,9 +29,9 @@ from training.scenes import MEASURED, Compositor
 
 PATCHES = 6
 SHOWN = 8
-Namers = Callable[[Tensor, Tensor], Namer]
+Namers = Callable[[Tensor, Tensor], ZeroShotClassifier]
 """From rows of labels and rows of labels that are hidden from the contrast words to what names with them."""
-Way = Callable[[Tensor, Namer], Tensor]
+Way = Callable[[Tensor, ZeroShotClassifier], Tensor]
 """How much speaks for "unknown" with features (N, width): the larger, the more; above 0 it is said."""
 
 
@@ -82,26 +82,26 @@ def look(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], coun
 def ways(unknown: float) -> dict[str, Way]:
     """The product's own (calibrated) and its rivals; those without a threshold of their own are only ranked."""
 
-    def logits(features: Tensor, namer: Namer) -> Tensor:
-        return namer.clip.logit_scale * namer.similarity(features)
+    def logits(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
+        return classifier.clip.logit_scale * classifier.similarity(features)
 
-    def calibrated(features: Tensor, namer: Namer) -> Tensor:
-        shares = namer.probabilities(features)
+    def calibrated(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
+        shares = classifier.probabilities(features)
         return shares[:, -1] - shares[:, :-1].amax(1)
 
-    def fixed(features: Tensor, namer: Namer) -> Tensor:
-        nothing = namer.label_features[:0]
-        return calibrated(features, replace(namer, contrast=Contrast(nothing, nothing, 1.0, unknown)))
+    def fixed(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
+        nothing = classifier.label_features[:0]
+        return calibrated(features, replace(classifier, contrast=NegativeLabels(nothing, nothing, 1.0, unknown)))
 
-    def margin(features: Tensor, namer: Namer) -> Tensor:
-        best = logits(features, namer).topk(2, 1).values
+    def margin(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
+        best = logits(features, classifier).topk(2, 1).values
         return best[:, 1] - best[:, 0]
 
     def heavier(times: int) -> Way:
-        def way(features: Tensor, namer: Namer) -> Tensor:
-            contrast = namer.contrast
+        def way(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
+            contrast = classifier.contrast
             assert contrast is not None
-            return calibrated(features, replace(namer, contrast=replace(contrast, weight=times * contrast.weight)))
+            return calibrated(features, replace(classifier, contrast=replace(contrast, weight=times * contrast.weight)))
 
         return way
 
@@ -110,18 +110,18 @@ def ways(unknown: float) -> dict[str, Way]:
         "4 times as heavy": heavier(4),
         "16 times": heavier(16),
         f"fixed cosine {unknown:g}": fixed,
-        "energy": lambda features, namer: -logits(features, namer).logsumexp(1),
+        "energy": lambda features, classifier: -logits(features, classifier).logsumexp(1),
         "margin": margin,
     }
 
 
-def without(namer: Namer, hidden: Tensor) -> Namer:
+def without(classifier: ZeroShotClassifier, hidden: Tensor) -> ZeroShotClassifier:
     """The same without some of its contrast words, given by their features (K, width)."""
-    contrast = namer.contrast
+    contrast = classifier.contrast
     if contrast is None or not len(hidden):
-        return namer
+        return classifier
     known = (contrast.words[:, None] == hidden).all(-1).any(1)
-    return replace(namer, contrast=replace(contrast, words=contrast.words[~known]))
+    return replace(classifier, contrast=replace(contrast, words=contrast.words[~known]))
 
 
 def auroc(unknown: list[float], known: list[float]) -> float:
@@ -145,11 +145,11 @@ def measure(
         kept = own[: max(2, len(own) // 2)]
         others = rng.permutation(np.setdiff1d(np.arange(labels), own))[: max(size - len(kept), 0)]
         chosen = torch.from_numpy(np.concatenate([kept, others]))
-        namer = namers(chosen, torch.from_numpy(own[len(kept) :] if blind else own[:0]))
-        scores, there = way(scene.objects, namer), torch.isin(scene.right, chosen)
+        classifier = namers(chosen, torch.from_numpy(own[len(kept) :] if blind else own[:0]))
+        scores, there = way(scene.objects, classifier), torch.isin(scene.right, chosen)
         unknown += scores[~there].tolist()
         known += scores[there].tolist()
-        named = chosen[namer.similarity(scene.objects).argmax(1)] == scene.right
+        named = chosen[classifier.similarity(scene.objects).argmax(1)] == scene.right
         right += (named & (scores < 0))[there].tolist()
     kind = f"{size} labels" if size else "half of the scene's labels"
     figures = {f"{kind}: AUROC": auroc(unknown, known)}
@@ -163,7 +163,7 @@ def most_mistaken(namers: Namers, seen: list[Seen], names: Sequence[str]) -> lis
     """The labels that, each alone, are said of most pieces of the background, and of how many."""
     background, none = torch.cat([s.background for s in seen]), torch.zeros(0, dtype=torch.long)
     namers_alone = (namers(torch.tensor([row]), none) for row in range(len(names)))
-    said = [int((namer.probabilities(background)[:, 0] > 0.5).sum()) for namer in namers_alone]
+    said = [int((classifier.probabilities(background)[:, 0] > 0.5).sum()) for classifier in namers_alone]
     return [(names[i], said[i]) for i in np.argsort(said)[::-1][:SHOWN].tolist()]
 
 
@@ -174,10 +174,10 @@ def measure_alone(namers: Namers, seen: list[Seen], tried: dict[str, Way], label
     said: dict[str, list[Tensor]] = {name: [] for name in tried}
     of_own: dict[str, list[bool]] = {name: [] for name in tried}
     for label in range(labels):
-        namer = namers(torch.tensor([label]), right[:0])
+        classifier = namers(torch.tensor([label]), right[:0])
         for name, way in tried.items():
-            said[name].append(way(background, namer) < 0)
-            of_own[name] += (way(features[right == label], namer) < 0).tolist()
+            said[name].append(way(background, classifier) < 0)
+            of_own[name] += (way(features[right == label], classifier) < 0).tolist()
     tables = {name: torch.stack(rows) for name, rows in said.items()}
     return {
         name: {
@@ -200,10 +200,10 @@ def main() -> None:
     segmenter = segzs.load("tiny", cache=False)
     general, names = general_features(segmenter.clip), segmenter.vocabulary.labels
 
-    def namers(rows: Tensor, hidden: Tensor) -> Namer:
+    def namers(rows: Tensor, hidden: Tensor) -> ZeroShotClassifier:
         vocabulary = Vocabulary(tuple(names[row] for row in rows.tolist()), segmenter.vocabulary.templates)
-        contrast = contrast_of(segmenter.clip, vocabulary, general[rows], general)
-        return without(Namer(segmenter.clip, vocabulary, general[rows], "auto", contrast), general[hidden])
+        contrast = negative_labels(segmenter.clip, vocabulary, general[rows], general)
+        return without(ZeroShotClassifier(segmenter.clip, vocabulary, general[rows], "auto", contrast), general[hidden])
 
     for kind, styles in (("training styles", TRAINING_STYLES), (f"unseen style ({UNSEEN_STYLE})", (UNSEEN_STYLE,))):
         seen = look(segmenter, arguments.packs, styles, arguments.scenes, arguments.seed)

@@ -1,5 +1,5 @@
 """CLIP: build and load, vocabularies, crops of masks, maps of what it sees, names."""
 
-from segzs.models.environment import require_fitting_torchvision
+from segzs.environment import require_fitting_torchvision
 
 require_fitting_torchvision()

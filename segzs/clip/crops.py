@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.checks import check_number
-from segzs.clip.build import ClipModel
-from segzs.clip.naming import encode_pictures
+from segzs.clip.classifier import encode_pictures
+from segzs.clip.model import ClipModel
 from segzs.errors import UsageError
 from segzs.image import Image
 from segzs.masks import RLE, Box

@@ -20,7 +20,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from segzs.clip.build import ClipModel
+from segzs.clip.model import ClipModel
 from segzs.clip.preprocess import normalise, scale, tensor
 from segzs.errors import ModelError
 from segzs.masks import RLE
@@ -151,7 +151,7 @@ def tower_of(clip: ClipModel) -> Tower:
         if tower is None:
             kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
             raise ModelError(
-                f"the image tower of {clip.row.name} ({kind}) has no dense path: open_clip's own vision transformers "
+                f"the image tower of {clip.spec.name} ({kind}) has no dense path: open_clip's own vision transformers "
                 "that pool by their class token or by the mean have one, and timm's networks that average their last "
                 "map; name with naming='crops', or take another CLIP"
             )

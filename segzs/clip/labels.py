@@ -15,8 +15,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from segzs.errors import VocabularyError
-from segzs.models.settings import PACKAGE
 from segzs.segments import UNKNOWN
+from segzs.settings import PACKAGE
 
 BUILT_IN = ("imagenet", "coco", "ade20k", "everyday")
 LONG_NAMES, ALIKE = ("imagenet", "ade20k", "everyday"), 0.85

@@ -1,4 +1,4 @@
-"""Labels -> a `Namer`: their vocabulary, its features, remembered, and what "unknown" is measured by."""
+"""Labels -> a `ZeroShotClassifier`: their vocabulary, its features, remembered, and what "unknown" is measured by."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segzs.cache import EmbeddingCache
 from segzs.checks import check_number
-from segzs.clip.build import ClipModel
-from segzs.clip.contrast import Contrast, contrast_of, fixed_contrast
-from segzs.clip.exemplars import Exemplars
+from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.labels import Label, LabelList, label_list
-from segzs.clip.naming import Namer
+from segzs.clip.model import ClipModel
+from segzs.clip.negatives import NegativeLabels, fixed_negative_labels, negative_labels
+from segzs.clip.support_set import SupportSet
 from segzs.clip.templates import check_weighting
 from segzs.clip.vocabulary import (
     TEXT_BATCH,
@@ -31,13 +32,12 @@ from segzs.clip.vocabulary import (
     usual_templates,
 )
 from segzs.errors import UnfamiliarWarning, UsageError, warn
-from segzs.sam.cache import EmbeddingCache
 
 Labels = Vocabulary | LabelList | str | PathLike[str] | Iterable[str | Label]
 
 
 def check_names(weighting: str, unknown: float | str | None) -> None:
-    """Raise `UsageError` unless `namer_of` takes these."""
+    """Raise `UsageError` unless `build_classifier` takes these."""
     check_weighting(weighting)
     if unknown is not None and unknown != "auto":
         check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1, error=UsageError)
@@ -72,16 +72,16 @@ def vocabulary_of(
     return vocabulary
 
 
-def namer_of(
+def build_classifier(
     clip: ClipModel,
     vocabulary: Vocabulary,
     unknown: float | Literal["auto"] | None,
     weighting: str,
     cache: EmbeddingCache,
-    exemplars: Exemplars | None = None,
-    earlier: Namer | None = None,
-) -> Namer:
-    """A namer for a vocabulary.
+    support_set: SupportSet | None = None,
+    earlier: ZeroShotClassifier | None = None,
+) -> ZeroShotClassifier:
+    """A classifier for a vocabulary.
 
     Args:
         clip: the model that names.
@@ -89,8 +89,8 @@ def namer_of(
         unknown: see `segzs.load`.
         weighting: see `segzs.load`.
         cache: remembers the features of labels.
-        exemplars: have a say beside the words; what general words they are most like does not stand against a label.
-        earlier: a namer of the same CLIP, whose labels need not be encoded again.
+        support_set: have a say beside the words; what general words they are most like does not stand against a label.
+        earlier: a classifier of the same CLIP, whose labels need not be encoded again.
 
     Raises:
         VocabularyError: a sentence is longer than what the model reads, or templates cannot be weighed.
@@ -103,25 +103,29 @@ def namer_of(
         known = None if earlier is None or earlier.sentences is None else (earlier.vocabulary, earlier.sentences)
         sentences = _grown(clip, vocabulary, encode_sentences, cache, known)
         features = F.normalize(sentences.mean(1), dim=-1)
-    contrast = _contrast(clip, vocabulary, features, unknown, cache, exemplars)
-    return Namer(clip, vocabulary, features, unknown, contrast, sentences, exemplars)
+    contrast = _contrast(clip, vocabulary, features, unknown, cache, support_set)
+    return ZeroShotClassifier(clip, vocabulary, features, unknown, contrast, sentences, support_set)
 
 
-def relabelled(namer: Namer, vocabulary: Vocabulary, cache: EmbeddingCache) -> Namer:
-    """The same namer for another vocabulary, with its examples."""
-    return namer_of(namer.clip, vocabulary, namer.unknown, _weighting(namer), cache, namer.exemplars)
+def relabelled(classifier: ZeroShotClassifier, vocabulary: Vocabulary, cache: EmbeddingCache) -> ZeroShotClassifier:
+    """The same classifier for another vocabulary, with its examples."""
+    return build_classifier(
+        classifier.clip, vocabulary, classifier.unknown, _weighting(classifier), cache, classifier.support_set
+    )
 
 
-def shown_to(namer: Namer, exemplars: Exemplars, cache: EmbeddingCache) -> Namer:
-    """A namer that knows these examples besides its own; labels that were not in its vocabulary join it."""
-    known = exemplars if namer.exemplars is None else namer.exemplars + exemplars
-    labels = tuple(dict.fromkeys((*namer.vocabulary.labels, *exemplars.counts)))
-    vocabulary = replace(namer.vocabulary, labels=labels)
-    return namer_of(namer.clip, vocabulary, namer.unknown, _weighting(namer), cache, known, earlier=namer)
+def shown_to(classifier: ZeroShotClassifier, support_set: SupportSet, cache: EmbeddingCache) -> ZeroShotClassifier:
+    """A classifier that knows these examples besides its own; labels that were not in its vocabulary join it."""
+    known = support_set if classifier.support_set is None else classifier.support_set + support_set
+    labels = tuple(dict.fromkeys((*classifier.vocabulary.labels, *support_set.counts)))
+    vocabulary = replace(classifier.vocabulary, labels=labels)
+    return build_classifier(
+        classifier.clip, vocabulary, classifier.unknown, _weighting(classifier), cache, known, earlier=classifier
+    )
 
 
-def _weighting(namer: Namer) -> str:
-    return "mean" if namer.sentences is None else "autoclip"
+def _weighting(classifier: ZeroShotClassifier) -> str:
+    return "mean" if classifier.sentences is None else "autoclip"
 
 
 def _contrast(
@@ -130,15 +134,15 @@ def _contrast(
     features: Tensor,
     unknown: float | Literal["auto"] | None,
     cache: EmbeddingCache,
-    exemplars: Exemplars | None,
-) -> Contrast | None:
+    support_set: SupportSet | None,
+) -> NegativeLabels | None:
     if unknown is None:
         return None
     if unknown != "auto":
-        return fixed_contrast(clip, vocabulary, features, unknown)
+        return fixed_negative_labels(clip, vocabulary, features, unknown)
     general = general_of(clip, cache)
-    shown = None if exemplars is None else exemplars.means(vocabulary.labels)
-    return contrast_of(clip, vocabulary, features, general, shown)
+    shown = None if support_set is None else support_set.means(vocabulary.labels)
+    return negative_labels(clip, vocabulary, features, general, shown)
 
 
 def general_of(clip: ClipModel, cache: EmbeddingCache) -> Tensor:
@@ -172,7 +176,7 @@ def _grown(
 
 def _features(clip: ClipModel, vocabulary: Vocabulary, encode: Encode, cache: EmbeddingCache) -> Tensor:
     """What ``encode`` makes of a vocabulary, remembered: on disk as well where the text tower took its time."""
-    if clip.row.general and encode is encode_labels and vocabulary == general_vocabulary(clip):
+    if clip.spec.general and encode is encode_labels and vocabulary == general_vocabulary(clip):
         return general_features(clip)
     features = cache.remember(
         f"{vocabulary.digest} {clip.digest} {clip.config} {'labels' if encode is encode_labels else 'sentences'}",
@@ -193,13 +197,13 @@ def familiarity(clip: ClipModel, pictures: Tensor) -> Tensor:
 
 def is_unfamiliar(clip: ClipModel, best: Tensor) -> bool:
     """Whether objects are of a kind that a CLIP was not made for; ``best`` is each one's likeness to its best word."""
-    familiar = clip.row.familiar
+    familiar = clip.spec.familiar
     return familiar is not None and bool(best.median() < familiar - STRAYING * (len(best) < FEW))
 
 
 def say_if_unfamiliar(clip: ClipModel, features: Tensor) -> None:
     """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
-    if clip.row.familiar is not None and len(features) and is_unfamiliar(clip, familiarity(clip, features)):
+    if clip.spec.familiar is not None and len(features) and is_unfamiliar(clip, familiarity(clip, features)):
         warn(
             "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
             "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",

@@ -17,10 +17,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from segzs.checks import check_number
-from segzs.clip.build import ClipModel
 from segzs.clip.labels import Label, LabelList, check_label, check_templates, label_list, texts_of
+from segzs.clip.model import ClipModel
 from segzs.errors import VocabularyError
-from segzs.models.settings import PACKAGE, embedded_folder
+from segzs.settings import PACKAGE, embedded_folder
 
 NAMED_TEMPLATES = ("simple", "imagenet", "plain")
 PLAIN = ("a photo of a {}",)
@@ -193,12 +193,12 @@ def named_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
 
 def usual_templates(clip: ClipModel) -> tuple[str, ...]:
     """The sentences in which labels are asked for where nothing else is said."""
-    return clip.row.templates or PLAIN
+    return clip.spec.templates or PLAIN
 
 
 def general_vocabulary(clip: ClipModel) -> Vocabulary:
     """What to name with when the user gives no labels: the CLIP's own general vocabulary, or everyday things."""
-    own = clip.row.general and embedded_folder() / f"{clip.row.general}.txt"
+    own = clip.spec.general and embedded_folder() / f"{clip.spec.general}.txt"
     labels = own or PACKAGE / "clip" / "everyday.txt"
     return Vocabulary.of(labels, usual_templates(clip))
 
@@ -216,8 +216,8 @@ def general_features(clip: ClipModel) -> Tensor:
 def _stored_features(clip: ClipModel) -> Tensor:
     """A CLIP may bring the features along, as they take seconds."""
     vocabulary = general_vocabulary(clip)
-    stored = embedded_folder() / f"{clip.row.general}.safetensors"
-    if clip.row.general and stored.is_file():
+    stored = embedded_folder() / f"{clip.spec.general}.safetensors"
+    if clip.spec.general and stored.is_file():
         with safe_open(stored, "pt") as file:
             if file.metadata() == {"weights": clip.digest, "vocabulary": vocabulary.digest}:
                 return file.get_tensor("features").float().to(clip.device)
@@ -324,7 +324,7 @@ def _check_length(clip: ClipModel, texts: Sequence[str], tokens: Tensor, places:
         if not torch.equal(row[:length], tokens[i]) or row[length] != row[-1]:
             place = places[i] if places else ""
             raise VocabularyError(
-                f"{place}{texts[i]!r} is longer than the {length} tokens that {clip.row.name} reads at once; "
+                f"{place}{texts[i]!r} is longer than the {length} tokens that {clip.spec.name} reads at once; "
                 "say it shorter"
             )
 

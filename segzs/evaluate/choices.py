@@ -67,7 +67,7 @@ def choices(
         for cropping in croppings:
             features = features_of(segmenter, image, picture.masks, cropping)
             for name, one in asked.items():
-                ranked = zip(one.namer.names(features), picture.names, strict=True)
+                ranked = zip(one.classifier.names(features), picture.names, strict=True)
                 judged = [judge(names, of, one.vocabulary) for names, of in ranked]
                 right[cropping, name] += [math.nan if j is None else float(j.first) for j in judged]
         if progress is not None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
+from segzs.sam.model import SamModel
 
 Click = tuple[int, int, bool]
 

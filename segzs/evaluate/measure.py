@@ -18,7 +18,7 @@ from segzs.evaluate.truth import Picture, Truth
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.sam.encode import EncodedImage
-from segzs.sam.everything import EverythingOptions
+from segzs.sam.mask_generator import EverythingOptions
 from segzs.segmenter import Segmenter
 
 WHAT = ("masks", "everything", "names")
@@ -90,7 +90,7 @@ def measure(
 ) -> list[list[Row]]:
     """For each of several segmenters a row an object, the same objects in the same order.
 
-    Pictures are encoded once for all that have the same SAM. Objects whose names are not among a segmenter's labels
+    ImageList are encoded once for all that have the same SAM. Objects whose names are not among a segmenter's labels
     have no figures of names.
 
     Raises:
@@ -155,7 +155,7 @@ def _rows(
         _join(values, measure_everything(whole, whole.encode(image), picture, plan.grid))
     if "names" in plan.what:
         features = features_of(whole, image, picture.masks)
-        ranked = whole.namer.names(features)
+        ranked = whole.classifier.names(features)
         judged = [judge(names, name, whole.vocabulary) for names, name in zip(ranked, picture.names, strict=True)]
         for value, one in zip(values, judged, strict=True):
             if one is not None:

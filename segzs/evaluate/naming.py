@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import dense_features, pool
-from segzs.clip.naming import encode_pictures
 from segzs.clip.vocabulary import Vocabulary
 from segzs.image import Image
 from segzs.masks import RLE
@@ -78,7 +78,7 @@ def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[s
 def unknown_scores(segmenter: Segmenter, features: Tensor) -> np.ndarray | None:
     """The probability of "unknown" of features (objects, width), float (objects,); None where it is never said."""
     with torch.inference_mode():
-        probabilities = segmenter.namer.exclusive(features)
+        probabilities = segmenter.classifier.exclusive(features)
     if probabilities.shape[1] == len(segmenter.vocabulary.labels):
         return None
     return probabilities[:, -1].float().cpu().numpy()

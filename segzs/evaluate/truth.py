@@ -13,11 +13,11 @@ import numpy as np
 
 from segzs.checks import check_number
 from segzs.errors import AnnotationError, VocabularyError
+from segzs.formats.annotations import blank
+from segzs.formats.coco import WHAT, mask_of
+from segzs.formats.files import load_json, reading
 from segzs.image import Image, read_image
 from segzs.masks import RLE
-from segzs.outputs.annotated import blank
-from segzs.outputs.coco import WHAT, mask_of
-from segzs.outputs.files import load_json, reading
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """SAM: build and load, encode an image once, decode prompts, find everything."""
 
-from segzs.models.environment import require_fitting_torchvision
+from segzs.environment import require_fitting_torchvision
 
 require_fitting_torchvision()

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from segzs.errors import PromptError
 from segzs.masks import RLE, Masks
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, Resize
+from segzs.sam.model import SamModel
 
 CHUNK = 4
 """Prompts decoded at once: what more of them need falls out of a CPU's cache, and each costs more."""
@@ -50,7 +50,7 @@ def decode(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Prompt], *, s
     for prompt in prompts:
         if prompt.mask is not None and prompt.mask.shape != sam.mask_size:
             raise PromptError(
-                f"the prompt's mask has shape {prompt.mask.shape}; {sam.row.name} works on low-res logits of shape "
+                f"the prompt's mask has shape {prompt.mask.shape}; {sam.spec.name} works on low-res logits of shape "
                 f"{sam.mask_size}: give Segment.low_res_logits of an answer of the same model"
             )
     answers: list[Masks | None] = [None] * len(prompts)

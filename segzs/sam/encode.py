@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segzs.errors import ModelMismatchError
 from segzs.image import Image
-from segzs.sam.build import SamModel
+from segzs.sam.model import SamModel
 
 PREPROCESSING = 1
 """Version of what happens to pixels before the encoder; features of another version are not comparable."""
@@ -43,7 +43,7 @@ class EncodedImage:
         """Raise `ModelMismatchError` unless ``sam`` made these features."""
         if self.model_digest != sam.digest:
             raise ModelMismatchError(
-                f"the image was encoded by {self.model} ({self.model_digest[:12]}), not by {sam.row.name} "
+                f"the image was encoded by {self.model} ({self.model_digest[:12]}), not by {sam.spec.name} "
                 f"({sam.digest[:12]}); encode it with the model that is to segment it"
             )
 
@@ -82,7 +82,7 @@ def encode(sam: SamModel, image: Image) -> EncodedImage:
     resized = _resized(sam, image) if ready is None else ready
     pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
     features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float().contiguous()
-    return EncodedImage(image, features, size, sam.row.name, sam.digest)
+    return EncodedImage(image, features, size, sam.spec.name, sam.digest)
 
 
 def input_size(sam: SamModel, image: Image) -> tuple[int, int]:

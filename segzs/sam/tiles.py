@@ -12,9 +12,9 @@ import numpy as np
 
 from segzs.image import Image
 from segzs.masks import RLE, Box, Masks, iou
-from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, input_size
-from segzs.sam.everything import EverythingOptions, check_progress, everything, greedy
+from segzs.sam.mask_generator import EverythingOptions, check_progress, everything, nms
+from segzs.sam.model import SamModel
 
 Progress = Callable[[float], object]
 
@@ -166,7 +166,7 @@ def _without_duplicates(found: Sequence[Masks], largest_iou: float) -> list[Mask
     """Masks, best first, without those that overlap a better one by more."""
     ranked = sorted(found, key=lambda masks: -float(masks.predicted_iou[0]))
     rles = [masks.rles[0] for masks in ranked]
-    return [ranked[index] for index in greedy(range(len(ranked)), iou(rles, rles), largest_iou)]
+    return [ranked[index] for index in nms(range(len(ranked)), iou(rles, rles), largest_iou)]
 
 
 def _shares(progress: Progress | None, count: int) -> Iterator[Progress | None]:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import segzs
-from segzs.clip.build import ClipModel
+from segzs.clip.model import ClipModel
 from segzs.image import read_image
 from tests.conftest import EXAMPLES
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg
 
-from segzs.clip.build import ClipModel
+from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import BACKGROUNDS, GREY, LARGEST_FRAME, LEAST_SIDE, Cropping, crop, crops, encode_masks
-from segzs.clip.naming import encode_pictures
+from segzs.clip.model import ClipModel
 from segzs.errors import SegzsError
 from segzs.masks import RLE
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from segzs.checkpoints.locate import locate_clip
 from segzs.clip import dense as module
-from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.preprocess import normalise, scale, tensor
 from segzs.errors import ModelError
 from segzs.masks import RLE
-from segzs.models.store import locate_clip
 from tests.clip.conftest import COCA, PLAIN_MODEL, SIGLIP_LIKE, random_clip
 
 LAYER_SCALED = {**PLAIN_MODEL, "vision_cfg": {**PLAIN_MODEL["vision_cfg"], "ls_init_value": 0.5}}

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segzs.clip.build import ClipModel
-from segzs.clip.contrast import fixed_contrast
+from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.labels import Label
-from segzs.clip.naming import Namer
+from segzs.clip.model import ClipModel
+from segzs.clip.negatives import fixed_negative_labels
 from segzs.clip.vocabulary import Vocabulary
 
 ANIMALS = Vocabulary.of([Label("cat", parent="animal"), Label("dog", parent="animal"), "mug"])  # and then "animal"
 
 
-def namer(clip: ClipModel, vocabulary: Vocabulary = ANIMALS, unknown: float | None = 0.0) -> Namer:
+def classifier(clip: ClipModel, vocabulary: Vocabulary = ANIMALS, unknown: float | None = 0.0) -> ZeroShotClassifier:
     features = torch.eye(8)[: len(vocabulary.labels)]
-    contrast = None if unknown is None else fixed_contrast(clip, vocabulary, features, unknown)
-    return Namer(clip, vocabulary, features, unknown, contrast)
+    contrast = None if unknown is None else fixed_negative_labels(clip, vocabulary, features, unknown)
+    return ZeroShotClassifier(clip, vocabulary, features, unknown, contrast)
 
 
 def picture(*similarities: float) -> torch.Tensor:
@@ -28,7 +28,7 @@ def picture(*similarities: float) -> torch.Tensor:
 
 
 def test_a_parent_has_what_its_children_have(clip: ClipModel) -> None:
-    cat, dog, mug, animal, unknown = namer(clip).probabilities(picture(0.3, 0.25, 0.28, 0.1))[0].tolist()
+    cat, dog, mug, animal, unknown = classifier(clip).probabilities(picture(0.3, 0.25, 0.28, 0.1))[0].tolist()
     assert animal == pytest.approx(cat + dog)
     assert cat + dog + mug + unknown == pytest.approx(1)
     assert cat > dog > 0
@@ -36,7 +36,7 @@ def test_a_parent_has_what_its_children_have(clip: ClipModel) -> None:
 
 def test_leaves_are_weighed_by_their_parents(clip: ClipModel) -> None:
     """The children's own order stays; the parent decides between kinds."""
-    low, high = (namer(clip).probabilities(picture(0.3, 0.25, 0.32, animal))[0] for animal in (0.1, 0.4))
+    low, high = (classifier(clip).probabilities(picture(0.3, 0.25, 0.32, animal))[0] for animal in (0.1, 0.4))
     assert low[2] > low[3]
     assert high[3] > high[2]
     logits = clip.logit_scale * torch.tensor([[0.3, 0.25, 0.32, 0.4]])
@@ -46,18 +46,18 @@ def test_leaves_are_weighed_by_their_parents(clip: ClipModel) -> None:
 
 
 def test_an_unsure_leaf_gives_its_parents_name(clip: ClipModel) -> None:
-    sure, unsure = (namer(clip).names(picture(0.5, dog, 0.1, 0.4))[0] for dog in (0.1, 0.49))
+    sure, unsure = (classifier(clip).names(picture(0.5, dog, 0.1, 0.4))[0] for dog in (0.1, 0.49))
     assert [name.label for name in sure][:2] == ["cat", "animal"]
     assert [name.label for name in unsure][:3] == ["cat", "animal", "dog"]  # still half of it
     birds = Vocabulary.of([Label(name, parent="bird") for name in ("jay", "owl", "hen")])
-    (names,) = namer(clip, birds).names(picture(0.4, 0.4, 0.4, 0.4))
+    (names,) = classifier(clip, birds).names(picture(0.4, 0.4, 0.4, 0.4))
     assert names[0].label == "bird"
     assert {name.label for name in names[1:4]} == {"jay", "owl", "hen"}
     assert names[0].probability > 0.9
 
 
 def test_unknown_wins_over_a_whole_tree(clip: ClipModel) -> None:
-    (names,) = namer(clip, unknown=0.5).names(picture(0.1, 0.1, 0.1, 0.1))
+    (names,) = classifier(clip, unknown=0.5).names(picture(0.1, 0.1, 0.1, 0.1))
     assert names[0].label == "unknown"
 
 
@@ -66,16 +66,16 @@ def test_grandparents(clip: ClipModel) -> None:
     vocabulary = Vocabulary.of(labels)
     assert vocabulary.labels == ("jay", "bird", "cat", "animal")
     assert Hierarchy.of(vocabulary).parents == (1, 3, 3, -1)
-    jay, bird, cat, animal = namer(clip, vocabulary, None).probabilities(picture(0.3, 0.3, 0.2, 0.3))[0].tolist()
+    jay, bird, cat, animal = classifier(clip, vocabulary, None).probabilities(picture(0.3, 0.3, 0.2, 0.3))[0].tolist()
     assert jay == pytest.approx(bird)
     assert animal == pytest.approx(bird + cat) == pytest.approx(1)
 
 
 def test_flat_vocabularies_are_left_alone(clip: ClipModel) -> None:
-    flat = namer(clip, Vocabulary.of("cat, dog, mug, animal"), None)
+    flat = classifier(clip, Vocabulary.of("cat, dog, mug, animal"), None)
     features = picture(0.3, 0.25, 0.28, 0.1)
     assert torch.equal(flat.probabilities(features), (clip.logit_scale * features[:, :4]).softmax(1))
 
 
 def test_nothing_to_name_in_a_tree(clip: ClipModel) -> None:
-    assert namer(clip).names(torch.zeros(0, 8)) == []
+    assert classifier(clip).names(torch.zeros(0, 8)) == []

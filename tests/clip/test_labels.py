@@ -9,13 +9,13 @@ import open_clip
 import pytest
 import torch
 
-from segzs.clip.build import ClipModel, load_clip
+from segzs.checkpoints.locate import locate_clip
+from segzs.checkpoints.registry import CLIPS
 from segzs.clip.labels import Label, label_list
+from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.namers import vocabulary_of
 from segzs.clip.vocabulary import Vocabulary, encode_labels, encode_texts
 from segzs.errors import VocabularyError
-from segzs.models.registry import CLIPS
-from segzs.models.store import locate_clip
 from tests.clip.conftest import SIGLIP_LIKE, random_clip
 
 DETAILS = """\

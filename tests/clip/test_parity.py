@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from segzs.clip.build import ClipModel, load_clip
-from segzs.clip.naming import encode_pictures, probabilities
+from segzs.checkpoints.locate import locate_clip
+from segzs.clip.classifier import encode_pictures, probabilities
+from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.vocabulary import Vocabulary, encode_labels
 from segzs.loading import load
-from segzs.models.settings import embedded_folder
-from segzs.models.store import locate_clip
+from segzs.settings import embedded_folder
 from tests.clip.conftest import (
     COCA,
     PLAIN_MODEL,

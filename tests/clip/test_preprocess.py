@@ -10,9 +10,9 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
-from segzs.clip.build import ClipModel
+from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import Cropping, crops
-from segzs.clip.naming import encode_pictures
+from segzs.clip.model import ClipModel
 from segzs.clip.preprocess import fit, normalise
 from segzs.clip.vocabulary import general_features
 from segzs.image import read_image

@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import normalize
 
 import segzs
-from segzs.clip.build import ClipModel
 from segzs.clip.labels import Label
+from segzs.clip.model import ClipModel
 from segzs.clip.templates import ENTROPY, _with_entropy, autoclip, zero_shot_weights
 from segzs.clip.vocabulary import Vocabulary, encode_labels, encode_sentences
 from segzs.errors import SegzsError, VocabularyError
@@ -48,9 +48,9 @@ def test_a_template_that_tells_labels_apart_counts_more() -> None:
 def test_a_segmenter_keeps_its_weighting(pictures: torch.Tensor) -> None:
     segmenter = segzs.load("tiny", labels="cat, dog", weighting="autoclip", cache=False)
     for one in (segmenter, segmenter.with_labels("hammer, laptop")):
-        plain = pictures @ one.namer.label_features.T
-        assert one.namer.similarity(pictures).shape == plain.shape
-        assert not torch.allclose(one.namer.similarity(pictures), plain, atol=1e-4)
+        plain = pictures @ one.classifier.label_features.T
+        assert one.classifier.similarity(pictures).shape == plain.shape
+        assert not torch.allclose(one.classifier.similarity(pictures), plain, atol=1e-4)
     with pytest.raises(VocabularyError, match="'cat' is asked for in other sentences than the rest"):
         segmenter.with_labels([Label("cat", synonyms=("kitten",)), "dog"])
     with pytest.raises(SegzsError, match="the weighting 'best' is unknown; one of mean, autoclip"):

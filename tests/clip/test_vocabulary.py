@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from segzs.clip.build import ClipModel, load_clip
+from segzs.checkpoints.locate import locate_clip
+from segzs.checkpoints.registry import CLIPS
 from segzs.clip.labels import Label
+from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.vocabulary import (
     PLAIN,
     Vocabulary,
@@ -24,9 +26,7 @@ from segzs.clip.vocabulary import (
     unknown_words,
 )
 from segzs.errors import VocabularyError
-from segzs.models.registry import CLIPS
-from segzs.models.settings import embedded_folder
-from segzs.models.store import locate_clip
+from segzs.settings import embedded_folder
 from tests.clip.conftest import random_clip
 
 EXPECTED = ("cat", "dog", "coffee mug")

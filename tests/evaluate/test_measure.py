@@ -6,12 +6,12 @@ import PIL.Image
 import pytest
 
 import segzs
+from segzs.cache import EmbeddingCache
 from segzs.clip.labels import Label
 from segzs.errors import AnnotationError, SegzsError, VocabularyError
 from segzs.evaluate.clicks import iou_of_boxes
 from segzs.evaluate.measure import Plan, _with_fewer_labels, measure
 from segzs.evaluate.truth import Truth, read_classes, read_coco
-from segzs.sam.cache import EmbeddingCache
 from segzs.segments import Name, Segment, Segments
 from tests.conftest import EXAMPLES, read_scene
 from tests.evaluate.conftest import Write
@@ -57,7 +57,7 @@ def test_names_alone_need_no_encoder(segmenter: segzs.Segmenter, desk: Truth, mo
 
 
 def test_a_picture_is_encoded_once_for_all_configurations(desk: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
-    import segzs.sam.cache as module
+    import segzs.cache as module
 
     seen = []
     encode = module.encode

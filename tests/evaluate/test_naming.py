@@ -72,5 +72,5 @@ def test_unknown_has_a_score_unless_it_is_never_said(segmenter: segzs.Segmenter)
     assert features.shape[0] == 1
     scores = unknown_scores(named, features)
     assert scores is not None
-    assert np.allclose(scores, named.namer.probabilities(features)[:, 2])
+    assert np.allclose(scores, named.classifier.probabilities(features)[:, 2])
     assert unknown_scores(segzs.load(labels=["laptop"], unknown=None, cache=False), features) is None

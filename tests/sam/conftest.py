@@ -13,12 +13,12 @@ import torch
 from segment_anything import SamPredictor, build_sam_vit_b
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
+from segzs.checkpoints.locate import locate_sam
+from segzs.checkpoints.registry import SAMS
 from segzs.image import Image, read_image
-from segzs.models.registry import SAMS
-from segzs.models.store import locate_sam
-from segzs.sam.build import SamModel, fused, load_sam
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.tiny import build_tiny_sam
+from segzs.sam.model import SamModel, fused, load_sam
+from segzs.sam.networks.tiny import build_tiny_sam
 from tests.conftest import EXAMPLES
 
 

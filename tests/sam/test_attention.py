@@ -7,9 +7,9 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, TwoWayTransformer
 from torch import nn
 
-from segzs.sam import attention as module
-from segzs.sam.attention import fuse_encoder, two_way
-from segzs.sam.mask_decoder import FusedMaskDecoder
+from segzs.sam.networks import attention as module
+from segzs.sam.networks.attention import fuse_encoder, two_way
+from segzs.sam.networks.mask_decoder import FusedMaskDecoder
 from tests.sam.conftest import build_small_sam, randomised
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from segment_anything.modeling import TwoWayTransformer
 
+from segzs.checkpoints.locate import locate_sam
 from segzs.errors import PromptError
 from segzs.image import Image
 from segzs.masks import Masks, iou
-from segzs.models.store import locate_sam
 from segzs.prompts import Prompt
-from segzs.sam.attention import two_way
-from segzs.sam.build import SamModel, load_sam
 from segzs.sam.decode import CHUNK, decode, enlarged, stability_score
 from segzs.sam.encode import EncodedImage, encode
+from segzs.sam.model import SamModel, load_sam
+from segzs.sam.networks.attention import two_way
 from tests.conftest import read_scene
 from tests.sam.conftest import Pair
 
@@ -154,7 +154,7 @@ def test_prompts_without_masks_share_the_image(
         seen.append(len(cells))
         return two_way(module, cells, *rest)
 
-    monkeypatch.setattr("segzs.sam.mask_decoder.two_way", noting)
+    monkeypatch.setattr("segzs.sam.networks.mask_decoder.two_way", noting)
     module = deepcopy(small_pair.sam.module)
     module.mask_decoder.to(dtype)
     sam = replace(small_pair.sam, module=module, dtype=dtype)

@@ -11,10 +11,10 @@ import torch
 from segzs.errors import ModelMismatchError
 from segzs.image import Image, read_image
 from segzs.prompts import Prompt
-from segzs.sam.build import SamModel
 from segzs.sam.decode import decode
 from segzs.sam.encode import encode
-from segzs.sam.everything import EverythingOptions, everything
+from segzs.sam.mask_generator import EverythingOptions, everything
+from segzs.sam.model import SamModel
 
 
 def drawn(width: int, height: int) -> Image:

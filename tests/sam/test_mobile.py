@@ -20,7 +20,7 @@ from segment_anything.modeling import Sam
 from timm.models.tiny_vit import TinyVitBlock
 from torch import Tensor
 
-from segzs.sam.mobile import TinyViTBlock, build_mobile_sam, join_windows, offset_index, split_windows
+from segzs.sam.networks.mobile import TinyViTBlock, build_mobile_sam, join_windows, offset_index, split_windows
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 KEYS = GOLDEN / "mobile_sam_state_dict.json"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from segzs.errors import PromptError
 from segzs.image import Image, read_image
 from segzs.masks import RLE, Masks, iou
-from segzs.sam.build import SamModel
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.everything import EverythingOptions
+from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.model import SamModel
 from segzs.sam.tiles import Part, everything_in_tiles, joined, tile_boxes
 
 FEW = EverythingOptions(points_per_side=6)

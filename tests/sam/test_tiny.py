@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from segzs.image import Image
 from segzs.masks import RLE, iou
-from segzs.sam.build import SamModel
 from segzs.sam.encode import encode
-from segzs.sam.tiny import likeness, voted
+from segzs.sam.model import SamModel
+from segzs.sam.networks.tiny import likeness, voted
 
 LOGITS = arrays(np.float32, (2, 4, 5, 6), elements=st.floats(-9, 9, width=16))
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from segzs.models.registry import SAMS
-from segzs.models.store import SamFile, file_sha256
-from segzs.sam.build import load_sam
-from segzs.sam.tiny import build_tiny_sam
+from segzs.checkpoints.locate import SamFile, file_sha256
+from segzs.checkpoints.registry import SAMS
+from segzs.sam.model import load_sam
+from segzs.sam.networks.tiny import build_tiny_sam
 from training.batches import SceneBatches
 from training.packs import Packs
 from training.sam import Learner, settle
@@ -37,7 +37,7 @@ def test_sam_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> N
     assert 0 < steps[0] < steps[1]
     run("training.sam", drawn_packs, "--out", str(folder), "--export", str(weights))
     model = load_sam(SamFile(SAMS["tiny"], weights, file_sha256(weights)))
-    assert model.row.architecture == "tiny"
+    assert model.spec.architecture == "tiny"
     assert weights.stat().st_size < 15_000_000
     assert all(
         str(value.dtype) == "torch.float16" for value in load_file(weights).values() if value.is_floating_point()

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import segzs
-from segzs.clip.build import ClipModel
-from segzs.clip.contrast import contrast_of
-from segzs.clip.naming import Namer
+from segzs.clip.classifier import ZeroShotClassifier
+from segzs.clip.model import ClipModel
+from segzs.clip.negatives import negative_labels
 from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features
 from training.packs import TRAINING_STYLES, Packs
 from training.unknown import auroc, look, measure, measure_alone, pieces, ways, without
@@ -29,8 +29,10 @@ def test_auroc_counts_ties_half() -> None:
     assert auroc([1.0, 1.0], [1.0]) == pytest.approx(0.5)
 
 
-def calibrated(clip: ClipModel, vocabulary: Vocabulary, features: torch.Tensor) -> Namer:
-    return Namer(clip, vocabulary, features, "auto", contrast_of(clip, vocabulary, features, general_features(clip)))
+def calibrated(clip: ClipModel, vocabulary: Vocabulary, features: torch.Tensor) -> ZeroShotClassifier:
+    return ZeroShotClassifier(
+        clip, vocabulary, features, "auto", negative_labels(clip, vocabulary, features, general_features(clip))
+    )
 
 
 def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmenter) -> None:
@@ -38,7 +40,7 @@ def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmente
     names = [concept.name for concept in drawn_packs.concepts()]
     features = encode_labels(clip, Vocabulary(tuple(names)))
 
-    def namers(rows: torch.Tensor, hidden: torch.Tensor) -> Namer:
+    def namers(rows: torch.Tensor, hidden: torch.Tensor) -> ZeroShotClassifier:
         return without(
             calibrated(clip, Vocabulary(tuple(names[row] for row in rows)), features[rows]), features[hidden]
         )
@@ -54,9 +56,9 @@ def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmente
 
 def test_words_can_be_hidden(segmenter: segzs.Segmenter) -> None:
     general = general_features(segmenter.clip)
-    namer = calibrated(segmenter.clip, Vocabulary.of("laptop, cat"), general[:2])
-    assert namer.contrast is not None
-    hidden = without(namer, namer.contrast.words[3:5]).contrast
+    classifier = calibrated(segmenter.clip, Vocabulary.of("laptop, cat"), general[:2])
+    assert classifier.contrast is not None
+    hidden = without(classifier, classifier.contrast.words[3:5]).contrast
     assert hidden is not None
-    assert len(hidden.words) == len(namer.contrast.words) - 2
-    assert without(namer, general[:0]) is namer
+    assert len(hidden.words) == len(classifier.contrast.words) - 2
+    assert without(classifier, general[:0]) is classifier

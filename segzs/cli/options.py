@@ -1,0 +1,72 @@
+"""What parsed arguments ask for: prompts, options of everything mode, and what `segzs.load` is to load."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segzs.errors import ImageError, PromptError
+from segzs.prompts import Prompt
+
+
+def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
+    """The prompts that --point, --box and --object spell.
+
+    Raises:
+        PromptError: an object has two boxes, nothing, or only negative points.
+    """
+    prompts = []
+    for parts in objects:
+        points = [value for kind, value in parts if kind == "point"]
+        boxes = [value for kind, value in parts if kind == "box"]
+        if not parts:
+            raise PromptError("--object has neither a --point nor a --box after it")
+        if len(boxes) > 1:
+            raise PromptError("one object has two boxes; put --object between them to ask for two objects")
+        positive = [sign for _, _, sign in points]
+        prompts.append(Prompt([(x, y) for x, y, _ in points], positive, boxes[0] if boxes else None))
+    return prompts
+
+
+def generator_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The options of everything mode that were given."""
+    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "adaptive", "tiles", "merge")
+    return {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
+
+
+def model_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `segzs.load` is asked for."""
+    own = ("sam", "background", "margin", "scales", "naming")
+    return classifier_options(parsed) | {name: getattr(parsed, name) for name in own if hasattr(parsed, name)}
+
+
+def classifier_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `load_classifier` is asked for."""
+    shared = ("model", "clip", "labels", "templates", "weighting", "unknown", "device", "dtype")
+    found = {name: getattr(parsed, name) for name in shared if hasattr(parsed, name)}
+    if getattr(parsed, "examples", None) is not None:
+        found["examples"] = examples_of(parsed.examples)
+    return found
+
+
+def examples_of(place: str) -> str | dict[str, list[str]]:
+    """A file of examples, or the pictures in the folders of a folder, under the folders' names.
+
+    Raises:
+        ImageError: a folder holds no pictures, or no folders.
+    """
+    if not Path(place).is_dir():
+        return place
+    from segzs.dataset.listing import list_images
+
+    folders = [entry for entry in sorted(Path(place).iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+    if not folders:
+        raise ImageError(f"{place} holds no folders; a folder of pictures for each label is expected")
+    examples: dict[str, list[str]] = {}
+    for folder in folders:
+        examples.setdefault(folder.name.replace("_", " "), []).extend(
+            str(folder / name) for name in list_images(folder).names
+        )
+    return examples

@@ -1,0 +1,108 @@
+"""Label Studio: ``tasks.json`` with predictions, as brush RLE or polygons, and ``config.xml``, the labeling interface.
+
+Import the tasks into a project with that interface; the pictures are expected in local storage, or where ``prefix``
+says. Runner-up names and SAM's scores are in ``meta``. Polygons of a part each share the label alone, so masks are
+written as brush strokes unless polygons are asked for.
+
+Source: https://labelstud.io/guide/predictions, https://labelstud.io/tags/brushlabels; the bits are those of
+https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack.
+"""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from segzs.formats.annotations import ImageAnnotations, category_ids, details_of, label_of, score_of
+from segzs.formats.files import atomic_write
+from segzs.formats.polygons import corners
+from segzs.formats.runs import row_runs
+from segzs.segments import Segment
+
+RUN_BITS = (3, 4, 8, 16)
+PREFIX = "/data/local-files/?d="
+
+
+def write(
+    annotated: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False, prefix: str = PREFIX
+) -> None:
+    """Write the folder; ``prefix`` and the file name, quoted, are where Label Studio looks for a picture."""
+    kind = "polygonlabels" if polygons else "brushlabels"
+    labels = category_ids((), 0)
+    with atomic_write(destination / "tasks.json") as file:
+        start = "["
+        for one in annotated:
+            results: list[dict] = []
+            for segment in one.segments:
+                labels[label_of(segment)]
+                for value in _polygons(segment) if polygons else _brush(segment):
+                    results.append(_result(one, segment, kind, value, f"{len(results)}"))
+            scores = [result["score"] for result in results]
+            prediction = {"model_version": one.model, "result": results}
+            prediction |= {"score": round(sum(scores) / len(scores), 4)} if scores else {}
+            task = {"data": {"image": prefix + quote(one.file, errors="surrogateescape")}, "predictions": [prediction]}
+            file.write(start + json.dumps(task, ensure_ascii=False))
+            start = ",\n"
+        file.write("]\n" if start != "[" else "[]\n")
+    with atomic_write(destination / "config.xml") as file:
+        file.write(_config("PolygonLabels" if polygons else "BrushLabels", labels))
+
+
+def brush(mask: np.ndarray) -> list[int]:
+    """A bool array (height, width) as Label Studio's brush RLE: bytes that hold the bits of rle-pack.
+
+    Of each pixel four values are packed, 0 or 255. The header is their number in 32 bits, then the size of a word and
+    of four kinds of run lengths, less 1. A run is a bit 1, its kind in 2 bits, its length less 1, and the value.
+
+    >>> brush(np.ones((1, 2), bool))
+    [0, 0, 0, 8, 57, 27, 252, 255, 224]
+    """
+    bits = [f"{mask.size * 4:032b}", f"{8 - 1:05b}", *(f"{size - 1:04b}" for size in RUN_BITS)]
+    for index, length in enumerate((row_runs(mask) * 4).tolist()):
+        while length:
+            run = min(length, 1 << RUN_BITS[-1])
+            kind = next(kind for kind, size in enumerate(RUN_BITS) if run <= 1 << size)
+            bits.append(f"1{kind:02b}{run - 1:0{RUN_BITS[kind]}b}{255 * (index % 2):08b}")
+            length -= run
+    packed = "".join(bits)
+    packed += "0" * (-len(packed) % 8)
+    return list(int(packed, 2).to_bytes(len(packed) // 8, "big"))
+
+
+def _brush(segment: Segment) -> Iterator[dict]:
+    yield {"format": "rle", "rle": brush(segment.mask)}
+
+
+def _polygons(segment: Segment) -> Iterator[dict]:
+    for polygon in corners(segment.mask):
+        yield {"points": (polygon * 100 / (segment.rle.width, segment.rle.height)).tolist(), "closed": True}
+
+
+def _result(one: ImageAnnotations, segment: Segment, kind: str, value: dict, id_: str) -> dict:
+    return {
+        "id": id_,
+        "type": kind,
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": one.width,
+        "original_height": one.height,
+        "image_rotation": 0,
+        "value": {**value, kind: [label_of(segment)]},
+        "score": score_of(segment),
+        "meta": details_of(segment),
+    }
+
+
+def _config(tag: str, labels: Iterable[str]) -> str:
+    view = ET.Element("View")
+    ET.SubElement(view, "Image", name="image", value="$image", zoom="true")
+    choices = ET.SubElement(view, tag, name="label", toName="image")
+    for label in labels:
+        ET.SubElement(choices, "Label", value=label)
+    ET.indent(view)
+    return ET.tostring(view, encoding="unicode") + "\n"

@@ -1,0 +1,1 @@
+"""What happens to masks and names after the models: selection, merging, maps."""

@@ -1,0 +1,160 @@
+"""``segzs evaluate`` as people use it, on the example scenes."""
+
+import json
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from tests.cli.conftest import Run
+from tests.conftest import EXAMPLES
+from tests.evaluate.conftest import Write, write_coco  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_coco_file(run: Run, write_coco: Write, tmp_path: Path) -> None:  # noqa: F811
+    options = ("--objects-per-image", "2", "--clicks", "5", "--points-per-side", "3", "--no-cache")
+    code, out, err = run(
+        "evaluate",
+        write_coco("desk", "picnic"),
+        "--images",
+        EXAMPLES,
+        *options,
+        "--out",
+        "report",
+        "--json",
+        "all.json",
+    )
+    assert code == 0, err
+    for title in ("IoU after 5 clicks", "clicks to 90 % IoU", "average recall", "top-1", '"unknown": AUROC'):
+        assert title in out
+    assert "desk (source)" in out
+    known = json.loads(Path("all.json").read_text())
+    assert known == json.loads(Path("report/report.json").read_text())
+    assert (known["pictures"], known["objects"], known["model"]) == (2, 4, "tiny+tiny")
+    assert 0.5 < known["figures"]["iou_box"]["value"] <= 1
+    assert known["figures"]["top_1"]["low"] <= known["figures"]["top_1"]["value"] <= known["figures"]["top_1"]["high"]
+    assert f"| {known['figures']['iou_1']['value']:.3f} |" in Path("report/report.md").read_text()
+    assert PIL.Image.open("report/confusion.png").width > 100
+    assert "wrote report/confusion.png" in err
+
+
+def test_two_configurations(run: Run, write_coco: Write) -> None:  # noqa: F811
+    Path("blurred.yaml").write_text("background: blur")
+    Path("box.yaml").write_text("background: keep\nmargin: 0\ntemplates: plain")
+    code, out, err = run(
+        *("evaluate", write_coco("desk", "picnic"), "--images", EXAMPLES, "--what", "names", "--no-cache", "--quiet"),
+        *("--compare", "blurred.yaml", "box.yaml", "--json", "both.json"),
+    )
+    assert code == 0, err
+    assert out.split()[:3] == ["blurred", "box", "difference"]
+    assert "McNemar, exact" in out
+    known = json.loads(Path("both.json").read_text())
+    assert [one["options"] for one in known["configurations"]] == ["blurred", "box"]
+    assert [one["background"] for one in known["configurations"]] == ["blur", "keep"]
+    difference = known["differences"]["top_1"]["difference"]["value"]
+    values = [one["figures"]["top_1"]["value"] for one in known["configurations"]]
+    assert difference == pytest.approx(values[1] - values[0])
+
+
+def test_crops_and_templates(run: Run, write_coco: Write) -> None:  # noqa: F811
+    options = ("--images", EXAMPLES, "--labels", "laptop,key", "--choices", "--no-cache", "--out", "out")
+    code, out, err = run("evaluate", write_coco("desk"), *options)
+    assert code == 0, err
+    assert out.count("\n") > 3 * 3 * 3
+    assert "(in use)" in out
+    page = Path("out/report.md").read_text()
+    assert "| background | margin | imagenet | plain | simple | usual |" in page
+    assert page.count("**") == 2 * 2  # what is in use, in both tables
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *("background: gray", "scales: 0", "margin: wide", "naming: poold", "weighting: best", "unknown: 7"),
+        *("model: tinny", "sam: vit_x", "clip: ViT", "dtype: half"),
+    ],
+)
+def test_a_typo_in_an_option_is_wrong_use(run: Run, write_coco: Write, options: str) -> None:  # noqa: F811
+    Path("wrong.yaml").write_text(options)
+    given = ("--images", EXAMPLES, "--what", "names", "--compare", "wrong.yaml", "wrong.yaml", "--quiet", "--no-cache")
+    code, out, err = run("evaluate", write_coco("desk"), *given)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert options.partition(": ")[2] in err
+
+
+def test_a_folder_of_classes(run: Run) -> None:
+    for name in ("laptop", "key"):
+        Path(f"classes/{name}").mkdir(parents=True)
+        PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
+    code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache", "--limit", "1")
+    assert code == 0, err
+    assert "segzs: 1 object in 1 picture; loading models" in err
+    assert not [line for line in out.splitlines() if line != line.rstrip() or not line]
+    code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache")
+    assert code == 0, err
+    assert "names: top-1" in out
+    known = json.loads(Path("all.json").read_text())
+    assert known["figures"]["top_1"]["value"] == 0.5  # the same picture is both
+    assert known["figures"]["top_5"]["value"] == 1
+
+
+def test_folders_with_ids_for_names(run: Run) -> None:
+    for name in ("n01", "n02"):
+        Path(f"classes/{name}").mkdir(parents=True)
+        PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
+    code, _, err = run("evaluate", "classes", "--labels", "laptop,key", "--json", "all.json", "--no-cache")
+    assert code == 0, err
+    assert "n01 is 'laptop'" in err
+    assert set(json.loads(Path("all.json").read_text())["by_category"]) == {"laptop", "key"}
+
+
+def test_a_report_takes_the_place_of_nothing_that_is_read(run: Run, write_coco: Write) -> None:  # noqa: F811
+    truth = write_coco("desk").rename("report.json")
+    before = truth.read_bytes()
+    for options, says in (
+        (("--out", "."), "report.json is, or may be, a part of what is read"),
+        (("--json", "report.json"), "report.json is, or may be, a part of what is read"),
+        (("--json", "README.md"), "README.md: the name of a file of JSON ends with .json"),
+    ):
+        code, _, err = run("evaluate", truth, "--images", EXAMPLES, "--what", "names", *options)
+        assert (code, says in err, "loading" in err) == (2, True, False)
+    assert truth.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("gone.json",), 1, "gone.json cannot be read"),
+        (("empty",), 1, "has no folders in it"),
+        (("results.json",), 1, "results.json: it is a list, as COCO results are; a COCO instance file is expected"),
+        (("classes", "--out", "results.json"), 1, "results.json is a file; a folder is expected"),
+        (("other.json",), 1, "is missing; a COCO instance file is expected"),
+        (("classes", "--what", "masks"), 2, "only names can be measured"),
+        (("classes", "--choices"), 2, "give a COCO file"),
+        (("other.json", "--choices", "--clicks", "3"), 2, "--choices is about names"),
+        (("other.json", "--choices", "--tiles", "2"), 2, "--choices is about names"),
+        (("other.json", "--choices", "--compare", "a.yaml", "a.yaml"), 2, "ask for one"),
+        (("other.json", "--compare", "a.yaml", "gone.yaml"), 1, "the options cannot be read from gone.yaml"),
+        (("other.json", "--compare", "a.yaml", "wrong.yaml"), 2, "wrong.yaml: 'colour' is no option"),
+        (("other.json", "--what", "namse"), 2, "what to measure is ['namse']"),
+        (("other.json", "--removed", "2"), 2, "removed is 2.0"),
+        (("classes", "--labels", "cow,sheep"), 2, "none of the annotated names (cat) is among the labels (cow, sheep)"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(run: Run, arguments: tuple[str, ...], status: int, message: str) -> None:
+    Path("empty").mkdir()
+    Path("classes/cat").mkdir(parents=True)
+    PIL.Image.new("RGB", (9, 9)).save("classes/cat/1.png")
+    Path("other.json").write_text("{}")
+    Path("results.json").write_text("[]")
+    Path("a.yaml").write_text("background: keep")
+    Path("wrong.yaml").write_text("colour: red")
+    code, out, err = run("evaluate", *arguments, "--quiet", "--no-cache")
+    assert (code, out) == (status, "")
+    assert message in err
+    assert err.count("\n") == 1

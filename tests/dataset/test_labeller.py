@@ -1,0 +1,90 @@
+"""One image file -> one record, with the embedded models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import segzs
+from segzs.dataset.labeller import Labeller, load_labeller
+from segzs.errors import ImageError, PromptError
+from segzs.formats.records import Record, from_line, to_line
+from segzs.image import read_image
+from segzs.sam.encode import PreparedImage, encode
+from tests.conftest import EXAMPLES
+
+pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
+FEW = {"points_per_side": 4, "predicted_iou": 0.5, "stability": 0.5}
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    return (EXAMPLES / "desk.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def labeller(segmenter: segzs.Segmenter) -> Labeller:
+    return Labeller.of(segmenter, **FEW)
+
+
+@pytest.fixture(scope="module")
+def record(labeller: Labeller, data: bytes) -> Record:
+    return labeller("desk.png", data)
+
+
+def test_a_record_is_what_the_segmenter_finds(record: Record, segmenter: segzs.Segmenter, data: bytes) -> None:
+    expected = segmenter.everything(segmenter.encode(data), **FEW)
+    assert len(record.segments) > 0
+    assert record.to_dict().items() >= expected.to_dict().items()
+    assert (record.sam_sha256, record.clip_sha256) == (segmenter.sam.digest, segmenter.clip.digest)
+    assert record.annotated.on(expected.image).overlay().size == (768, 576)
+
+
+def test_a_record_survives_its_line(record: Record) -> None:
+    assert from_line(to_line(record)) == record
+
+
+def test_preparing_ahead_changes_nothing(labeller: Labeller, data: bytes) -> None:
+    sam, image = labeller.segmenter.sam, read_image(data)
+    prepared = labeller.prepare(data)
+    assert prepared == image
+    assert torch.equal(encode(sam, prepared).features, encode(sam, image).features)
+    foreign = PreparedImage(image.pixels, prepared.resized[:64, :64])  # prepared for a smaller model
+    assert torch.equal(encode(sam, foreign).features, encode(sam, image).features)
+
+
+def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+    settings = labeller.settings
+    assert json.loads(json.dumps(settings)) == settings
+    others = [
+        Labeller.of(segmenter, **FEW, min_area=50),
+        Labeller.of(segmenter, **FEW, merge=False),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, scales=(1, 2))), **FEW),
+        Labeller.of(segmenter.with_labels("cat, dog"), **FEW),
+        Labeller.of(replace(segmenter, classifier=replace(segmenter.classifier, unknown=None)), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, margin=0.2)), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, background="keep")), **FEW),
+        Labeller.of(replace(segmenter, sam=replace(segmenter.sam, digest="other")), **FEW),
+    ]
+    assert all(other.settings != settings for other in others)
+    assert Labeller.of(segmenter, **FEW).settings == settings
+
+
+def test_a_labeller_that_is_loaded_by_itself(record: Record, data: bytes) -> None:
+    loaded = load_labeller("tiny", everything=FEW)
+    assert loaded("desk.png", data) == record
+    assert loaded.segmenter.cache.folder is None
+
+
+def test_few_encoded_images_are_kept_in_memory(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+    assert labeller.segmenter.cache.memory < segmenter.cache.memory
+
+
+def test_wrong_options_and_what_is_no_picture(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+    with pytest.raises(PromptError, match="points_per_side is 0"):
+        Labeller.of(segmenter, points_per_side=0)
+    with pytest.raises(ImageError, match="not a picture"):
+        labeller("words.jpg", b"words")

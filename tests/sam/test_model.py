@@ -1,0 +1,296 @@
+"""Checkpoints of every architecture load; files that are something else are refused, and executed never."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from segzs.checkpoints.locate import locate_sam
+from segzs.checkpoints.registry import SAMS
+from segzs.errors import ModelError, WeightsError
+from segzs.sam.model import SamModel, load_sam
+from segzs.sam.networks.mobile import build_mobile_sam, offset_index
+from segzs.sam.networks.tiny import build_tiny_sam
+from tests.sam.conftest import randomised
+
+BUILDERS: dict[str, Callable[[], Sam]] = {
+    "tiny": build_tiny_sam,
+    "vit_t": build_mobile_sam,
+    "vit_b": build_sam_vit_b,
+    "vit_l": build_sam_vit_l,
+    "vit_h": build_sam_vit_h,
+}
+IOU_TOKEN = "mask_decoder.iou_token.weight"
+
+
+def official_weights(architecture: str) -> dict[str, Tensor]:
+    """Weights in the official format: each tensor repeats one random number, so that ViT-H fits into a small file."""
+    with torch.device("meta"):
+        state = BUILDERS[architecture]().state_dict()
+    torch.manual_seed(0)
+    return {
+        key: (torch.randn(()) if tensor.is_floating_point() else torch.tensor(7)).expand(tensor.shape)
+        for key, tensor in state.items()
+    }
+
+
+def load(architecture: str, file: Path) -> SamModel:
+    return load_sam(locate_sam(f"{architecture}:{file}"))
+
+
+@pytest.fixture(scope="module")
+def vit_b() -> dict[str, Tensor]:
+    return official_weights("vit_b")
+
+
+@pytest.mark.parametrize("architecture", BUILDERS)
+def test_every_architecture_loads(architecture: str, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    weights = official_weights(architecture)
+    torch.save(weights, file)
+    sam = load(architecture, file)
+    row = next(row for row in SAMS.values() if row.architecture == architecture)
+    loaded = sam.module.state_dict()
+    assert loaded.keys() == weights.keys()
+    for key, tensor in loaded.items():
+        first = (0,) * tensor.ndim
+        assert tensor.shape == weights[key].shape
+        assert tensor[first] == weights[key][first]
+    assert sam.spec == replace(row, name=f"{architecture}:weights.pth", sha256="", url="")
+    assert sam.module.image_encoder.img_size == row.input_size
+    assert sam.mask_size == (row.input_size // 4, row.input_size // 4)
+    assert not any(module.training for module in sam.module.modules())
+    assert not any(parameter.requires_grad for parameter in sam.module.parameters())
+
+
+def test_what_no_checkpoint_holds_is_built(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(official_weights("vit_t"), file)
+    module = load("vit_t", file).module
+    assert module.pixel_mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    assert module.pixel_std.flatten().tolist() == pytest.approx([58.395, 57.12, 57.375])
+    for stage, window in ((1, 7), (2, 14), (3, 7)):
+        assert torch.equal(module.image_encoder.layers[stage].blocks[0].attn.offsets, offset_index(window))
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors", "nested.pt"])
+def test_a_loaded_model_answers_as_the_saved_one(name: str, tmp_path: Path) -> None:
+    saved = randomised(build_tiny_sam)
+    weights = saved.state_dict()
+    if name.endswith(".safetensors"):
+        save_file(weights, tmp_path / name)
+    else:
+        torch.save({"state_dict": weights, "epoch": 3} if name == "nested.pt" else weights, tmp_path / name)
+    loaded = load("tiny", tmp_path / name).module
+    pixels = torch.randn(1, 3, 768, 768)
+    with torch.inference_mode():
+        assert torch.equal(loaded.image_encoder(pixels), saved.image_encoder(pixels))
+        assert torch.equal(loaded.prompt_encoder.get_dense_pe(), saved.prompt_encoder.get_dense_pe())
+
+
+def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:
+    weights = randomised(build_tiny_sam).state_dict()
+    halves = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
+    torch.save(halves, tmp_path / "half.pth")
+    loaded = load("tiny", tmp_path / "half.pth").module.state_dict()
+    assert {tensor.dtype for tensor in loaded.values()} == {torch.float32, torch.int64}
+    assert all(torch.equal(tensor, halves[key].to(tensor.dtype)) for key, tensor in loaded.items())
+
+
+def test_loaded_weights_do_not_change_with_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(randomised(build_tiny_sam).state_dict(), file)
+    module = load("tiny", file).module
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    with file.open("r+b") as stream:
+        stream.seek(file.stat().st_size // 2)
+        stream.write(bytes(1_000_000))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in module.state_dict().items())
+
+
+def test_building_others_meanwhile_is_untouched(tmp_path: Path, vit_b: dict[str, Tensor]) -> None:
+    torch.save(vit_b, tmp_path / "weights.pth")
+    load("vit_b", tmp_path / "weights.pth")
+    assert torch.nn.Linear(100, 100).weight.std() > 0.01
+
+
+def without(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in weights.items() if key != IOU_TOKEN}
+
+
+def extended(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**weights, "mask_decoder.hq_token": torch.zeros(3)}
+
+
+def reshaped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**weights, IOU_TOKEN: torch.zeros(1, 128)}
+
+
+def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{key}": tensor for key, tensor in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (without, r"1 missing \(mask_decoder.iou_token.weight\)"),
+        (extended, r"1 unknown \(mask_decoder.hq_token\)"),
+        (reshaped, r"1 of another shape \(mask_decoder.iou_token.weight\)"),
+        (prefixed, r"314 missing .*; 314 unknown \(module\."),
+        (lambda _: {}, "314 missing"),
+        (lambda weights: {"model": weights}, "not a state dict"),
+        (lambda weights: list(weights.values()), "holds list"),
+        (lambda weights: dict(enumerate(weights.values())), "not a state dict"),
+        (lambda weights: {**weights, "epoch": 3}, "not a state dict"),
+    ],
+)
+def test_other_contents_are_refused(
+    spoil: Callable[[dict[str, Tensor]], object], complaint: str, tmp_path: Path, vit_b: dict[str, Tensor]
+) -> None:
+    file = tmp_path / "spoiled.pth"
+    torch.save(spoil(vit_b), file)
+    with pytest.raises(WeightsError, match=complaint) as caught:
+        load("vit_b", file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", ["vit_l", "vit_h", "vit_t", "tiny"])
+def test_weights_of_another_architecture_are_refused(
+    architecture: str, tmp_path: Path, vit_b: dict[str, Tensor]
+) -> None:
+    torch.save(vit_b, tmp_path / "sam_vit_b.pth")
+    with pytest.raises(WeightsError, match=rf"sam_vit_b.pth as {architecture}: the weights do not fit"):
+        load(architecture, tmp_path / "sam_vit_b.pth")
+
+
+class Attack:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle")
+@pytest.mark.parametrize("form", ["archive", "old archive", "pickle", "pickle 2", "weights.safetensors"])
+def test_code_in_a_checkpoint_is_not_executed(form: str, tmp_path: Path, vit_b: dict[str, Tensor]) -> None:
+    file, trace = tmp_path / "evil.pth", tmp_path / "executed"
+    contents = {**vit_b, "more": Attack(trace)}
+    match form:
+        case "archive":
+            torch.save(contents, file)
+        case "old archive":
+            torch.save(contents, file, _use_new_zipfile_serialization=False)
+        case "pickle":
+            file.write_bytes(pickle.dumps(Attack(trace)))
+        case "pickle 2":
+            file.write_bytes(pickle.dumps(Attack(trace), protocol=2))
+        case _:
+            file = tmp_path / form
+            torch.save(contents, file)
+    with pytest.raises(WeightsError) as caught:
+        load("vit_b", file)
+    assert not trace.exists()
+    assert str(file) in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    if form == "archive":
+        assert f"it holds {os.system.__module__}.system" in str(caught.value)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def text(file: Path) -> None:
+    file.write_text("<html>404: not found</html>")
+
+
+def noise(file: Path) -> None:
+    file.write_bytes(bytes(range(256)) * 100)
+
+
+def truncated(file: Path) -> None:
+    torch.save({"weight": torch.ones(1000)}, file)
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+def archive(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as stream:
+        stream.writestr("readme.txt", "no weights here")
+
+
+def script(file: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), file)
+
+
+def whole_module(file: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), file)
+
+
+def damaged_safetensors(file: Path) -> None:
+    save_file({"weight": torch.ones(1000)}, file)
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+@pytest.mark.parametrize(
+    "write",
+    [empty, text, noise, truncated, archive, script, whole_module, damaged_safetensors],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:'torch.load' received", "ignore:Detected pickle")
+def test_files_of_other_kinds_are_refused(write: Callable[[Path], None], suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"strange{suffix}"
+    write(file)
+    with pytest.raises(WeightsError, match=r"not a (readable )?checkpoint") as caught:
+        load("vit_b", file)
+    assert str(file) in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(file))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:'torch.load' received")
+def test_refusals_say_what_to_do(tmp_path: Path) -> None:
+    script(tmp_path / "script.pt")
+    with pytest.raises(WeightsError, match=r"TorchScript program; save its state_dict\(\)"):
+        load("vit_b", tmp_path / "script.pt")
+    whole_module(tmp_path / "module.pt")
+    with pytest.raises(
+        WeightsError, match=r"it holds torch.nn.modules.linear.Linear, .* save the state_dict\(\) alone"
+    ):
+        load("vit_b", tmp_path / "module.pt")
+
+
+def test_a_file_with_another_hash_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vit_b: dict[str, Tensor]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "checkpoints" / SAMS["vit_b"].file
+    file.parent.mkdir()
+    torch.save(vit_b, file)
+    with pytest.raises(WeightsError, match=r"SHA-256 .* but vit_b has ec2df62732614e57.*segzs fetch vit_b"):
+        locate_sam("vit_b")
+
+
+def test_missing_files_and_unknown_names_say_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="segzs fetch vit_h"):
+        locate_sam("vit_h")
+    with pytest.raises(ModelError, match=r"nowhere.pth: no such file"):
+        locate_sam("vit_b:nowhere.pth")
+    with pytest.raises(ModelError, match=r"vit_x.*one of tiny, vit_b, vit_h, vit_l, vit_t"):
+        locate_sam("vit_x:weights.pth")
+    with pytest.raises(ModelError, match="no SAM 'sam2'; there are tiny, mobile, vit_b"):
+        locate_sam("sam2")
