@@ -17,9 +17,9 @@ from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
 from segzs.checkpoints.locate import ClipFiles, cure, file_sha256
+from segzs.checkpoints.read import WithoutRandomWeights, load_strictly, read_weights
 from segzs.checkpoints.registry import ClipCheckpoint
 from segzs.errors import ModelError, WeightsError
-from segzs.sam.model import WithoutRandomWeights, load_strictly, read_weights
 
 TABLE = "text.token_embedding.weight"
 ROWS, VALUES = "text.token_embedding.rows", "text.token_embedding.values"

@@ -150,7 +150,7 @@ def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         (prefixed, r"314 missing .*; 314 unknown \(module\."),
         (lambda _: {}, "314 missing"),
         (lambda weights: {"model": weights}, "not a state dict"),
-        (lambda weights: list(weights.values()), "holds list"),
+        (lambda weights: list(weights.values()), "contains a list"),
         (lambda weights: dict(enumerate(weights.values())), "not a state dict"),
         (lambda weights: {**weights, "epoch": 3}, "not a state dict"),
     ],
@@ -207,7 +207,7 @@ def test_code_in_a_checkpoint_is_not_executed(form: str, tmp_path: Path, vit_b: 
     assert str(file) in str(caught.value)
     assert "weights_only" not in str(caught.value)
     if form == "archive":
-        assert f"it holds {os.system.__module__}.system" in str(caught.value)
+        assert f"it contains {os.system.__module__}.system" in str(caught.value)
 
 
 def empty(file: Path) -> None:
@@ -268,7 +268,7 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
         load("vit_b", tmp_path / "script.pt")
     whole_module(tmp_path / "module.pt")
     with pytest.raises(
-        WeightsError, match=r"it holds torch.nn.modules.linear.Linear, .* save the state_dict\(\) alone"
+        WeightsError, match=r"it contains torch.nn.modules.linear.Linear, .* save only the state_dict\(\)"
     ):
         load("vit_b", tmp_path / "module.pt")
 
