@@ -1,4 +1,4 @@
-"""Encoded images, and other features, kept in memory and in a folder, so that nothing is encoded twice."""
+"""The embedding cache: tensors by key, in memory and in a folder that processes share."""
 
 from __future__ import annotations
 
@@ -18,26 +18,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segzs.errors import SegzsWarning, warn
-from segzs.image import Image
-from segzs.sam.encode import PREPROCESSING, EncodedImage, encode, input_size
-from segzs.sam.model import SamModel
 
 MEBI = 2**20
-ENDING = ".safetensors"
+SUFFIX = ".safetensors"
 STRIPES = 64
-"""How many images can be worked on at once; two share a lock by chance only, and then one waits."""
-LONGEST_WAIT = 600
-"""Seconds after which another process's work is not waited for any longer: it may hang."""
-KEPT = (torch.float16, torch.float32)
+"""Number of locks. Two keys that share a lock wait for each other."""
+LOCK_TIMEOUT = 600
+"""Seconds to wait for another process, which may hang."""
+DTYPES = (torch.float16, torch.float32)
 
 
 class CacheWarning(SegzsWarning):
-    """The cache cannot keep or find something; it is encoded instead."""
+    """The cache cannot read or write a file; the tensor is computed instead."""
 
 
 @dataclass(frozen=True)
 class CacheSize:
-    """How much a folder of encoded images and labels holds."""
+    """Number of entries and bytes in the folder of a cache."""
 
     entries: int
     bytes: int
@@ -45,17 +42,16 @@ class CacheSize:
 
 @dataclass(eq=False)
 class EmbeddingCache:
-    """What `encode` answers, remembered: in memory, and in a folder that other processes may share.
+    """Tensors by key, such as image embeddings: in memory, and in a folder that other processes may share.
 
-    The key is made of the pixels, the weights, the precision they are computed with, and the version of the
-    preprocessing; never of a file's name. Features of images are stored as float16, and returned so from the first
-    time on. Files carry a checksum; a damaged or foreign file is ignored. If several threads or processes want one
-    image at once, one encodes it and the others wait.
+    A key must state everything that the tensor depends on: the digest of the pixels, the digest of the weights, the
+    dtype and the version of the preprocessing; never a file name. Files carry a checksum, and a damaged or foreign file
+    is ignored. If several threads or processes want one key at once, one computes it and the others wait.
 
     Args:
-        folder: where features are kept between runs; None keeps nothing.
-        memory: bytes of features kept in memory.
-        disk: bytes kept in the folder; those used longest ago go first.
+        folder: the folder on disk; None keeps tensors in memory only.
+        memory: bytes kept in memory.
+        disk: bytes kept in the folder; the least recently used files are deleted first.
     """
 
     folder: Path | None = None
@@ -66,76 +62,68 @@ class EmbeddingCache:
     _locks: list[threading.Lock] = field(
         init=False, default_factory=lambda: [threading.Lock() for _ in range(STRIPES)], repr=False
     )
-    _said: set[str] = field(init=False, default_factory=set, repr=False)
+    _warned: set[str] = field(init=False, default_factory=set, repr=False)
 
     def __reduce__(self) -> tuple:
         """In another process, the same folder and an empty memory."""
         return EmbeddingCache, (self.folder, self.memory, self.disk)
 
-    @torch.inference_mode()  # its tensors refuse to be written to outside of it
-    def encode(self, sam: SamModel, image: Image) -> EncodedImage:
-        """The encoded image, remembered or made now."""
-        features = self.remember(
-            f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}", lambda: _halved(encode(sam, image).features)
-        )
-        return EncodedImage(
-            image, features.to(sam.device, torch.float32), input_size(sam, image), sam.spec.name, sam.digest
-        )
-
     @torch.inference_mode()
-    def remember(self, origin: str, make: Callable[[], Tensor], *, on_disk: bool = True) -> Tensor:
-        """What ``make`` answers, remembered or made now, on the CPU.
+    def get(self, key: str, compute: Callable[[], Tensor], *, on_disk: bool = True) -> Tensor:
+        """The tensor of a key, from memory, from disk, or computed now; on the CPU.
 
-        ``origin`` says all that the answer depends on.
+        >>> cache = EmbeddingCache()
+        >>> cache.get("answer", lambda: torch.ones(2)).tolist(), cache.get("answer", lambda: torch.zeros(2)).tolist()
+        ([1.0, 1.0], [1.0, 1.0])
         """
-        key = hashlib.sha256(origin.encode()).hexdigest()
+        digest = hashlib.sha256(key.encode()).hexdigest()
         folder = self.folder if on_disk else None
-        features = self._known(key, folder)
-        if features is None:
-            with self._alone(int(key[:8], 16) % STRIPES, folder):
-                features = self._known(key, folder)  # another may have made it meanwhile
-                if features is None:
-                    features = make().cpu().contiguous()
+        tensor = self._lookup(digest, folder)
+        if tensor is None:
+            with self._lock(int(digest[:8], 16) % STRIPES, folder):
+                tensor = self._lookup(digest, folder)  # another thread or process may have computed it meanwhile
+                if tensor is None:
+                    tensor = compute().cpu().contiguous()
                     if folder is not None:
-                        self._write(key, features, folder)
+                        self._write(digest, tensor, folder)
                         self._evict()
-        self._remember(key, features)
-        return features
+        self._keep(digest, tensor)
+        return tensor
 
     def size(self) -> CacheSize:
-        """What lies in the folder."""
+        """How much the folder holds."""
         files = self._files()
-        return CacheSize(sum(path.suffix == ENDING for _, _, path in files), sum(size for _, size, _ in files))
+        return CacheSize(sum(path.suffix == SUFFIX for _, _, path in files), sum(size for _, size, _ in files))
 
     def clear(self) -> None:
-        """Forget everything, in memory and in the folder."""
+        """Delete everything, in memory and in the folder."""
         with self._guard:
             self._recent.clear()
         for _, _, path in self._files():
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self, stripe: int, folder: Path | None) -> Iterator[None]:
-        """Keep other threads from encoding the same image meanwhile, and other processes that share the folder."""
-        with self._locks[stripe], ExitStack() as held:
+    def _lock(self, stripe: int, folder: Path | None) -> Iterator[None]:
+        """Keep other threads, and other processes that share the folder, from computing the same key."""
+        with self._locks[stripe], ExitStack() as stack:
             if folder is not None:
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
-                    held.enter_context(FileLock(folder / f"{stripe:02}.lock", timeout=LONGEST_WAIT))
+                    stack.enter_context(FileLock(folder / f"{stripe:02}.lock", timeout=LOCK_TIMEOUT))
                 except (OSError, NotImplementedError) as error:
-                    self._warn(f"other processes cannot be waited for in {folder}: {error}")
+                    self._warn(f"cannot wait for other processes in {folder}: {error}")
             yield
 
-    def _known(self, key: str, folder: Path | None) -> Tensor | None:
+    def _lookup(self, key: str, folder: Path | None) -> Tensor | None:
         with self._guard:
             if key in self._recent:
                 self._recent.move_to_end(key)
                 return self._recent[key]
-        return None if folder is None else self._read(folder / f"{key}{ENDING}", key)
+        return None if folder is None else self._read(folder / f"{key}{SUFFIX}", key)
 
-    def _remember(self, key: str, features: Tensor) -> None:
+    def _keep(self, key: str, tensor: Tensor) -> None:
         with self._guard:
-            self._recent[key] = features
+            self._recent[key] = tensor
             self._recent.move_to_end(key)
             while sum(kept.nbytes for kept in self._recent.values()) > self.memory:
                 self._recent.popitem(last=False)
@@ -143,30 +131,30 @@ class EmbeddingCache:
     def _read(self, path: Path, key: str) -> Tensor | None:
         try:
             with safe_open(path, framework="pt") as file:
-                about, features = file.metadata() or {}, file.get_tensor("features").clone()  # else it changes with it
+                about, tensor = file.metadata() or {}, file.get_tensor("tensor").clone()  # the file may change
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError) as error:
-            self._warn(f"{path} is damaged or none of segzs's files ({error}); it is encoded again")
+            self._warn(f"{path} is damaged or not a file of segzs ({error}); its tensor is computed again")
             return None
-        if features.dtype not in KEPT or about != {"key": key, "sha256": _sha256(features)}:
-            self._warn(f"{path} is damaged or none of segzs's files; it is encoded again")
+        if tensor.dtype not in DTYPES or about != {"key": key, "sha256": _sha256(tensor)}:
+            self._warn(f"{path} is damaged or not a file of segzs; its tensor is computed again")
             return None
         with suppress(OSError):
             os.utime(path)
-        return features
+        return tensor
 
-    def _write(self, key: str, features: Tensor, folder: Path) -> None:
-        """Write a temporary file and rename it: a reader sees all of it or nothing."""
-        path = folder / f"{key}{ENDING}"
+    def _write(self, key: str, tensor: Tensor, folder: Path) -> None:
+        """Write a temporary file and rename it, so that a reader sees the whole file or none."""
+        path = folder / f"{key}{SUFFIX}"
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
-            save_file({"features": features}, temporary, {"key": key, "sha256": _sha256(features)})
+            save_file({"tensor": tensor}, temporary, {"key": key, "sha256": _sha256(tensor)})
             os.replace(temporary, path)
         except (SafetensorError, OSError) as error:
             with suppress(OSError):
                 temporary.unlink()
-            self._warn(f"the folder {folder} cannot be written to: {error}")
+            self._warn(f"cannot write to the folder {folder}: {error}")
 
     def _evict(self) -> None:
         files = sorted(self._files())
@@ -179,25 +167,19 @@ class EmbeddingCache:
                 surplus -= size
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """When each file was last used, its bytes, and where it is; what a killed process left half written as well."""
-        found = []
-        for path in self.folder.glob(f"*{ENDING}*") if self.folder else ():
+        """Time of last use, bytes and path of each file, half-written files of killed processes included."""
+        files = []
+        for path in self.folder.glob(f"*{SUFFIX}*") if self.folder else ():
             with suppress(FileNotFoundError):  # another process evicts as well
                 status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
-        return found
+                files.append((status.st_mtime, status.st_size, path))
+        return files
 
     def _warn(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
+        if message not in self._warned:
+            self._warned.add(message)
             warn(message, CacheWarning)
 
 
-def _halved(features: Tensor) -> Tensor:
-    """In float16, so that an image is the same fresh and remembered; as they are where float16 cannot hold them."""
-    halves = features.half()
-    return halves if bool(torch.isfinite(halves).all()) else features
-
-
-def _sha256(features: Tensor) -> str:
-    return hashlib.sha256(features.numpy().tobytes()).hexdigest()
+def _sha256(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()

@@ -1,22 +1,19 @@
-"""load(): models found, checked and put together."""
+"""load(): locate models, check them and compose a `Segmenter`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
 from os import PathLike
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from segzs.cache import EmbeddingCache
+from segzs.cache import MEBI, EmbeddingCache
 from segzs.checkpoints.locate import locate_clip, locate_sam
-from segzs.checkpoints.registry import ClipCheckpoint, preset
-from segzs.clip.classifier import ZeroShotClassifier, check_naming
-from segzs.clip.crops import Cropping, encode_object
-from segzs.clip.dense import tower_of
+from segzs.checkpoints.registry import preset
+from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.model import load_clip
 from segzs.clip.namers import Labels, build_classifier, check_names, shown_to, vocabulary_of
+from segzs.clip.regions import Naming, RegionEncoder
 from segzs.clip.support_set import SupportSet, viewer
 from segzs.environment import has_fast_bfloat16
 from segzs.errors import ModelError, UnknownModelError
@@ -25,132 +22,96 @@ from segzs.sam.model import load_sam
 from segzs.segmenter import Examples, Segmenter
 from segzs.settings import default_model, embeddings_folder
 
-CROPPING = tuple(field.name for field in fields(Cropping))
-
 
 def load(
     model: str | None = None,
+    labels: Labels | None = None,
     *,
     sam: str | None = None,
     clip: str | None = None,
-    labels: Labels | None = None,
-    templates: str | Sequence[str] | None = None,
-    weighting: str = "mean",
+    naming: Naming = Naming(),
     examples: Examples | None = None,
-    unknown: float | Literal["auto"] | None = "auto",
-    background: str | None = None,
-    margin: float | None = None,
-    scales: Sequence[float] | None = None,
-    naming: str = "crops",
     device: str = "auto",
     dtype: str = "auto",
     cache: bool = True,
+    memory: int = 256 * MEBI,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
 
     Args:
         model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
+        labels: a list, a `Vocabulary`, or the path of a file; None takes the general vocabulary of the CLIP.
         sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
-        clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, a file.
-        labels: a list, comma-separated text, a file, or "imagenet", "coco", "ade20k" or "everyday" (``["coco"]`` is the
-            label); see `Vocabulary.of`. Left out, the general vocabulary of the CLIP.
-        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); left out,
-            those of the labels' file, else what suits the CLIP.
-        weighting: of several templates, "mean" trusts all alike; "autoclip" weighs them anew for every object.
-        examples: names by showing: a file that `SupportSet.save` wrote, or pictures under their labels; see
-            `Segmenter.with_examples`.
-        unknown: what labels must beat: "auto" is general words that are none of them, and the vocabulary's negatives;
-            a number is a fixed cosine similarity, beside the negatives; None never says "unknown".
-        background: what becomes of the pixels around an object before it is named: "blur", "grey", "keep", or "cut":
-            the object alone, as large as its box, on the model's own mean colour; left out, what suits the model.
-        margin: context around an object's box before it is named, as a share of its longer side; left out, what suits
-            the model.
-        scales: how many times as large as that the object is shown, such as (1, 2): the mean of what CLIP sees
-            counts, and each scale takes its time; left out, what suits the model.
-        naming: "crops" shows CLIP every object by itself; "pooled" shows it the whole image once and names masks by
-            what it saw there: far faster for hundreds of masks, and less exact. ``background``, ``margin`` and
-            ``scales`` are of no account then.
+        clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, or a file.
+        naming: how objects are shown to CLIP, and when they are "unknown"; see `Naming`.
+        examples: examples of labels, or a file of them; see `Segmenter.with_examples`.
         device: "cpu", "cuda", "mps", or "auto".
-        dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
-            models stay in float32, so that they answer alike everywhere.
-        cache: keep encoded images, and long vocabularies' features on disk (up to 4 GiB); see
-            ``segzs cache``.
+        dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it. The embedded models
+            use float32 with "auto", so that their results are the same everywhere.
+        cache: keep image embeddings, and label features of long vocabularies, on disk (up to 4 GiB); see ``segzs cache``.
+        memory: bytes of embeddings that are kept in memory.
 
     Raises:
-        ModelError: a model, device or dtype is unknown or not on this machine; says what to run. Or ``naming``
-            is "pooled" and the CLIP's image tower does not allow it.
-        WeightsError: a checkpoint is damaged or another one.
+        ModelError: a model, device or dtype is unknown or not on this machine, or ``naming.regions`` is "pooled" and the
+            CLIP has no dense features.
+        WeightsError: a checkpoint is damaged or another model's.
         VocabularyError: the labels cannot name anything.
-        UsageError: ``unknown``, ``background``, ``margin``, ``scales``, ``naming`` or ``weighting`` is out of range.
+        UsageError: an option of ``naming`` is out of range.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
     'tiny+tiny'
     """
-    check_naming(naming)
-    check_names(weighting, unknown)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
             raise UnknownModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
     chosen = preset(model or default_model())
-    place = resolve_device(device)
-    sam_file, clip_files = locate_sam(sam or chosen.sam), locate_clip(clip or chosen.clip)
-    cropping = _cropping(clip_files.spec, background=background, margin=margin, scales=scales)
-    sam_dtype = resolve_dtype(dtype, place, sam_file.spec.name)
-    sam_model = load_sam(sam_file, place, sam_dtype)
-    clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.spec.name))
-    if naming == "pooled":
-        tower_of(clip_model)  # raises where there is no way
-    embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    segmenter = Segmenter(
-        sam=sam_model,
-        classifier=build_classifier(
-            clip_model, vocabulary_of(clip_model, labels, templates), unknown, weighting, embeddings
-        ),
-        cropping=cropping,
-        templates=templates,
-        naming=naming,
-        cache=embeddings,
-    )
+    where, embeddings = resolve_device(device), EmbeddingCache(embeddings_folder() if cache else None, memory)
+    sam_file = locate_sam(sam or chosen.sam)
+    classifier, regions = _load_naming(clip or chosen.clip, labels, naming, where, dtype, embeddings)
+    sam_model = load_sam(sam_file, where, resolve_dtype(dtype, where, sam_file.spec.name))
+    segmenter = Segmenter(sam_model, classifier, regions, naming.templates, embeddings)
     return segmenter if examples is None else segmenter.with_examples(examples)
 
 
 def load_classifier(
     model: str | None = None,
+    labels: Labels | None = None,
     *,
     clip: str | None = None,
-    labels: Labels | None = None,
-    templates: str | Sequence[str] | None = None,
-    weighting: str = "mean",
+    naming: Naming = Naming(),
     examples: Examples | None = None,
-    unknown: float | Literal["auto"] | None = "auto",
     device: str = "auto",
     dtype: str = "auto",
     cache: bool = True,
 ) -> ZeroShotClassifier:
     """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
-    check_names(weighting, unknown)
-    files, place = locate_clip(clip or preset(model or default_model()).clip), resolve_device(device)
-    loaded = load_clip(files, place, resolve_dtype(dtype, place, files.spec.name))
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
-    classifier = build_classifier(loaded, vocabulary_of(loaded, labels, templates), unknown, weighting, embeddings)
+    name = clip or preset(model or default_model()).clip
+    classifier, regions = _load_naming(name, labels, naming, resolve_device(device), dtype, embeddings)
     if examples is None:
         return classifier
-    seen_by = viewer(loaded, repr(_cropping(files.spec)))
-    known = SupportSet.of(examples, lambda shown: encode_object(loaded, read_image(shown)), seen_by)
-    return shown_to(classifier, known, embeddings)
+    encoded_by = viewer(classifier.clip, regions.method)
+    support_set = SupportSet.of(examples, lambda example: regions.encode_whole(read_image(example)), encoded_by)
+    return shown_to(classifier, support_set, embeddings)
 
 
-def _cropping(row: ClipCheckpoint, **chosen: Any) -> Cropping:
-    """How objects are shown to a CLIP: as chosen, and where that is None as suits the model."""
-    return Cropping(**{name: getattr(row, name) if (of := chosen.get(name)) is None else of for name in CROPPING})
+def _load_naming(
+    clip: str, labels: Labels | None, naming: Naming, device: torch.device, dtype: str, cache: EmbeddingCache
+) -> tuple[ZeroShotClassifier, RegionEncoder]:
+    check_names(naming.weighting, naming.unknown)
+    files = locate_clip(clip)
+    model = load_clip(files, device, resolve_dtype(dtype, device, files.spec.name))
+    regions = RegionEncoder.of(model, naming, cache)
+    vocabulary = vocabulary_of(model, labels, naming.templates)
+    return build_classifier(model, vocabulary, naming.unknown, naming.weighting, cache), regions
 
 
 def resolve_device(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU.
 
     Raises:
-        ModelError: PyTorch has no such device here.
+        ModelError: PyTorch cannot use the device on this machine.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -163,14 +124,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
-    """What a model computes with; see `load`.
+def resolve_dtype(name: str | Literal["auto"], device: torch.device, model: str) -> torch.dtype:
+    """The dtype that a model computes with; see `load`.
 
     Raises:
-        UnknownModelError: there is no such type.
+        UnknownModelError: the dtype is unknown.
     """
     if name == "auto":
         name = "bfloat16" if model != "tiny" and has_fast_bfloat16(device.type) else "float32"
     if name not in ("float32", "bfloat16"):
-        raise UnknownModelError(f"the dtype {name!r} is unknown; 'float32', 'bfloat16' or 'auto' is expected")
+        raise UnknownModelError(f"unknown dtype {name!r}; choose from float32, bfloat16, auto")
     return getattr(torch, name)

@@ -1,8 +1,8 @@
-"""Masks: run-length encoded pixels, and what SAM answered to one prompt."""
+"""Mask algebra: run-length encoded pixels, a model's mask with its scores, overlap and suppression."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,7 +29,7 @@ class RLE:
     @classmethod
     def encode(cls, mask: np.ndarray) -> RLE:
         """From a bool array (height, width)."""
-        by_column = cv2.transpose(np.asarray(mask, np.uint8)).T  # sooner than numpy's own copy in Fortran's order
+        by_column = cv2.transpose(np.asarray(mask, np.uint8)).T  # faster than numpy's own copy
         rle = coco_mask.encode(by_column)
         return cls(mask.shape[0], mask.shape[1], rle["counts"].decode())
 
@@ -54,25 +54,62 @@ class RLE:
 
 
 @dataclass(frozen=True, eq=False)
-class Masks:
-    """The answers of SAM to one prompt, best first.
+class Mask:
+    """One mask that a model predicted for a prompt.
 
-    ``rles`` has one mask for each of N answers; ``predicted_iou`` and ``stability`` are float32 (N,);
-    ``low_res_logits`` is float32 (N, h, w) on the model's own grid, for refinement.
+    ``predicted_iou`` is the model's own estimate of the mask's IoU with the object, and ``stability_score`` the IoU of
+    the mask with itself when its logits are cut a little higher and a little lower, as in "Segment Anything" (Kirillov
+    et al. 2023). ``low_res_logits`` is float32 (h, w) on the model's grid, read-only; a later prompt can refine it.
     """
 
-    rles: tuple[RLE, ...]
-    predicted_iou: np.ndarray
-    stability: np.ndarray
-    low_res_logits: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rles)
+    rle: RLE
+    predicted_iou: float
+    stability_score: float
+    low_res_logits: np.ndarray | None = None
 
 
 def iou(ours: Sequence[RLE], theirs: Sequence[RLE]) -> np.ndarray:
-    """Intersection over union of every pair of masks: float (len(ours), len(theirs))."""
+    """Intersection over union of every pair of masks: float (len(ours), len(theirs)).
+
+    >>> left, both = RLE.encode(np.array([[1, 0]], bool)), RLE.encode(np.array([[1, 1]], bool))
+    >>> iou([left], [left, both]).tolist()
+    [[1.0, 0.5]]
+    """
     if not ours or not theirs:
         return np.zeros((len(ours), len(theirs)))
-    crowd = [0] * len(theirs)
-    return np.asarray(coco_mask.iou([m.coco() for m in ours], [m.coco() for m in theirs], crowd))
+    return np.asarray(coco_mask.iou([m.coco() for m in ours], [m.coco() for m in theirs], [0] * len(theirs)))
+
+
+def ios(masks: Sequence[RLE]) -> np.ndarray:
+    """Intersection over the smaller mask of every pair of masks: float (len(masks), len(masks)).
+
+    >>> left, both = RLE.encode(np.array([[1, 0]], bool)), RLE.encode(np.array([[1, 1]], bool))
+    >>> ios([left, both]).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+    if not masks:
+        return np.zeros((0, 0))
+    codes = [mask.coco() for mask in masks]
+    over_first = np.asarray(coco_mask.iou(codes, codes, [1] * len(codes)))  # crowds: intersection over the first mask
+    return np.nan_to_num(np.maximum(over_first, over_first.T))
+
+
+def nms(ranked: Iterable[int], overlap: np.ndarray, threshold: float) -> list[int]:
+    """Non-maximum suppression: drop each mask that overlaps a better one by more than the threshold.
+
+    Args:
+        ranked: indices of masks, best first.
+        overlap: float (N, N), `iou` or `ios` of every pair of masks.
+        threshold: the largest overlap that two kept masks may have.
+
+    Returns:
+        The indices that are kept, best first.
+
+    >>> nms([0, 1, 2], np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]]), 0.7)
+    [0, 2]
+    """
+    kept: list[int] = []
+    for index in ranked:
+        if not (overlap[index, kept] > threshold).any():
+            kept.append(index)
+    return kept

@@ -1,4 +1,4 @@
-"""Prompt: one object asked for, by points, a box, or an earlier mask."""
+"""Prompt: points, a box, or an earlier mask of one object."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ Box = tuple[float, float, float, float]
 
 
 class _BoxAttribute:
-    """``Prompt.box(x1, y1, x2, y2)`` makes a prompt; ``prompt.box`` is its box."""
+    """``Prompt.box(x1, y1, x2, y2)`` makes a prompt; ``prompt.box`` is the box of a prompt."""
 
     @overload
-    def __get__(self, prompt: None, owner: type[Prompt]) -> Callable[[float, float, float, float], Prompt]: ...
+    def __get__(self, prompt: None, owner: type[Prompt]) -> Callable[..., Prompt]: ...
     @overload
     def __get__(self, prompt: Prompt, owner: type[Prompt]) -> Box | None: ...
-    def __get__(
-        self, prompt: Prompt | None, owner: type[Prompt]
-    ) -> Callable[[float, float, float, float], Prompt] | Box | None:
+    def __get__(self, prompt: Prompt | None, owner: type[Prompt]) -> Callable[..., Prompt] | Box | None:
         if prompt is None:
-            return lambda x1, y1, x2, y2: owner(box=(x1, y1, x2, y2))
+            return lambda *box: owner(box=box[0] if len(box) == 1 else box)
         return prompt.corners
 
 
 @dataclass(frozen=True, init=False, eq=False)
 class Prompt:
-    """One object asked for, in image pixels: x to the right, y down, from the upper left corner.
+    """A prompt for one object, in image pixels: x to the right, y down, from the upper left corner.
 
     Args:
         points: (x, y) pairs.
-        positive: one bool a point: True is on the object, False is not; all True when left out.
+        positive: a bool for each point: True is on the object, False is not; None means all are.
         box: x1, y1, x2, y2 around the object.
-        mask: low-res logits of an earlier answer (`Segment.low_res_logits`), float (h, w), to refine.
+        mask: the low-res logits of an earlier mask (`Segment.low_res_logits`), float (h, w), to refine it.
 
     Raises:
-        PromptError: nothing is asked for, numbers are missing or not finite, or the box is empty.
+        PromptError: there is no positive point, box or mask, numbers are missing or not finite, or the box is empty.
 
     >>> Prompt(points=[(420, 310), (10, 20)], positive=[True, False], box=(400, 300, 500, 400)).positive
     (True, False)
-    >>> Prompt.box(10, 10, 90, 90).box
-    (10.0, 10.0, 90.0, 90.0)
+    >>> Prompt.box(10, 10, 90, 90) == Prompt.box([10, 10, 90, 90])
+    True
+    >>> Prompt.point((5, 7)).points
+    ((5.0, 7.0),)
     """
 
     points: tuple[Point, ...]
@@ -75,7 +75,7 @@ class Prompt:
                 raise PromptError(f"the box {(x1, y1, x2, y2)} is empty; x1 < x2 and y1 < y2 are expected")
             corners = (x1, y1, x2, y2)
         if corners is None and mask is None and not any(signs):
-            raise PromptError("the prompt asks for nothing; give a positive point, a box, or an earlier mask")
+            raise PromptError("the prompt is empty; give a positive point, a box, or an earlier mask")
         object.__setattr__(self, "points", pairs)
         object.__setattr__(self, "positive", signs)
         object.__setattr__(self, "corners", corners)
@@ -92,12 +92,12 @@ class Prompt:
         return hash(self._key())
 
     @classmethod
-    def point(cls, x: float, y: float) -> Prompt:
-        """Ask for the object at one point."""
-        return cls(points=[(x, y)])
+    def point(cls, *point: Any) -> Prompt:
+        """A prompt with one positive point: ``Prompt.point(x, y)`` or ``Prompt.point((x, y))``."""
+        return cls(points=[point[0] if len(point) == 1 else point])
 
     def inside(self, width: int, height: int) -> Prompt:
-        """The same prompt with its box cut to an image of width x height pixels.
+        """The same prompt with its box clipped to an image of width x height pixels.
 
         Raises:
             PromptError: a point or the whole box lies outside the image.
@@ -118,12 +118,12 @@ def _listed(values: Any, what: str) -> tuple[Any, ...]:
     try:
         return tuple(values)
     except TypeError as error:
-        raise PromptError(f"{values!r} is no list of {what}") from error
+        raise PromptError(f"{values!r} is not a list of {what}") from error
 
 
 def _sign(sign: Any) -> bool:
     if sign not in (0, 1):  # True and False among them
-        raise PromptError(f"{sign!r} is no sign of a point; True is on the object, False is not")
+        raise PromptError(f"the sign of a point is {sign!r}; True (on the object) or False is expected")
     return bool(sign)
 
 
@@ -141,11 +141,12 @@ def _logits(mask: np.ndarray) -> np.ndarray:
     try:
         logits = np.array(mask, np.float32)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"an earlier mask is given by its low-res logits, a float array (h, w): {error}") from error
+        raise PromptError(
+            f"the prompt's mask is not an array of numbers ({error}); give low-res logits, float (h, w)"
+        ) from error
     if logits.ndim != 2 or not np.isfinite(logits).all():
         raise PromptError(
-            f"an earlier mask is given by its low-res logits, a finite float array (h, w); this one has shape "
-            f"{logits.shape}"
+            f"the prompt's mask has shape {logits.shape} or is not finite; give low-res logits, float (h, w)"
         )
     logits.setflags(write=False)
     return logits

@@ -1,12 +1,12 @@
-"""Segmenter: the stages composed. It holds models, and no image."""
+"""Segmenter: composes SAM, the region encoder and the classifier. It holds models, and no image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,324 +14,284 @@ from torch import Tensor
 
 from segzs.cache import EmbeddingCache
 from segzs.checks import check_number
-from segzs.clip.classifier import ZeroShotClassifier, check_naming, encode_pictures
-from segzs.clip.crops import Cropping, encode_masks, encode_object
-from segzs.clip.dense import VERSION as DENSE_VERSION
-from segzs.clip.dense import cell_features, dense_features, pool, tower_of
+from segzs.clip.classifier import ZeroShotClassifier, encode_pictures
 from segzs.clip.labels import named
 from segzs.clip.model import ClipModel
 from segzs.clip.namers import Labels, familiarity, general_of, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
-from segzs.clip.retrieval import best, encode_words, example_scores, said
+from segzs.clip.regions import RegionEncoder
+from segzs.clip.retrieval import encode_words, example_scores, select, text_scores
 from segzs.clip.support_set import SupportSet, viewer
 from segzs.clip.vocabulary import Vocabulary
-from segzs.detections import Regions
+from segzs.detections import read_detections
 from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
-from segzs.masks import RLE, Masks
-from segzs.postprocess.maps import SURE, MapWarning, SemanticMap, panoptic_segments, semantic_map
-from segzs.postprocess.merging import is_known, merged
+from segzs.masks import Mask
+from segzs.postprocess.maps import MIN_CONFIDENCE, MapWarning, SemanticMap, panoptic_segments, semantic_map
+from segzs.postprocess.merging import has_name, merge_segments
 from segzs.postprocess.selection import select_masks
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
-from segzs.sam.encode import EncodedImage
-from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.encode import EncodedImage, encode_cached
+from segzs.sam.mask_generator import GeneratorOptions, Progress
 from segzs.sam.model import SamModel
-from segzs.sam.tiles import everything_in_tiles
+from segzs.sam.tiles import generate_masks_in_tiles
 from segzs.segments import Name, Segment, Segments
 
-Example = Segments | ImageSource
+Example = Segment | Segments | ImageSource
 Examples = SupportSet | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Segmenter:
-    """A SAM and a CLIP that segment and name; make one with `load`.
+    """A SAM that segments and a CLIP that names; make one with `load`.
 
-    No image is part of its state, so one `Segmenter` serves many threads and many images at once. What SAM and CLIP saw
-    of images, and the features of labels, are remembered in its ``cache``.
+    No image is part of its state, so that one `Segmenter` serves many threads and many images at once. Image embeddings
+    and label features are kept in its ``cache``.
     """
 
     sam: SamModel
     classifier: ZeroShotClassifier
-    cropping: Cropping
+    region_encoder: RegionEncoder
     templates: str | Sequence[str] | None = None
-    naming: str = "crops"
     cache: EmbeddingCache = field(default_factory=EmbeddingCache, repr=False)
 
     def __repr__(self) -> str:
         return f"Segmenter({self.model}, {len(self.vocabulary.labels)} labels, {self.sam.device})"
 
-    def encode(self, source: ImageSource, *, bgr: bool = False) -> EncodedImage:
-        """Run SAM's image encoder on a picture, once; see `read_image` for what a picture may be.
+    def encode(self, source: ImageSource, *, bgr: bool = False, progress: Progress | None = None) -> EncodedImage:
+        """Run SAM's image encoder on a picture, once; `read_image` says what a picture may be.
 
-        The answer is kept in the `cache`: the same pixels are not encoded again, today or tomorrow.
+        The embedding is kept in the `cache`: the same pixels are not encoded again, in this process or another one.
+
+        Args:
+            source: the picture.
+            bgr: the channels of an array or tensor are in OpenCV's order.
+            progress: called with 0 before the encoder runs and 1 after it; an exception that it raises cancels.
 
         Raises:
-            ImageError: it is no picture.
+            ImageError: the picture cannot be read.
         """
-        return self.cache.encode(self.sam, read_image(source, bgr=bgr))
+        report = progress or (lambda share: None)
+        report(0.0)
+        encoded = encode_cached(self.sam, read_image(source, bgr=bgr), self.cache)
+        report(1.0)
+        return encoded
 
-    @overload
-    def segment(self, photo: EncodedImage, prompts: Prompt) -> Segment: ...
-    @overload
-    def segment(self, photo: EncodedImage, prompts: Sequence[Prompt]) -> Segments: ...
-    def segment(self, photo: EncodedImage, prompts: Prompt | Sequence[Prompt]) -> Segment | Segments:
-        """The best mask of each prompt, named: one prompt gives a `Segment`, a list gives `Segments`.
+    def segment(self, image: EncodedImage, prompts: Prompt | Sequence[Prompt], *, multimask: bool = False) -> Segments:
+        """The best mask of each prompt, named, in the order of the prompts.
+
+        Args:
+            image: the encoded image.
+            prompts: one prompt, or one for each object.
+            multimask: three masks for each prompt instead of one, best first: part, object, group of objects.
 
         Raises:
             PromptError: a prompt lies outside the image.
             ModelMismatchError: another model encoded the image.
         """
-        _check_encoded(photo)
-        if isinstance(prompts, Prompt):
-            return self._named(photo.image, decode(self.sam, photo, [prompts]))[0]
-        return self._named(photo.image, decode(self.sam, photo, _checked(prompts)))
+        _check_encoded(image)
+        masks = decode(self.sam, image, _check_prompts(prompts), multimask=multimask)
+        return self._named(image.image, [mask for of_prompt in masks for mask in of_prompt])
 
-    def candidates(self, photo: EncodedImage, prompt: Prompt) -> Segments:
-        """Three masks for one prompt, best first: part, whole, or whatever the model takes it for.
-
-        Raises:
-            PromptError: the prompt lies outside the image.
-            ModelMismatchError: another model encoded the image.
-        """
-        _check_encoded(photo)
-        (masks,) = decode(self.sam, photo, _checked([prompt]), several=True)
-        return self._named(photo.image, [_single(masks, index) for index in range(len(masks))])
-
-    def everything(
-        self,
-        photo: EncodedImage,
-        *,
-        points_per_side: int | None = None,
-        predicted_iou: float | None = None,
-        stability: float | None = None,
-        duplicate_iou: float = 0.7,
-        min_area: int = 100,
-        max_masks: int | None = None,
-        adaptive: bool = False,
-        tiles: int = 1,
-        merge: bool = True,
-        progress: Callable[[float], object] | None = None,
-    ) -> Segments:
+    def everything(self, image: EncodedImage, *, progress: Progress | None = None, **options: Any) -> Segments:
         """Every object of an image, named, largest first.
 
+        If the SAM's registry row says ``chosen_by_clip``, masks are named from crops and no score threshold is given,
+        CLIP selects among the masks; see `select_masks`.
+
         Args:
-            photo: the encoded image.
-            points_per_side: how many points a side of the grid has; None is the model's own number, as below.
-            predicted_iou: masks that SAM thinks worse of are dropped; None is the model's own, as below. With the
-                embedded pair, neither this nor ``stability``, and crops, CLIP chooses among masks that reach less: what
-                it recognises may be less certain, and of what lies in each other the worse and less familiar goes.
-            stability: masks whose outline depends more on the threshold are dropped.
-            duplicate_iou: of two masks that overlap more, the better one stays.
-            min_area: smaller masks, in image pixels, are dropped.
-            max_masks: keep only the best so many.
-            adaptive: ask every second point of every second row, and of the others those on and beside what was found:
-                fewer, for nearly the same masks; what lies between 16 points a side may be missed.
-            tiles: look again at so many overlapping tiles a side, each at the model's full resolution: for small
-                objects in large pictures; each tile takes as long as the picture.
-            merge: join fragments with one name that touch, where CLIP finds their union at least as like it, and drop
-                what lies in another segment with its name.
-            progress: called with the share done, from 0 to 1; what it raises ends the search.
+            image: the encoded image.
+            progress: called with the share done, from 0 to 1; an exception that it raises cancels the search.
+            **options: the fields of `GeneratorOptions`: ``points_per_side``, ``predicted_iou_threshold``,
+                ``stability_score_threshold``, ``nms_threshold``, ``min_area``, ``max_masks``, ``adaptive``, ``tiles``,
+                ``merge``.
 
         Raises:
-            PromptError: an option is out of range.
+            PromptError: an option is unknown or out of range.
             ModelMismatchError: another model encoded the image.
         """
-        _check_encoded(photo)
-        options = EverythingOptions(
-            points_per_side=points_per_side,
-            predicted_iou=predicted_iou,
-            stability=stability,
-            duplicate_iou=duplicate_iou,
-            min_area=min_area,
-            max_masks=max_masks,
-            adaptive=adaptive,
-            tiles=tiles,
-            merge=merge,
-        )
-        found = self._named(photo.image, *self._objects(photo, options, progress))
-        return (
-            merged(found, lambda masks: self.classifier.names(self._features(photo.image, masks))) if merge else found
-        )
+        _check_encoded(image)
+        generator = _options(options)
+        segments = self._named(image.image, *self._objects(image, generator, progress))
+        if not generator.merge:
+            return segments
+        return merge_segments(segments, lambda rles: self.classifier.names(self._encode(image.image, rles)))
 
     def find(
         self,
-        photo: EncodedImage,
-        words: str | None = None,
+        image: EncodedImage,
+        text: str | None = None,
         *,
-        like: Segment | Segments | ImageSource | None = None,
+        like: Example | None = None,
         among: Segments | None = None,
-        least: float = 0.5,
-        progress: Callable[[float], object] | None = None,
-        **everything: Any,
+        score_threshold: float = 0.5,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> Segments:
-        """The objects that words describe, or that are like an example: best first, none where none is.
+        """The objects that a text describes, or that resemble an example, best first; empty if there is none.
 
-        Each is named by the words, or by the example's name, and its probability is how well it fits, from 0 to 1. Of
-        masks inside each other one is given. ``segmenter.find(photo, "the red mug")``
+        Each segment is named by the text, or by the example's name, and its probability is its score from 0 to 1. Of
+        nested masks only the best is returned.
 
         Args:
-            photo: the encoded image.
-            words: what to look for.
-            like: or an example instead of words: a segment of this photo, `Segments` of any, a picture of one object.
-            among: look at these segments of the photo; left out, at everything, where masks that SAM thinks worse of
-                count as well, as the words choose among them.
-            least: what fits less is left out. A half says that the words get some times more than their share among
-                the words of the general vocabulary; or that it is clearly nearer to the example than others are.
-            progress: called with the share of `everything` that is done, from 0 to 1.
-            **everything: options of `everything`, but not ``merge``, which joins what has one name.
+            image: the encoded image.
+            text: what to look for, such as "the red mug".
+            like: an example instead of a text: a segment, segments, or a picture of one object.
+            among: segments of the image to choose from; None searches everything, with lower score thresholds.
+            score_threshold: leave out segments with a lower score. At 0.5 a text has several times its chance share
+                among the general labels; an example is clearly nearer than other objects.
+            progress: called with the share done, from 0 to 1; an exception that it raises cancels the search.
+            **options: see `everything`; without ``merge``.
 
         Raises:
-            PromptError: neither or both of words and an example are given, or an option is out of range.
-            VocabularyError: there are no words in ``words``.
+            PromptError: both or neither of text and example are given, or an option is unknown or out of range.
+            VocabularyError: the text is empty.
             ModelMismatchError: another model encoded the image.
         """
-        _check_encoded(photo)
-        if (words is None) == (like is None):
-            raise PromptError("say what to look for: either words, or an example with like=")
-        check_number("least", least, "a number from 0 to 1", 0, 1, error=PromptError)
-        if "merge" in everything:
-            raise PromptError("merge joins fragments of one name, and here nothing has a name yet; leave it out")
-        query = encode_words(self.clip, words) if words is not None else self._seen(like, photo).mean(0)
+        _check_encoded(image)
+        if (text is None) == (like is None):
+            raise PromptError("find takes either a text or an example; give one, as find(image, 'red mug')")
+        check_number("score_threshold", score_threshold, "a number from 0 to 1", 0, 1, error=PromptError)
+        if "merge" in options:
+            raise PromptError("merge joins masks by name, and find searches masks without names; leave it out")
+        query = encode_words(self.clip, text) if text is not None else self._encode_example(like).mean(0)
         if among is None:
-            found = self._everything(photo, EverythingOptions(**everything), progress, lenient=True)
-            among = Segments(photo.image, tuple(map(_segment, found)), self.model)
-        elif not isinstance(among, Segments) or among.image != photo.image or everything:
-            raise PromptError("among takes Segments of this image, and no options of everything mode beside it")
+            masks = self._generate(image, _options(options), progress, lenient=True)
+            among = Segments(image.image, tuple(map(_segment, masks)), self.model)
+        elif options:
+            raise PromptError("among takes segments that are there already; leave out the options of everything mode")
+        else:
+            among = _check_segments(image, among)
         if not among:
             return among
         rles = [segment.rle for segment in among]
-        features = self._features(photo.image, rles)
-        if self.naming == "crops":
+        features = self._encode(image.image, rles)
+        if self.region_encoder.regions == "crops":
             say_if_unfamiliar(self.clip, features)
-        stability = torch.tensor([segment.stability for segment in among])
-        if words is not None:
-            scores = said(self.clip, features, query, stability, general_of(self.clip, self.cache))
+        stability = torch.tensor([segment.stability_score for segment in among])
+        if text is not None:
+            scores = text_scores(self.clip, features, query, stability, general_of(self.clip, self.cache))
         else:
             scores = example_scores(features, query, stability)
-            words = like.name if isinstance(like, Segment) and is_known(like) else "like the example"
-        chosen = best(rles, scores, least)
-        items = tuple(replace(among[i], names=(Name(words, float(scores[i])),)) for i in chosen)
-        return Segments(among.image, items, among.model)
+            text = like.name if isinstance(like, Segment) and has_name(like) else "like the example"
+        chosen = select(rles, scores, score_threshold)
+        return among.replace(replace(among[i], names=(Name(text, float(scores[i])),)) for i in chosen)
 
-    def regions(self, photo: EncodedImage, found: Any) -> Segments:
-        """What a detector found, segmented and named, in its order: boxes get masks, masks stay as they are.
+    def regions(self, image: EncodedImage, detections: Any) -> Segments:
+        """Segment and name what a detector detected, in its order: boxes get masks, masks stay as they are.
 
         Args:
-            photo: the encoded image.
-            found: boxes (N, 4) as x1 y1 x2 y2, bool masks (N, height, width), COCO results or a file of them, or
-                `supervision.Detections`; see `Regions.of`.
+            image: the encoded image.
+            detections: boxes (N, 4) as x1 y1 x2 y2, bool masks (N, height, width), COCO results or a file of them, the
+                dictionaries of `SamAutomaticMaskGenerator`, or `supervision.Detections`; see `read_detections`.
 
         Raises:
-            PromptError: it is none of these, or a region lies outside of the image.
-            AnnotationError: a file cannot be read.
+            PromptError: the detections have another form, or one lies outside the image.
+            AnnotationError: the file cannot be read.
             ModelMismatchError: another model encoded the image.
         """
-        _check_encoded(photo)
-        regions = Regions.of(found, photo.image)
-        masks = iter(decode(self.sam, photo, regions.boxes) if regions.boxes else ())
-        items = (_segment(next(masks)) if isinstance(one, Prompt) else Segment(one, 1.0, 1.0) for one in regions.items)
-        return self.name(Segments(photo.image, tuple(items), self.model))
+        _check_encoded(image)
+        regions = read_detections(detections, image.image)
+        masks = iter(decode(self.sam, image, [region for region in regions if isinstance(region, Prompt)]))
+        items = (
+            _segment(next(masks)[0]) if isinstance(region, Prompt) else Segment(region, 1.0, 1.0) for region in regions
+        )
+        return self.name(Segments(image.image, tuple(items), self.model))
 
     def name(self, segments: Segments) -> Segments:
         """The same masks with names of this segmenter's vocabulary.
 
         Raises:
-            PromptError: it is given something else than `Segments`.
+            PromptError: ``segments`` is not `Segments`.
         """
         if not isinstance(segments, Segments):
-            raise PromptError(f"{type(segments).__name__} is not Segments; give what everything() or a list found")
+            raise PromptError(f"cannot name {type(segments).__name__}; give Segments, as segment() returns them")
         names = self._names(segments.image, [segment.rle for segment in segments])
-        items = tuple(replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
-        origin = segments.model.partition("+")[0]
-        return Segments(segments.image, items, f"{origin}+{self.clip.spec.name}" if origin else self.clip.spec.name)
+        sam = segments.model.partition("+")[0]
+        model = f"{sam}+{self.clip.spec.name}" if sam else self.clip.spec.name
+        items = (replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
+        return Segments(segments.image, tuple(items), model)
 
-    def semantic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> SemanticMap:
-        """One label for every pixel: of named masks, and where there are none what CLIP sees there, or "unknown".
+    def semantic(
+        self, image: EncodedImage, segments: Segments | None = None, *, min_confidence: float = MIN_CONFIDENCE
+    ) -> SemanticMap:
+        """A label for every pixel: from named masks, and between them from CLIP's dense features.
 
         Args:
-            photo: the encoded image.
-            segments: named segments of it; left out, `everything`.
-            sure: so probable a label must be, where there is no mask, to be more than "unknown"; 1 is masks alone.
+            image: the encoded image.
+            segments: named segments of it; None takes `everything`.
+            min_confidence: outside of masks, a label with a lower probability is "unknown"; 1 uses masks alone.
 
         Raises:
-            PromptError: the segments are none, or of another image.
-            SegzsError: ``sure`` is not from 0 to 1.
+            PromptError: the segments lie on another image.
+            SegzsError: ``min_confidence`` is not from 0 to 1.
             ModelMismatchError: another model encoded the image.
 
         Warns:
-            MapWarning: the CLIP can only look at whole pictures, so that all is "unknown" but the masks.
+            MapWarning: the CLIP has no dense features, so that the map is "unknown" outside of the masks.
         """
-        found = self._found(photo, segments)
-        return semantic_map(found, self.vocabulary.labels, self._cells(photo.image), sure)
+        segments = self._or_everything(image, segments)
+        return semantic_map(segments, self.vocabulary.labels, self._cells(image.image), min_confidence)
 
-    def panoptic(self, photo: EncodedImage, segments: Segments | None = None, *, sure: float = SURE) -> Segments:
-        """Segments that do not overlap and cover all that `semantic` knows; the arguments and errors are its."""
-        found = self._found(photo, segments)
-        return panoptic_segments(found, self.semantic(photo, found, sure=sure))
+    def panoptic(
+        self, image: EncodedImage, segments: Segments | None = None, *, min_confidence: float = MIN_CONFIDENCE
+    ) -> Segments:
+        """Segments that do not overlap and cover all labelled pixels of `semantic`, with the same arguments."""
+        segments = self._or_everything(image, segments)
+        return panoptic_segments(segments, self.semantic(image, segments, min_confidence=min_confidence))
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
-        """The most probable names of a whole picture, best first."""
+        """The most probable names of a whole picture, best first.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
         return self.classifier.names(encode_pictures(self.clip, [read_image(source).pixels]))[0]
 
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
-        """The same models with other labels, and the same templates unless others are given; images stay encoded.
+        """The same models with other labels; images stay encoded.
 
-        A `Vocabulary`, or a file that has templates, keeps its own. Examples stay as well, and count for those of the
-        labels that they show.
+        The templates stay the same unless others are given, or the labels are a `Vocabulary` or a file with templates.
+        Examples stay, and count for the labels that they show.
 
         Raises:
-            VocabularyError: nothing can be named with these.
+            VocabularyError: nothing can be named with these labels.
         """
         vocabulary = vocabulary_of(self.clip, labels, templates, self.templates)
         usual = self.templates if templates is None else templates
         return replace(self, classifier=relabelled(self.classifier, vocabulary, self.cache), templates=usual)
 
     def with_examples(self, examples: Examples) -> Segmenter:
-        """The same models that also name by what is shown to them, besides what was shown before; images stay encoded.
+        """The same models that also name by examples, in addition to earlier ones; images stay encoded.
 
-        Labels that are not in the vocabulary join it. `Segmenter.examples` saves them.
+        Labels that are not in the vocabulary are added to it. ``segmenter.examples.save(path)`` writes a file.
 
         Args:
-            examples: under the name of each label one example or a list, `Segments` or pictures of one object each; or
-                a file that ``segmenter.examples.save`` wrote.
+            examples: for each label one example or a list of them, each a `Segment`, `Segments` or a picture of one
+                object; or a file that ``segmenter.examples.save`` wrote.
 
         Raises:
-            AnnotationError: the file is none of examples.
-            ImageError: an example is no picture.
+            AnnotationError: the file does not hold examples.
+            ImageError: an example cannot be read.
             VocabularyError: a name cannot be a label.
-            ModelMismatchError: the examples were seen by another CLIP.
+            ModelMismatchError: another CLIP encoded the examples.
         """
-        looks = repr(self.cropping) if self.naming == "crops" else self.naming
-        known = SupportSet.of(examples, self._seen, viewer(self.clip, looks))
-        return replace(self, classifier=shown_to(self.classifier, known, self.cache))
+        support_set = SupportSet.of(examples, self._encode_example, viewer(self.clip, self.region_encoder.method))
+        return replace(self, classifier=shown_to(self.classifier, support_set, self.cache))
 
-    def with_example(
-        self, shown: Segment | Segments | ImageSource, name: str, *, photo: EncodedImage | None = None
-    ) -> Segmenter:
-        """The same models that know what is shown by that name: a corrected name becomes an example.
+    def with_example(self, example: Example, name: str) -> Segmenter:
+        """The same models with one more example: a corrected name becomes an example.
 
-        ``segmenter = segmenter.with_example(photo_segments[3], "coffee mug", photo=photo)``
-
-        Args:
-            shown: a segment of ``photo``, or `Segments`, or a picture of one object.
-            name: what it is called.
-            photo: the encoded image that a single segment lies on.
+        ``segmenter = segmenter.with_example(segments[3], "coffee mug")``
 
         Raises:
-            PromptError: a segment comes without its photo.
             VocabularyError: the name cannot be a label.
         """
-        if isinstance(shown, Segment):
-            if photo is None:
-                raise PromptError("a segment alone has no pixels; say with photo= which encoded image it lies on")
-            _check_encoded(photo)
-            shown = Segments(photo.image, (shown,))
-        return self.with_examples({named(name): [shown]})
+        return self.with_examples({named(name): [example]})
 
     @property
     def examples(self) -> SupportSet | None:
-        """What was shown to it; ``segmenter.examples.save(path)`` keeps it for `load` and `with_examples`."""
+        """The examples that it names by; ``segmenter.examples.save(path)`` writes them for `load`."""
         return self.classifier.support_set
 
     @property
@@ -346,12 +306,12 @@ class Segmenter:
 
     @property
     def model(self) -> str:
-        """Which models these are, as ``sam+clip``."""
+        """The names of the models, as ``sam+clip``."""
         return f"{self.sam.spec.name}+{self.clip.spec.name}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its answers depend on besides pictures, prompts and options, as plain values for JSON."""
+        """What its results depend on besides images, prompts and options, as plain values for JSON."""
         return {
             "sam": _about(self.sam),
             "clip": _about(self.clip),
@@ -360,135 +320,120 @@ class Segmenter:
             "unknown": self.classifier.unknown,
             "weighting": "mean" if self.classifier.sentences is None else "autoclip",
             **({"examples": self.examples.digest} if self.examples else {}),
-            "naming": self.naming,
-            **asdict(self.cropping),
-            "scales": list(self.cropping.scales),
+            "regions": self.region_encoder.regions,
+            **asdict(self.region_encoder.cropping),
+            "scales": list(self.region_encoder.cropping.scales),
         }
 
-    def _named(self, image: Image, masks: Sequence[Masks], features: Tensor | None = None) -> Segments:
-        names = self._names(image, [m.rles[0] for m in masks], features)
-        items = tuple(_segment(m, ranked) for m, ranked in zip(masks, names, strict=True))
-        return Segments(image, items, self.model)
+    def _named(self, image: Image, masks: Sequence[Mask], features: Tensor | None = None) -> Segments:
+        names = self._names(image, [mask.rle for mask in masks], features)
+        items = (_segment(mask, ranked) for mask, ranked in zip(masks, names, strict=True))
+        return Segments(image, tuple(items), self.model)
 
-    def _everything(
-        self,
-        photo: EncodedImage,
-        options: EverythingOptions,
-        progress: Callable[[float], object] | None,
-        *,
-        lenient: bool = False,
-    ) -> list[Masks]:
-        encode = partial(self.cache.encode, self.sam)
-        return everything_in_tiles(self.sam, encode, photo, options, progress, lenient=lenient)
+    def _generate(
+        self, image: EncodedImage, options: GeneratorOptions, progress: Progress | None, *, lenient: bool = False
+    ) -> list[Mask]:
+        encode = partial(encode_cached, self.sam, cache=self.cache)
+        return generate_masks_in_tiles(self.sam, encode, image, options, progress, lenient=lenient)
 
     def _objects(
-        self, photo: EncodedImage, options: EverythingOptions, progress: Callable[[float], object] | None
-    ) -> tuple[list[Masks], Tensor | None]:
-        """Everything mode's masks; where the CLIP chose, with what it sees of them."""
-        sam, familiar = self.sam.spec, self.clip.spec.familiar
-        asked = options.predicted_iou is not None or options.stability is not None
-        if asked or familiar is None or not sam.chosen_by_clip or self.naming != "crops":
-            return self._everything(photo, options, progress), None
-        masks = self._everything(photo, replace(options, max_masks=None), progress, lenient=True)
+        self, image: EncodedImage, options: GeneratorOptions, progress: Progress | None
+    ) -> tuple[list[Mask], Tensor | None]:
+        """The masks of everything mode; with their image features if CLIP selected them."""
+        sam, ood_threshold = self.sam.spec, self.clip.spec.familiar
+        has_thresholds = options.predicted_iou_threshold is not None or options.stability_score_threshold is not None
+        if has_thresholds or ood_threshold is None or not sam.chosen_by_clip or self.region_encoder.regions != "crops":
+            return self._generate(image, options, progress), None
+        masks = self._generate(image, replace(options, max_masks=None), progress, lenient=True)
         if not masks:
             return masks, None
-        features = self._features(photo.image, [each.rles[0] for each in masks])
-        sure = [each.predicted_iou[0] >= sam.predicted_iou and each.stability[0] >= sam.stability for each in masks]
-        say_if_unfamiliar(self.clip, features[sure] if any(sure) else features)  # those chosen are familiar, of course
-        ranked = select_masks(masks, familiarity(self.clip, features), sam, familiar)
-        kept = sorted(ranked[: options.max_masks])  # largest first, as they were
+        features = self._encode(image.image, [mask.rle for mask in masks])
+        likely = [m.predicted_iou >= sam.predicted_iou and m.stability_score >= sam.stability_score for m in masks]
+        say_if_unfamiliar(self.clip, features[likely] if any(likely) else features)  # the selected ones are familiar
+        ranked = select_masks(
+            masks,
+            familiarity(self.clip, features).cpu().numpy(),
+            predicted_iou_threshold=sam.predicted_iou,
+            stability_score_threshold=sam.stability_score,
+            ood_threshold=ood_threshold,
+        )
+        kept = sorted(ranked[: options.max_masks])  # largest first, as before
         return [masks[index] for index in kept], features[kept]
 
-    def _names(self, image: Image, rles: Sequence[RLE], features: Tensor | None = None) -> list[tuple[Name, ...]]:
-        """Names of masks; of known features nothing is said to be unfamiliar."""
+    def _names(self, image: Image, rles: Sequence, features: Tensor | None = None) -> list[tuple[Name, ...]]:
+        """Names of masks. Features are given if they were checked for unfamiliar objects before."""
         if not rles:
             return []
-        if features is not None:
-            return self.classifier.names(features)
-        features = self._features(image, rles)
-        if self.naming == "crops":  # only of crops is it known what is usual
-            say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])
+        if features is None:
+            features = self._encode(image, rles)
+            if self.region_encoder.regions == "crops":  # the threshold is that of crops
+                say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])
         return self.classifier.names(features)
 
-    def _features(self, image: Image, rles: Sequence[RLE]) -> Tensor:
-        """What CLIP sees of masks, normalised: (N, width)."""
-        check_naming(self.naming)
-        if self.naming == "pooled":
-            return pool(self.clip, self._dense(image), rles)
-        return encode_masks(self.clip, image.pixels, rles, self.cropping)
+    def _encode(self, image: Image, rles: Sequence) -> Tensor:
+        return self.region_encoder.encode(image, rles)
 
-    def _seen(self, shown: Segment | Segments | ImageSource, photo: EncodedImage | None = None) -> Tensor:
-        """What CLIP sees of segments, or of a picture of one object: (N, width)."""
-        if isinstance(shown, Segment) and photo is not None:
-            shown = Segments(photo.image, (shown,))
-        if isinstance(shown, Segments):
-            if not shown:
-                raise PromptError("there is no segment to be shown; Segments of one at least are expected")
-            if any((s.rle.height, s.rle.width) != (shown.image.height, shown.image.width) for s in shown):
-                raise PromptError("a segment of another image is shown; give it with the image that it lies on")
-            return self._features(shown.image, [segment.rle for segment in shown])
-        if isinstance(shown, Segment):
-            raise PromptError(
-                "a segment alone has no pixels; give Segments, as found[:1], or with_example(segment, name, photo=...)"
-            )
-        image = read_image(shown)
-        if self.naming == "pooled":
-            return pool(self.clip, self._dense(image), [RLE.encode(np.ones((image.height, image.width), bool))])
-        return encode_object(self.clip, image)
+    def _encode_example(self, example: Example) -> Tensor:
+        """Normalised image features of segments, or of a picture of one object: (N, width)."""
+        if isinstance(example, Segment):
+            if example.image is None:
+                raise PromptError(
+                    "the segment was read from a file without pixels; use ImageAnnotations.on(image) first"
+                )
+            return self._encode(example.image, [example.rle])
+        if isinstance(example, Segments):
+            if not example:
+                raise PromptError("the example is empty Segments; give at least one segment")
+            return self._encode(example.image, [segment.rle for segment in example])
+        return self.region_encoder.encode_whole(read_image(example))
 
-    def _found(self, photo: EncodedImage, segments: Segments | None) -> Segments:
-        _check_encoded(photo)
-        if segments is None:
-            return self.everything(photo)
-        if not isinstance(segments, Segments) or segments.image != photo.image:
-            raise PromptError(f"{segments!r} is not Segments of this image; give what everything() or a list found")
-        return segments
+    def _or_everything(self, image: EncodedImage, segments: Segments | None) -> Segments:
+        _check_encoded(image)
+        return self.everything(image) if segments is None else _check_segments(image, segments)
 
     def _cells(self, image: Image) -> np.ndarray | None:
         """The probability of each label in each cell of a grid over an image, "unknown" last."""
         try:
-            tower_of(self.clip)
+            features = self.region_encoder.cells(image)
         except ModelError as error:
-            warn(f'between masks all is "unknown": {error}', MapWarning)
+            warn(f'the map is "unknown" outside of the masks: {error}', MapWarning)
             return None
-        features = cell_features(self.clip, self._dense(image))
         return self.classifier.exclusive(features.flatten(0, 1)).unflatten(0, features.shape[:2]).cpu().numpy()
 
-    def _dense(self, image: Image) -> Tensor:
-        """What CLIP sees all over an image, once: the next click on it is named from memory."""
-        clip = self.clip
-        origin = f"{image.digest} {clip.digest} {clip.config} {clip.dtype} dense {DENSE_VERSION}"
-        dense = self.cache.remember(origin, lambda: dense_features(clip, image.pixels), on_disk=False)
-        return dense.to(clip.device, torch.float32)
 
-
-def _segment(masks: Masks, names: tuple[Name, ...] = ()) -> Segment:
-    return Segment(
-        rle=masks.rles[0],
-        predicted_iou=float(masks.predicted_iou[0]),
-        stability=float(masks.stability[0]),
-        names=names,
-        low_res_logits=masks.low_res_logits[0],
-    )
+def _segment(mask: Mask, names: tuple[Name, ...] = ()) -> Segment:
+    return Segment(mask.rle, mask.predicted_iou, mask.stability_score, names, mask.low_res_logits)
 
 
 def _about(model: SamModel | ClipModel) -> dict[str, str]:
     return {"name": model.spec.name, "sha256": model.digest, "dtype": str(model.dtype).removeprefix("torch.")}
 
 
-def _single(masks: Masks, index: int) -> Masks:
-    part = slice(index, index + 1)
-    return Masks(masks.rles[part], masks.predicted_iou[part], masks.stability[part], masks.low_res_logits[part])
+def _options(options: Mapping[str, Any]) -> GeneratorOptions:
+    try:
+        return GeneratorOptions(**options)
+    except TypeError:
+        expected = ", ".join(GeneratorOptions.__dataclass_fields__)
+        unknown = ", ".join(name for name in options if name not in GeneratorOptions.__dataclass_fields__)
+        raise PromptError(f"unknown option {unknown} of everything mode; choose from {expected}") from None
 
 
-def _check_encoded(photo: object) -> None:
-    if not isinstance(photo, EncodedImage):
-        raise PromptError(f"{type(photo).__name__} is not an encoded image; call segmenter.encode(picture) once first")
+def _check_encoded(image: object) -> None:
+    if not isinstance(image, EncodedImage):
+        raise PromptError(f"{type(image).__name__} is not an encoded image; call segmenter.encode(picture) first")
 
 
-def _checked(prompts: Iterable[Prompt]) -> list[Prompt]:
+def _check_segments(image: EncodedImage, segments: object) -> Segments:
+    if not isinstance(segments, Segments) or segments.image != image.image:
+        raise PromptError(f"{segments!r} is not Segments of this image; give segments of the same encoded image")
+    return segments
+
+
+def _check_prompts(prompts: object) -> list[Prompt]:
+    if isinstance(prompts, Prompt):
+        return [prompts]
     if not isinstance(prompts, Iterable):
-        raise PromptError(f"{prompts!r} is neither a Prompt nor a list of them")
+        raise PromptError(f"{prompts!r} is not a Prompt or a list of prompts")
     prompts = list(prompts)
     for prompt in prompts:
         if not isinstance(prompt, Prompt):

@@ -1,18 +1,22 @@
-"""Segment and Segments: named masks, and the forms in which they are looked at and handed on."""
+"""Segment and Segments: named masks of one image, as values, pictures, tables and plain data."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
+from os import PathLike
+from pathlib import Path
 from typing import Any, overload
 
+import cv2
 import numpy as np
 import PIL.Image
 
 from segzs.draw import colours, overlay
-from segzs.errors import OutputError, SegzsError
+from segzs.errors import AnnotationError, OutputError, SegzsError
 from segzs.image import Image
 from segzs.masks import RLE, Box
 
@@ -21,7 +25,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Name:
-    """A label and how sure the model is of it, from 0 to 1."""
+    """A label and its probability, from 0 to 1."""
 
     label: str
     probability: float
@@ -29,25 +33,41 @@ class Name:
 
 @dataclass(frozen=True, repr=False)
 class Segment:
-    """One object: its mask, how good SAM thinks the mask is, and its names, most probable first.
+    """One object of an image: its mask, the model's scores of the mask, and its names, most probable first.
 
-    ``names`` holds the ten most probable labels, "unknown" among them unless that was switched off, and is empty where
-    nothing was named; the probabilities are shares of the whole vocabulary. ``low_res_logits`` is float32 (h, w) on
-    the model's grid: hand it to `Prompt(mask=...)` to refine the mask.
+    Args:
+        rle: the mask at the size of the image.
+        predicted_iou: the model's estimate of the mask's IoU with the object.
+        stability_score: how little the mask depends on the threshold of its logits.
+        names: the ten most probable labels, "unknown" among them unless it is switched off; empty if nothing was named.
+            The probabilities are shares of the whole vocabulary.
+        low_res_logits: float32 (h, w) on the model's grid; `Prompt(mask=...)` takes it to refine the mask.
+        image: the image that the mask lies on; None for a segment that was read from a file.
+
+    Raises:
+        AnnotationError: the mask and the image differ in size.
     """
 
     rle: RLE
     predicted_iou: float
-    stability: float
+    stability_score: float
     names: tuple[Name, ...] = ()
     low_res_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
+    image: Image | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.image is not None and (self.rle.height, self.rle.width) != (self.image.height, self.image.width):
+            raise AnnotationError(
+                f"the mask has {self.rle.width}x{self.rle.height} pixels, and its image "
+                f"{self.image.width}x{self.image.height}; give the image that the mask lies on"
+            )
 
     def __repr__(self) -> str:
         return f"Segment({self.name!r} {self.probability:.2f}, box={self.box}, area={self.area})"
 
     @property
     def name(self) -> str:
-        """The most probable label, "unknown" where none fits; empty where no vocabulary was used."""
+        """The most probable label; "unknown" if none fits, empty if nothing was named."""
         return self.names[0].label if self.names else ""
 
     @property
@@ -72,8 +92,51 @@ class Segment:
         """x1, y1, x2, y2 in image pixels; x2 and y2 are just outside the mask."""
         return self.rle.box
 
+    def polygons(self) -> list[np.ndarray]:
+        """The outlines of the mask's parts: int32 arrays (points, 2) of x, y; holes are left out.
+
+        >>> Segment(RLE.encode(np.ones((2, 3), bool)), 1.0, 1.0).polygons()[0].tolist()
+        [[0, 0], [0, 1], [2, 1], [2, 0]]
+        """
+        pixels = self.rle.decode().view(np.uint8)
+        contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        return [contour[:, 0] for contour in contours]
+
+    def crop(self) -> PIL.Image.Image:
+        """The part of the image inside the box, RGBA, transparent outside of the mask.
+
+        Raises:
+            SegzsError: the segment does not know its image, or its mask is empty.
+        """
+        if self.image is None:
+            raise SegzsError("the segment was read from a file without pixels; use ImageAnnotations.on(image) first")
+        if not self.area:
+            raise SegzsError("the mask of the segment is empty; there is nothing to crop")
+        x1, y1, x2, y2 = self.box
+        alpha = self.rle.decode()[y1:y2, x1:x2, None].astype(np.uint8) * 255
+        return PIL.Image.fromarray(np.concatenate([self.image.pixels[y1:y2, x1:x2], alpha], axis=2))
+
+    def to_png(self) -> bytes:
+        """`crop` as the bytes of a PNG file."""
+        return _png(self.crop())
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write `crop` to a PNG file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        try:
+            Path(path).write_bytes(self.to_png())
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        return Path(path)
+
+    def _repr_png_(self) -> bytes | None:
+        return self.to_png() if self.image is not None and self.area else None
+
     def to_dict(self) -> dict:
-        """Plain values, ready for JSON: the mask as COCO's compressed RLE, the five best names."""
+        """Plain values for JSON: the mask as COCO's compressed RLE, and the five most probable names."""
         return {
             "name": self.name,
             "probability": round(float(self.probability), 4),
@@ -81,18 +144,18 @@ class Segment:
             "box": list(self.box),
             "area": self.area,
             "predicted_iou": round(float(self.predicted_iou), 4),
-            "stability": round(float(self.stability), 4),
+            "stability_score": round(float(self.stability_score), 4),
             "segmentation": self.rle.coco(),
         }
 
     @classmethod
     def from_dict(cls, values: dict) -> Segment:
-        """The segment that `to_dict` wrote, as far as it wrote it: five names, four decimals."""
+        """The segment that `to_dict` wrote, without its image: five names, four decimals."""
         height, width = values["segmentation"]["size"]
         return cls(
             rle=RLE(height, width, values["segmentation"]["counts"]),
             predicted_iou=values["predicted_iou"],
-            stability=values["stability"],
+            stability_score=values["stability_score"],
             names=tuple(Name(name["label"], name["probability"]) for name in values["names"]),
         )
 
@@ -101,12 +164,22 @@ class Segment:
 class Segments(Sequence[Segment]):
     """The segments of one image, as a sequence that shows itself as a picture in a notebook.
 
-    ``model`` says which models made them. Slices are `Segments` again.
+    ``model`` names the models that made the segments. Slices are `Segments` as well.
+
+    Raises:
+        AnnotationError: a segment lies on another image.
     """
 
     image: Image = field(repr=False)
     items: tuple[Segment, ...]
     model: str = ""
+
+    def __post_init__(self) -> None:
+        for index, segment in enumerate(self.items):
+            if segment.image is not None and segment.image is not self.image and segment.image != self.image:
+                raise AnnotationError(f"segment {index} lies on another image; all segments must lie on {self.image!r}")
+        items = (s if s.image is self.image else replaced(s, image=self.image) for s in self.items)
+        object.__setattr__(self, "items", tuple(items))
 
     def __repr__(self) -> str:
         return f"Segments({len(self)} of {self.image!r}: {', '.join(self.names[:8])}{', ...' if len(self) > 8 else ''})"
@@ -117,7 +190,7 @@ class Segments(Sequence[Segment]):
     def __getitem__(self, index: slice) -> Segments: ...
     def __getitem__(self, index: int | slice) -> Segment | Segments:
         if isinstance(index, slice):
-            return Segments(self.image, self.items[index], self.model)
+            return self.replace(self.items[index])
         return self.items[index]
 
     def __len__(self) -> int:
@@ -132,17 +205,21 @@ class Segments(Sequence[Segment]):
         return [segment.name for segment in self.items]
 
     def named(self, *labels: str) -> Segments:
-        """Only the segments with one of these names."""
-        return Segments(self.image, tuple(s for s in self.items if s.name in labels), self.model)
+        """The segments with one of these names."""
+        return self.replace(segment for segment in self.items if segment.name in labels)
+
+    def replace(self, items: Iterable[Segment]) -> Segments:
+        """Other segments of the same image by the same models."""
+        return Segments(self.image, tuple(items), self.model)
 
     def overlay(self) -> PIL.Image.Image:
-        """The image with every segment tinted, outlined and named, one colour a name."""
+        """The image with each segment tinted, outlined and named; each name has its colour."""
         names = self.names if any(self.names) else [str(index) for index in range(len(self))]
         captions = [f"{s.name} {s.probability:.0%}" if s.names else "" for s in self.items]
         return overlay(self.image.pixels, [s.rle for s in self.items], captions, colours(names))
 
     def show(self) -> None:
-        """Show the overlay: inline in a notebook, in the system's viewer elsewhere."""
+        """Show the overlay: inline in a notebook, elsewhere in the system's viewer."""
         try:
             from IPython.core.getipython import get_ipython
         except ImportError:
@@ -155,7 +232,7 @@ class Segments(Sequence[Segment]):
             self.overlay().show()
 
     def table(self) -> str:
-        """A row a segment: index, name, probability, box, area, predicted IoU, stability."""
+        """A text table with a row for each segment."""
         header = ("#", "name", "probability", "box", "area", "IoU", "stability")
         rows = [
             (
@@ -165,7 +242,7 @@ class Segments(Sequence[Segment]):
                 ",".join(map(str, s.box)),
                 str(s.area),
                 f"{s.predicted_iou:.2f}",
-                f"{s.stability:.2f}",
+                f"{s.stability_score:.2f}",
             )
             for index, s in enumerate(self.items)
         ]
@@ -174,7 +251,7 @@ class Segments(Sequence[Segment]):
         return "\n".join(line.rstrip() for line in lines)
 
     def to_dict(self) -> dict:
-        """Plain values, ready for JSON."""
+        """Plain values for JSON."""
         return {
             "format": "segzs/1",
             "model": self.model,
@@ -189,8 +266,8 @@ class Segments(Sequence[Segment]):
     def to_supervision(self) -> Any:
         """The segments as `supervision.Detections`: masks, boxes, probabilities, and ``class_name`` in ``data``.
 
-        ``class_id`` counts the names that occur, in alphabetical order, from 0. ``confidence`` is the probability, or
-        the predicted IoU where nothing was named. Of N segments the masks are bool (N, height, width).
+        ``class_id`` is the index of the name among the names that occur, sorted. ``confidence`` is the probability, or
+        the predicted IoU of a segment without names. The masks are bool (N, height, width).
 
         Raises:
             OutputError: supervision is not installed.
@@ -210,18 +287,28 @@ class Segments(Sequence[Segment]):
             data={"class_name": np.array(names, str)},
         )
 
+    def to_png(self) -> bytes:
+        """`overlay` as the bytes of a PNG file."""
+        return _png(self.overlay())
+
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+        return self.to_png()
 
     def __str__(self) -> str:
         return self.table()
 
     def __add__(self, other: Segments) -> Segments:
-        """Segments of the same image, together."""
+        """Segments of the same image, together.
+
+        Raises:
+            AnnotationError: the other segments lie on another image.
+        """
         if not isinstance(other, Segments):
             return NotImplemented
-        if other.image != self.image:
-            raise SegzsError("segments of two different images cannot be added; save them one by one")
-        return Segments(self.image, self.items + other.items, self.model)
+        return self.replace(self.items + other.items)
+
+
+def _png(picture: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -27,7 +27,7 @@ class SamCheckpoint:
     input_size: int = 1024
     points_per_side: int = 32
     predicted_iou: float = 0.88
-    stability: float = 0.95
+    stability_score: float = 0.95
     chosen_by_clip: bool = False
 
 
@@ -36,8 +36,8 @@ class ClipCheckpoint:
     """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
 
     ``revision`` is the hub's commit, so that a name always means the same weights.
-    ``background``, ``margin`` and ``scales`` are those of `Cropping`; ``templates`` are asked in where nothing else is
-    said, none meaning "plain". ``general`` is the stem of its own general vocabulary, a list of labels (``.txt``) and
+    ``regions``, ``background``, ``margin`` and ``scales`` are the defaults of `Naming`; ``templates`` are asked in
+    where nothing else is said, none meaning "plain". ``general`` is the stem of its own general vocabulary, a list of labels (``.txt``) and
     their features (``.safetensors``) in the embedded folder; left out, it is that of everyday things.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
     ImageList whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
@@ -48,6 +48,7 @@ class ClipCheckpoint:
     hub: str = ""
     revision: str | None = None
     licence: str = ""
+    regions: str = "crops"
     background: str = "blur"
     margin: float = 0.1
     scales: tuple[float, ...] = (1.0,)
@@ -81,7 +82,7 @@ SAMS = {
             input_size=768,
             points_per_side=16,
             predicted_iou=0.6,
-            stability=0.6,
+            stability_score=0.6,
             chosen_by_clip=True,
         ),
         SamCheckpoint(

@@ -178,7 +178,7 @@ def _features(clip: ClipModel, vocabulary: Vocabulary, encode: Encode, cache: Em
     """What ``encode`` makes of a vocabulary, remembered: on disk as well where the text tower took its time."""
     if clip.spec.general and encode is encode_labels and vocabulary == general_vocabulary(clip):
         return general_features(clip)
-    features = cache.remember(
+    features = cache.get(
         f"{vocabulary.digest} {clip.digest} {clip.config} {'labels' if encode is encode_labels else 'sentences'}",
         lambda: encode(clip, vocabulary),
         on_disk=len(vocabulary.labels) * len(vocabulary.templates) > TEXT_BATCH,

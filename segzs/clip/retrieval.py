@@ -11,9 +11,7 @@ from torch import Tensor
 from segzs.clip.model import ClipModel
 from segzs.clip.vocabulary import Vocabulary, encode_labels, usual_templates
 from segzs.errors import VocabularyError
-from segzs.masks import RLE
-from segzs.postprocess.merging import ios
-from segzs.sam.mask_generator import nms
+from segzs.masks import RLE, ios, nms
 
 TIMES_CHANCE = 7.0
 """So much more than its share of chance among the general vocabulary a query must get; see `training.finding`."""
@@ -35,7 +33,7 @@ def encode_words(clip: ClipModel, words: str) -> Tensor:
     return encode_labels(clip, Vocabulary((text,), usual_templates(clip)))[0]
 
 
-def said(clip: ClipModel, pictures: Tensor, query: Tensor, stability: Tensor, general: Tensor) -> Tensor:
+def text_scores(clip: ClipModel, pictures: Tensor, query: Tensor, stability: Tensor, general: Tensor) -> Tensor:
     """How well words describe pictures, from 0 to 1: float32 (N,); from 0.5 on they do.
 
     The words compete with those of the general vocabulary, (words, width), in CLIP's own softmax, for each of the
@@ -53,7 +51,7 @@ def example_scores(pictures: Tensor, example: Tensor, stability: Tensor) -> Tens
     """How much pictures resemble an example, from 0 to 1: float32 (N,); from 0.5 on they do.
 
     What counts is how far each of the normalised image features (N, width) lies on the way from their mean to the
-    example's own, (width,), as any two pictures are similar to some CLIPs; ``stability`` (N,) counts as in `said`.
+    example's own, (width,), as any two pictures are similar to some CLIPs; ``stability`` (N,) counts as in `text_scores`.
     """
     usual = pictures.sum(0) / (len(pictures) + 1)
     away = example - usual
@@ -61,7 +59,9 @@ def example_scores(pictures: Tensor, example: Tensor, stability: Tensor) -> Tens
     return way / (way + RESEMBLING)
 
 
-def best(masks: Sequence[RLE], scores: Tensor, least: float) -> list[int]:
-    """Indices of the masks that score ``least`` and more, best first; of those inside each other, the best."""
-    order = [i for i in scores.argsort(descending=True, stable=True).tolist() if scores[i] >= least and masks[i].area]
+def select(masks: Sequence[RLE], scores: Tensor, threshold: float) -> list[int]:
+    """Indices of the masks that reach the score ``threshold``, best first; of those inside each other, the best."""
+    order = [
+        i for i in scores.argsort(descending=True, stable=True).tolist() if scores[i] >= threshold and masks[i].area
+    ]
     return nms(order, ios(masks), SAME_OBJECT)

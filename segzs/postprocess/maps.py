@@ -1,4 +1,4 @@
-"""One label for every pixel: a SemanticMap, and segments without overlap, of named masks and what CLIP saw between."""
+"""Semantic and panoptic maps: a label for every pixel, and segments that do not overlap."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from segzs.draw import Colour, colours, overlay
 from segzs.errors import SegzsError, SegzsWarning
 from segzs.image import Image
 from segzs.masks import RLE
-from segzs.postprocess.merging import evidence, is_known, suppress_nested
+from segzs.postprocess.merging import has_name, owners_of_nested, score
 from segzs.segments import UNKNOWN, Name, Segment, Segments
 
-LEAST_SHARE = 0.0005
-"""Of the image: smaller remains of segments and of what lies between them are no objects."""
-SURE = 0.9
-"""Where no mask has a name, labels less probable than this are "unknown": cells err more often than masks."""
-SMALLER_WINS = 1e-3
-"""What a mask's smallness adds to its evidence at most: enough to decide between equals."""
+MIN_AREA = 0.0005
+"""As a share of the image. Smaller remains of segments are dropped."""
+MIN_CONFIDENCE = 0.9
+"""Outside of named masks, a label with a lower probability is "unknown". Cells are wrong more often than masks."""
+SMALL_MASK_BONUS = 1e-3
+"""Added to the score of a small mask, to decide between masks with equal scores."""
 
 
 class MapWarning(SegzsWarning):
-    """A map leaves more "unknown" than another CLIP would."""
+    """The CLIP has no dense features, so that a map is "unknown" outside of the masks."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SemanticMap:
     """The label of every pixel of one image; shows itself as a picture with a legend in a notebook.
 
-    ``classes`` (height, width) counts ``labels``, of which the first is "unknown": uint16, or int32 where there are
-    more than 65,535 labels; read-only. ``scores`` is float32 (height, width), from 0 to 1: how sure the label is, that
-    is the probability of its name, for masks times their predicted IoU; 0 where it is "unknown". ``model`` says which
-    models made it.
+    ``classes`` (height, width) holds indices into ``labels``, of which the first is "unknown": uint16, or int32 for
+    more than 65,535 labels; read-only. ``scores`` is float32 (height, width), from 0 to 1: the label's probability, for
+    masks times their predicted IoU; 0 where the label is "unknown". ``model`` names the models that made the map.
     """
 
     image: Image
@@ -57,31 +56,31 @@ class SemanticMap:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Label -> its share of the image, for those that occur, largest first."""
+        """The share of the image of each label that occurs, largest first."""
         numbers, counts = np.unique(self.classes, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return {self.labels[numbers[i]]: float(counts[i]) / self.classes.size for i in order}
 
     def mask(self, label: str) -> np.ndarray:
-        """Where a label is: bool (height, width).
+        """The pixels of a label: bool (height, width).
 
         Raises:
-            SegzsError: it is none of the labels.
+            SegzsError: the map has no such label.
         """
         if label not in self.labels:
-            raise SegzsError(f"{label!r} is none of the map's labels; {', '.join(self.labels[:5])}, ... are")
+            raise SegzsError(f"the map has no label {label!r}; its labels are {', '.join(self.labels[:5])}, ...")
         return self.classes == self.labels.index(label)
 
     def overlay(self) -> PIL.Image.Image:
-        """The image with the region of every label tinted and outlined, with its label and share, in its colour."""
-        known = [label for label in self.shares if label != UNKNOWN]
+        """The image with the region of each label tinted, outlined and captioned with the label and its share."""
+        labels = [label for label in self.shares if label != UNKNOWN]
         tints = dict(zip(self.labels, self._colours, strict=True))
-        masks = [RLE.encode(self.mask(label)) for label in known]
-        captions = [f"{label}, area {_percent(self.shares[label])}" for label in known]
-        return overlay(self.image.pixels, masks, captions, [tints[label] for label in known])
+        masks = [RLE.encode(self.mask(label)) for label in labels]
+        captions = [f"{label}, area {_percent(self.shares[label])}" for label in labels]
+        return overlay(self.image.pixels, masks, captions, [tints[label] for label in labels])
 
     def indexed(self) -> PIL.Image.Image:
-        """A picture whose values are those of ``classes``: 8 bit with a palette up to 256 labels, else 16 bit grey.
+        """A picture with the values of ``classes``: 8 bit with a palette for up to 256 labels, else 16 bit grey.
 
         Raises:
             SegzsError: there are more than 65,536 labels.
@@ -91,16 +90,16 @@ class SemanticMap:
             picture.putpalette([value for colour in self._colours for value in colour])
             return picture
         if len(self.labels) > 65536:
-            raise SegzsError(f"a PNG has room for 65,536 labels, and these are {len(self.labels):,}")
+            raise SegzsError(f"a PNG can hold 65,536 labels; the map has {len(self.labels):,}")
         return PIL.Image.fromarray(self.classes)
 
     @property
     def _colours(self) -> list[Colour]:
-        """One colour a label, the same in all maps of a vocabulary; "unknown" is black."""
+        """A colour for each label, the same in all maps of a vocabulary; "unknown" is black."""
         return [(0, 0, 0), *colours(self.labels[1:])]
 
     def to_dict(self) -> dict:
-        """Plain values, ready for JSON: the labels that occur, their number in `indexed`, and share of the image."""
+        """Plain values for JSON: the labels that occur, their index in `indexed`, and their share of the image."""
         return {
             "format": "segzs-map/1",
             "model": self.model,
@@ -112,7 +111,7 @@ class SemanticMap:
         }
 
     def table(self) -> str:
-        """A row a label that occurs: number, label, share of the image."""
+        """A text table with a row for each label that occurs: index, label, share of the image."""
         rows = [("#", "label", "share")]
         rows += [(str(self.labels.index(label)), label, f"{share:.1%}") for label, share in self.shares.items()]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -128,70 +127,72 @@ class SemanticMap:
 
 
 def semantic_map(
-    segments: Segments, labels: Sequence[str], cells: np.ndarray | None = None, sure: float = SURE
+    segments: Segments,
+    labels: Sequence[str],
+    cells: np.ndarray | None = None,
+    min_confidence: float = MIN_CONFIDENCE,
 ) -> SemanticMap:
-    """One label for every pixel, from named masks that may overlap and what was seen between them.
+    """A label for every pixel, from named masks that may overlap and from label probabilities between them.
 
-    Each mask is evidence for its name, as much as its probability times its predicted IoU. Where masks overlap that of
-    one name adds up and the name with the most wins: a part lies on top of a whole if its own name is surer, and of
-    equals the smaller. Where no mask has a name the most probable label of the cells there wins, or "unknown".
+    Each mask votes for its name with its probability times its predicted IoU. Where masks overlap, the votes for one
+    name add up and the name with the most votes wins; of equal votes the smaller mask wins. Where no mask has a name,
+    the most probable label of the cells wins, or "unknown".
 
     Args:
         segments: named segments.
-        labels: those of the vocabulary; names of segments that are not among them are added.
+        labels: the vocabulary; other names of segments are appended.
         cells: float32 (rows, columns, labels [+ 1]), the probability of each label, and of "unknown" last, in the cells
-            of a grid over the image; left out, all else is "unknown".
-        sure: so probable a label must be in the cells to be more than "unknown".
+            of a grid over the image; None leaves the pixels outside of masks "unknown".
+        min_confidence: cells with a lower probability are "unknown".
 
     Returns:
         The map; its labels are "unknown" and ``labels``.
 
     Raises:
-        SegzsError: ``sure`` is not from 0 to 1.
+        SegzsError: ``min_confidence`` is not from 0 to 1.
     """
-    check_number("sure", sure, "a probability from 0 to 1", 0, 1)
-    image, known = segments.image, [segment for segment in segments if is_known(segment) and segment.area]
-    names = tuple(dict.fromkeys((UNKNOWN, *labels, *(segment.name for segment in known))))
-    number = {name: index for index, name in enumerate(names)}
+    check_number("min_confidence", min_confidence, "a probability from 0 to 1", 0, 1)
+    image, items = segments.image, [segment for segment in segments if has_name(segment) and segment.area]
+    names = tuple(dict.fromkeys((UNKNOWN, *labels, *(segment.name for segment in items))))
+    index_of = {name: index for index, name in enumerate(names)}
     size = (image.height, image.width)
-    votes = ((number[name], _votes(known, name, size)) for name in dict.fromkeys(segment.name for segment in known))
-    classes, scores = _strongest(votes, size)
+    votes = ((index_of[name], _votes(items, name, size)) for name in dict.fromkeys(segment.name for segment in items))
+    classes, scores = _argmax(votes, size)
     if cells is not None:
-        filled, probable = _strongest(_upsampled(cells, len(labels), size), size)
-        free = (classes == 0) & (probable >= sure)
-        classes[free], scores[free] = filled[free], probable[free]
+        cell_classes, cell_scores = _argmax(_upsampled(cells, len(labels), size), size)
+        free = (classes == 0) & (cell_scores >= min_confidence)
+        classes[free], scores[free] = cell_classes[free], cell_scores[free]
     scores[classes == 0] = 0
-    kind = np.uint16 if len(names) <= 65536 else np.int32
-    return SemanticMap(image, names, classes.astype(kind), scores.clip(0, 1), segments.model)
+    dtype = np.uint16 if len(names) <= 65536 else np.int32
+    return SemanticMap(image, names, classes.astype(dtype), scores.clip(0, 1), segments.model)
 
 
-def panoptic_segments(segments: Segments, of_pixels: SemanticMap) -> Segments:
-    """Segments that do not overlap and cover what a semantic map knows, largest first.
+def panoptic_segments(segments: Segments, semantic: SemanticMap) -> Segments:
+    """Segments that do not overlap and cover all labelled pixels of a semantic map, largest first.
 
-    A pixel goes to the segment with the label of the map that has the most evidence; what is a part of another segment
-    with that name goes with it. What the map knows and no segment does becomes a segment for each label, with a
-    predicted IoU and stability of 0, for SAM has not seen it. Remains smaller than 0.05 % of the image are left out.
+    A pixel belongs to the segment with the map's label that has the highest score; a nested segment with the same name
+    joins the larger one. Labelled pixels outside of the segments become one segment for each label, with a predicted
+    IoU and stability score of 0. Remains smaller than 0.05 % of the image are dropped.
 
     Args:
         segments: named segments.
-        of_pixels: the `semantic_map` of them.
+        semantic: the `semantic_map` of them.
     """
-    items, of_image, classes = segments.items, segments.image, of_pixels.classes
+    items, image, classes = segments.items, segments.image, semantic.classes
     owner = np.full(classes.shape, -1, np.int32)
-    kept, number = suppress_nested(items), {name: index for index, name in enumerate(of_pixels.labels)}
-    order = sorted(range(len(items)), key=lambda i: (kept[i] == i, evidence(items[i]), -items[i].area))
+    owners, index_of = owners_of_nested(items), {name: index for index, name in enumerate(semantic.labels)}
+    order = sorted(range(len(items)), key=lambda i: (owners[i] == i, score(items[i]), -items[i].area))
     for index in order:
-        if is_known(items[index]):
-            owner[items[index].mask & (classes == number[items[index].name])] = kept[index]
-    found = [replace(items[i], rle=RLE.encode(owner == i), low_res_logits=None) for i in np.unique(owner[owner >= 0])]
+        if has_name(items[index]):
+            owner[items[index].mask & (classes == index_of[items[index].name])] = owners[index]
+    flat = [replace(items[i], rle=RLE.encode(owner == i), low_res_logits=None) for i in np.unique(owner[owner >= 0])]
     rest = np.where(owner < 0, classes, 0)
     for index in np.unique(rest[rest > 0]):
-        here = rest == index
-        name = Name(of_pixels.labels[index], float(of_pixels.scores[here].mean()))
-        found.append(Segment(RLE.encode(here), predicted_iou=0.0, stability=0.0, names=(name,)))
-    least = LEAST_SHARE * classes.size
-    found = sorted((each for each in found if each.area >= least), key=lambda each: -each.area)
-    return Segments(of_image, tuple(found), segments.model)
+        region = rest == index
+        name = Name(semantic.labels[index], float(semantic.scores[region].mean()))
+        flat.append(Segment(RLE.encode(region), predicted_iou=0.0, stability_score=0.0, names=(name,), image=image))
+    flat = sorted((each for each in flat if each.area >= MIN_AREA * classes.size), key=lambda each: -each.area)
+    return segments.replace(flat)
 
 
 def _percent(share: float) -> str:
@@ -199,17 +200,17 @@ def _percent(share: float) -> str:
 
 
 def _votes(segments: Sequence[Segment], name: str, size: tuple[int, int]) -> np.ndarray:
-    """The evidence for a name in each pixel: float32 (height, width)."""
+    """The votes for a name in each pixel: float32 (height, width)."""
     votes = np.zeros(size, np.float32)
     for segment in segments:
         if segment.name == name:
             smallness = 1 - segment.area / votes.size
-            votes[segment.mask] += evidence(segment) + SMALLER_WINS * smallness
+            votes[segment.mask] += score(segment) + SMALL_MASK_BONUS * smallness
     return votes
 
 
 def _upsampled(cells: np.ndarray, labels: int, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Of the labels that win in a cell, and "unknown", the class and its probability in each pixel."""
+    """For each label that wins in a cell, and "unknown", its class and its probability in each pixel."""
     for column in np.unique([*cells.argmax(2).flat, *range(labels, cells.shape[2])]):
         yield (
             (int(column) + 1) % (labels + 1),
@@ -217,10 +218,10 @@ def _upsampled(cells: np.ndarray, labels: int, size: tuple[int, int]) -> Iterato
         )
 
 
-def _strongest(evidence: Iterable[tuple[int, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The class with the most evidence in each pixel, 0 where there is none, and how much: one at a time in memory."""
+def _argmax(votes: Iterable[tuple[int, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The class with the most votes in each pixel, 0 where there is none, and its votes."""
     classes, most = np.zeros(size, np.int32), np.zeros(size, np.float32)
-    for index, each in evidence:
+    for index, each in votes:
         more = each > most
         classes[more], most[more] = index, each[more]
     return classes, most

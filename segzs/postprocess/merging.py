@@ -1,4 +1,4 @@
-"""Name-aware merging: fragments of one object become one segment, and what shows the same object again goes."""
+"""Merge segments that belong to one object, by their names and positions."""
 
 from __future__ import annotations
 
@@ -10,60 +10,62 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from segzs.masks import RLE
+from segzs.masks import RLE, ios
+from segzs.postprocess.selection import NESTED_THRESHOLD
 from segzs.segments import UNKNOWN, Name, Segment, Segments
 
-NESTED = 0.85
-"""Share of the smaller of two masks inside the other one from which on it is a part of that."""
-TOUCHING = 0.005
-"""Masks touch where they are less than this share of the image's short side apart."""
+TOUCHING_DISTANCE = 0.005
+"""As a share of the image's short side. Masks that are closer than this touch."""
 
 NameMasks = Callable[[Sequence[RLE]], Sequence[tuple[Name, ...]]]
 
 
-def merged(segments: Segments, name: NameMasks) -> Segments:
-    """Segments with one for each object: `united` of those that are `without_repeats`."""
-    return without_repeats(united(without_repeats(segments), name))
+def merge_segments(segments: Segments, name: NameMasks) -> Segments:
+    """One segment for each object: suppress nested segments, join touching ones, suppress nested ones again."""
+    return suppress_nested(join_touching(suppress_nested(segments), name))
 
 
-def without_repeats(segments: Segments) -> Segments:
-    """Of two segments with one name of which one lies in the other only the better: more probable, better outlined.
+def suppress_nested(segments: Segments) -> Segments:
+    """Of two nested segments with the same name, drop the one with the lower score; see `score`.
 
-    Parts with another name stay, and so does what is "unknown" or has no name.
+    Parts with another name stay, and so do segments that are "unknown" or have no name.
     """
-    kept = suppress_nested(segments.items)
-    items = tuple(segment for index, segment in enumerate(segments) if kept[index] == index)
-    return Segments(segments.image, items, segments.model)
+    owners = owners_of_nested(segments.items)
+    return segments.replace(segment for index, segment in enumerate(segments) if owners[index] == index)
 
 
-def suppress_nested(items: Sequence[Segment]) -> list[int]:
-    """For each segment the index of the one that stands for it: its own, or of a better one that it repeats."""
-    inside = ios([segment.rle for segment in items])
-    stands_for = list(range(len(items)))
+def owners_of_nested(items: Sequence[Segment]) -> list[int]:
+    """For each segment the index of the better nested segment with its name that replaces it, or its own index."""
+    nested = ios([segment.rle for segment in items])
+    owners = list(range(len(items)))
     kept: list[int] = []
-    for index in sorted(stands_for, key=lambda index: (-evidence(items[index]), -items[index].area)):
-        same = [other for other in kept if items[other].name == items[index].name and inside[index, other] > NESTED]
-        if same and is_known(items[index]):
-            stands_for[index] = max(same, key=lambda other: inside[index, other])
+    for index in sorted(owners, key=lambda index: (-score(items[index]), -items[index].area)):
+        same = [
+            other
+            for other in kept
+            if items[other].name == items[index].name and nested[index, other] > NESTED_THRESHOLD
+        ]
+        if same and has_name(items[index]):
+            owners[index] = max(same, key=lambda other: nested[index, other])
         else:
             kept.append(index)
-    return stands_for
+    return owners
 
 
-def united(segments: Segments, name: NameMasks) -> Segments:
-    """Segments of which those with one name that touch are one, where its name is then at least as probable.
+def join_touching(segments: Segments, name: NameMasks) -> Segments:
+    """Join touching segments with the same name where the union has that name with at least the same probability.
 
     Args:
         segments: named segments.
-        name: gives ranked names of masks of the same image, to ask how the union of two is called.
+        name: returns the ranked names of masks of the same image; called with the unions.
 
     Returns:
-        The segments, largest first. A union has the mean predicted IoU and stability of its parts, by area, and no
-        logits, for SAM has not seen it.
+        The segments, largest first. A union has the mean predicted IoU and stability score of its parts, weighted by
+        area, and no logits.
     """
-    items, refused = list(segments.items), set()
+    items, rejected = list(segments.items), set()
     while True:
-        pairs = [pair for pair in _touching(items) if pair not in refused]
+        pairs = [pair for pair in _touching(items) if pair not in rejected]
         unions = [_union(a, b) for a, b in pairs]
         names = name([segment.rle for segment in unions]) if unions else []
         better: list[tuple[float, Segment, Segment, Segment]] = []
@@ -73,44 +75,35 @@ def united(segments: Segments, name: NameMasks) -> Segments:
             if named.name == a.name and gain >= 0:
                 better.append((gain, named, a, b))
             else:
-                refused.add((a, b))
+                rejected.add((a, b))
         if not better:
-            return Segments(segments.image, tuple(sorted(items, key=lambda each: -each.area)), segments.model)
-        taken: list[Segment] = []
+            return segments.replace(sorted(items, key=lambda each: -each.area))
+        joined: list[Segment] = []
         for _, union, a, b in sorted(better, key=lambda each: -each[0]):
-            if a not in taken and b not in taken:
-                taken += [a, b]
+            if a not in joined and b not in joined:
+                joined += [a, b]
                 items = [*(each for each in items if each not in (a, b)), union]
 
 
-def evidence(segment: Segment) -> float:
-    """How much a segment speaks for its name: the probability times the predicted IoU."""
+def score(segment: Segment) -> float:
+    """The probability of a segment's name times its predicted IoU."""
     return segment.probability * segment.predicted_iou
 
 
-def is_known(segment: Segment) -> bool:
-    """Whether it has a name, and another one than "unknown"."""
+def has_name(segment: Segment) -> bool:
+    """Whether a segment has a name that is not "unknown"."""
     return segment.name not in ("", UNKNOWN)
 
 
-def ios(masks: Sequence[RLE]) -> np.ndarray:
-    """Of every pair of masks the share of the smaller one that lies in the other: float (len(masks), len(masks))."""
-    if not masks:
-        return np.zeros((0, 0))
-    codes = [mask.coco() for mask in masks]
-    inside = np.asarray(coco_mask.iou(codes, codes, [1] * len(codes)))  # with crowds: the share of the first mask
-    return np.nan_to_num(np.maximum(inside, inside.T))
-
-
 def _touching(items: Sequence[Segment]) -> Iterable[tuple[Segment, Segment]]:
-    """Pairs with one name that touch, and neither of which lies in the other."""
+    """Pairs of touching segments with the same name that are not nested."""
     for a, b in combinations(items, 2):
-        if is_known(a) and a.name == b.name and _touch(a.rle, b.rle) and ios([a.rle, b.rle])[0, 1] <= NESTED:
+        if has_name(a) and a.name == b.name and _touch(a.rle, b.rle) and ios([a.rle, b.rle])[0, 1] <= NESTED_THRESHOLD:
             yield a, b
 
 
 def _touch(a: RLE, b: RLE) -> bool:
-    reach = max(2, round(TOUCHING * min(a.height, a.width)))
+    reach = max(2, round(TOUCHING_DISTANCE * min(a.height, a.width)))
     x1, y1 = (max(one, other) - reach for one, other in zip(a.box[:2], b.box[:2], strict=True))
     x2, y2 = (min(one, other) + reach for one, other in zip(a.box[2:], b.box[2:], strict=True))
     if x1 >= x2 or y1 >= y2:
@@ -126,6 +119,7 @@ def _union(a: Segment, b: Segment) -> Segment:
     weights = (a.area, b.area)
     return Segment(
         rle=RLE(a.rle.height, a.rle.width, coco_mask.merge(codes)["counts"].decode()),
+        image=a.image,
         predicted_iou=float(np.average([a.predicted_iou, b.predicted_iou], weights=weights)),
-        stability=float(np.average([a.stability, b.stability], weights=weights)),
+        stability_score=float(np.average([a.stability_score, b.stability_score], weights=weights)),
     )

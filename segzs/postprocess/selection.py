@@ -1,44 +1,50 @@
-"""Which of everything mode's masks are objects: those that SAM is sure of, that CLIP recognises, or both a little."""
+"""Select the masks that are objects, by SAM's scores and by how well CLIP recognises each mask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
-from segzs.checkpoints.registry import SamCheckpoint
-from segzs.masks import Masks
-from segzs.postprocess.merging import NESTED, ios
+from segzs.masks import Mask, ios
 
+NESTED_THRESHOLD = 0.85
+"""The IoS from which the smaller of two masks counts as a part of the larger one."""
 STABILITY_WEIGHT = 0.5
-"""Of the stability beside the predicted IoU and the familiarity, which say more; chosen by hand on scenes."""
+"""Weight of the stability score beside the predicted IoU and the similarity."""
 
 
-def select_masks(masks: Sequence[Masks], familiarity: Tensor, sam: SamCheckpoint, familiar: float) -> list[int]:
+def select_masks(
+    masks: Sequence[Mask],
+    similarity: np.ndarray,
+    *,
+    predicted_iou_threshold: float,
+    stability_score_threshold: float,
+    ood_threshold: float,
+) -> list[int]:
     """Indices of the masks that are objects, best first.
 
-    A mask is one if its predicted IoU, its stability and its familiarity reach their thresholds together: what CLIP
-    knows well may be less certain to SAM. Of two, one inside the other, the worse goes where it is less familiar as
-    well: mostly a part, or several objects taken for one.
+    A mask is an object if the sum of its margins over the three thresholds is not negative: a mask that CLIP recognises
+    well may have a lower predicted IoU. Of two nested masks, drop the one with the lower score unless CLIP recognises
+    it better: it is mostly a part of an object, or several objects in one mask.
 
     Args:
-        masks: one mask each, without duplicates, from a lenient search.
-        familiarity: of each, its cosine with the word that it is most like (N,); see `familiarity`.
-        sam: whose thresholds of predicted IoU and stability count.
-        familiar: the threshold of the familiarity.
+        masks: masks of a lenient search, without duplicates.
+        similarity: for each mask, the cosine similarity with the general label that it resembles most: float (N,).
+        predicted_iou_threshold: the model's threshold of the predicted IoU.
+        stability_score_threshold: the model's threshold of the stability score.
+        ood_threshold: the similarity below which CLIP does not recognise an object.
     """
     if not masks:
         return []
-    sure = np.array([mask.predicted_iou[0] for mask in masks]) - sam.predicted_iou
-    stable = np.array([mask.stability[0] for mask in masks]) - sam.stability
-    known = familiarity.cpu().numpy()
-    scores = sure + STABILITY_WEIGHT * stable + known - familiar
-    nested = ios([mask.rles[0] for mask in masks]) > NESTED
+    predicted_iou = np.array([mask.predicted_iou for mask in masks]) - predicted_iou_threshold
+    stability = np.array([mask.stability_score for mask in masks]) - stability_score_threshold
+    scores = predicted_iou + STABILITY_WEIGHT * stability + similarity - ood_threshold
+    nested = ios([mask.rle for mask in masks]) > NESTED_THRESHOLD
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < 0:
             break
-        if not any(nested[index, other] and known[other] > known[index] for other in kept):
+        if not any(nested[index, other] and similarity[other] > similarity[index] for other in kept):
             kept.append(index)
     return kept

@@ -1,28 +1,35 @@
-"""A picture -> an immutable EncodedImage that knows which model made it."""
+"""Encode an image once, into an immutable `EncodedImage` that knows which model made it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
-from segzs.errors import ModelMismatchError
+from segzs.cache import EmbeddingCache
+from segzs.errors import AnnotationError, ModelMismatchError, OutputError
 from segzs.image import Image
 from segzs.sam.model import SamModel
 
 PREPROCESSING = 1
-"""Version of what happens to pixels before the encoder; features of another version are not comparable."""
+"""Version of the preprocessing; features of another version cannot be compared."""
+FORMAT = "segzs-image/1"
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """What SAM's image encoder saw: features 1 C G G, the image, and the digest of the weights that made them.
+    """The image embedding that SAM's image encoder made of an image, and the digest of the weights that made it.
 
-    ``input_size`` is the height and width that the image has inside the model's square input. Hand it to as many
-    threads as you like; nothing that one sees changes.
+    ``features`` is float32 (1, C, G, G). ``input_size`` is the height and width of the image inside the model's square
+    input. The value is immutable and can be shared between threads.
     """
 
     image: Image
@@ -30,26 +37,59 @@ class EncodedImage:
     input_size: tuple[int, int]
     model: str
     model_digest: str
-    _read: dict[tuple[torch.device, torch.dtype], Tensor] = field(default_factory=dict, init=False, repr=False)
+    _copies: dict[tuple[torch.device, torch.dtype], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def read_by(self, sam: SamModel) -> Tensor:
-        """The features as the decoder of a model takes them, made once."""
+        """The features on the device and in the dtype of a model; converted once."""
         key = (sam.device, sam.dtype)
-        if key not in self._read:
-            self._read[key] = self.features.to(*key)
-        return self._read[key]
+        if key not in self._copies:
+            self._copies[key] = self.features.to(*key)
+        return self._copies[key]
 
     def check_model(self, sam: SamModel) -> None:
         """Raise `ModelMismatchError` unless ``sam`` made these features."""
         if self.model_digest != sam.digest:
             raise ModelMismatchError(
                 f"the image was encoded by {self.model} ({self.model_digest[:12]}), not by {sam.spec.name} "
-                f"({sam.digest[:12]}); encode it with the model that is to segment it"
+                f"({sam.digest[:12]}); encode it with the model that segments it"
             )
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the pixels and the features to a safetensors file, for `EncodedImage.load`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        tensors = {"features": self.features.contiguous().cpu(), "pixels": torch.from_numpy(self.image.pixels.copy())}
+        about = {"input_size": self.input_size, "model": self.model, "model_digest": self.model_digest}
+        try:
+            save_file(tensors, path, {"format": FORMAT, "about": json.dumps(about)})
+        except (SafetensorError, OSError) as error:
+            raise OutputError(f"{path} cannot be written: {error}") from error
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> EncodedImage:
+        """Read a file that `EncodedImage.save` wrote.
+
+        Raises:
+            AnnotationError: the file cannot be read or has another format.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+                about = json.loads(metadata["about"])
+                image = Image(file.get_tensor("pixels").numpy())
+                features = file.get_tensor("features")
+                return cls(image, features, tuple(about["input_size"]), about["model"], about["model_digest"])
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise AnnotationError(f"{path} is not an encoded image: {error}; EncodedImage.save writes one") from error
 
 
 class Resize(ResizeLongestSide):
-    """segment-anything's resizing to the model's input, which leaves at least one pixel of a very long picture."""
+    """segment-anything's resizing to the model's input, which keeps at least one pixel of a very long image."""
 
     @staticmethod
     def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
@@ -59,36 +99,57 @@ class Resize(ResizeLongestSide):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PreparedImage(Image):
-    """An image that was made ready ahead, for instance in a thread while the model is busy with another.
+    """An image that is already resized, for instance by a thread while the model works on another image.
 
-    ``resized`` is uint8 RGB (h, w, 3), the image at the size of the model's input; `encode` takes it as it is.
+    ``resized`` is uint8 RGB (h, w, 3), the image at the size of the model's input.
     """
 
     resized: np.ndarray
 
 
 def prepare(sam: SamModel, image: Image) -> PreparedImage:
-    """Do what `encode` does on the CPU before the encoder, and compute the digest."""
+    """Resize an image for the encoder and compute its digest; needs no model computation."""
     prepared = PreparedImage(image.pixels, _resized(sam, image))
-    prepared.digest  # noqa: B018  # remembered
+    prepared.digest  # noqa: B018  # computed here and cached
     return prepared
 
 
 @torch.inference_mode()
 def encode(sam: SamModel, image: Image) -> EncodedImage:
-    """Run SAM's image encoder once: the longest side resized to the model's input, the rest padded."""
-    size = input_size(sam, image)
-    ready = image.resized if isinstance(image, PreparedImage) and image.resized.shape[:2] == size else None
-    resized = _resized(sam, image) if ready is None else ready
-    pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
-    features = sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float().contiguous()
-    return EncodedImage(image, features, size, sam.spec.name, sam.digest)
+    """Run SAM's image encoder: the longest side is resized to the model's input, the rest is padded."""
+    return EncodedImage(image, _features(sam, image), input_size(sam, image), sam.spec.name, sam.digest)
+
+
+@torch.inference_mode()
+def encode_cached(sam: SamModel, image: Image, cache: EmbeddingCache) -> EncodedImage:
+    """`encode`, or the features that the cache has of the same pixels, weights, dtype and preprocessing.
+
+    Features are float16 in the cache, so that they are the same whether they were just made or read.
+    """
+    key = f"{image.digest} {sam.digest} {sam.dtype} {PREPROCESSING}"
+    features = cache.get(key, lambda: _as_float16(_features(sam, image)))
+    return EncodedImage(
+        image, features.to(sam.device, torch.float32), input_size(sam, image), sam.spec.name, sam.digest
+    )
 
 
 def input_size(sam: SamModel, image: Image) -> tuple[int, int]:
-    """Height and width that an image has inside the model's square input."""
+    """Height and width of an image inside the model's square input."""
     return Resize.get_preprocess_shape(image.height, image.width, sam.module.image_encoder.img_size)
+
+
+def _features(sam: SamModel, image: Image) -> Tensor:
+    is_prepared = isinstance(image, PreparedImage) and image.resized.shape[:2] == input_size(sam, image)
+    resized = image.resized if is_prepared else _resized(sam, image)
+    pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
+    return sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float().contiguous()
 
 
 def _resized(sam: SamModel, image: Image) -> np.ndarray:
     return np.ascontiguousarray(Resize(sam.module.image_encoder.img_size).apply_image(np.asarray(image.pixels)))
+
+
+def _as_float16(features: Tensor) -> Tensor:
+    """Convert to float16 unless a value would overflow."""
+    halves = features.half()
+    return halves if bool(torch.isfinite(halves).all()) else features

@@ -1,8 +1,8 @@
-"""Everything mode: every object of an encoded image, from a grid of points."""
+"""Everything mode: a mask of every object of an encoded image, from a grid of point prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -16,37 +16,47 @@ from torch.nn import functional as F
 
 from segzs.checks import check_number
 from segzs.errors import PromptError
-from segzs.masks import RLE, Masks, iou
+from segzs.masks import RLE, Mask, iou, nms
 from segzs.prompts import Prompt
 from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
 
-ISLAND_SHARE = 0.05
-HOLE_SHARE = 0.01
-SPECK_SHARE = 0.002
-"""Of the image: what is larger may be an object, whatever it is part of or a hole in."""
+Progress = Callable[[float], object]
+
+ISLAND_RATIO = 0.05
+HOLE_RATIO = 0.01
+MAX_SPECK_AREA = 0.002
+"""As a share of the image. A larger part or hole may be an object of its own and is kept."""
 BLOCK = 256
-"""Masks that are floats at the same time: a mask of a float a pixel is large."""
-MOST_POINTS_PER_SIDE = 256
-MOST_TILES_PER_SIDE = 16
+"""Number of masks that are float tensors at the same time, which need a float for each pixel."""
+MAX_POINTS_PER_SIDE = 256
+MAX_TILES_PER_SIDE = 16
 
 
 @dataclass(frozen=True)
-class EverythingOptions:
-    """What everything mode asks and keeps; None takes the model's own value.
+class GeneratorOptions:
+    """What everything mode prompts and keeps; None takes the model's own value.
 
-    ``points_per_side`` points stand on each side of a grid over the image; a mask is kept with at least
-    ``predicted_iou``, ``stability`` and ``min_area`` image pixels; of two masks with a larger IoU than
-    ``duplicate_iou`` the better one stays; ``max_masks`` keeps the best so many. Of an ``adaptive`` grid, every
-    second point of every second row is asked, and of the others those on and beside what was found. Only
-    `everything_in_tiles` looks at ``tiles``, and only what names masks can ``merge`` them.
+    Args:
+        points_per_side: points on each side of the grid of point prompts.
+        predicted_iou_threshold: drop masks with a lower predicted IoU.
+        stability_score_threshold: drop masks with a lower stability score.
+        nms_threshold: of two masks with a larger IoU than this, drop the one with the lower predicted IoU.
+        min_area: drop smaller masks, in image pixels.
+        max_masks: keep at most so many, the best.
+        adaptive: prompt every second point of every second row, and then only the points on or next to a mask.
+        tiles: also search so many overlapping tiles a side, each at the model's full resolution.
+        merge: join touching masks with the same name. Only `Segmenter` does this, which names masks.
+
+    Raises:
+        PromptError: an option is out of range.
     """
 
     points_per_side: int | None = None
-    predicted_iou: float | None = None
-    stability: float | None = None
-    duplicate_iou: float = 0.7
+    predicted_iou_threshold: float | None = None
+    stability_score_threshold: float | None = None
+    nms_threshold: float = 0.7
     min_area: int = 100
     max_masks: int | None = None
     adaptive: bool = False
@@ -56,14 +66,14 @@ class EverythingOptions:
     def __post_init__(self) -> None:
         check = partial(check_number, error=PromptError)
         if self.points_per_side is not None:
-            expected = f"a whole number from 1 to {MOST_POINTS_PER_SIDE}"
-            check("points_per_side", self.points_per_side, expected, 1, MOST_POINTS_PER_SIDE, whole=True)
-        for name in ("predicted_iou", "stability"):
+            expected = f"a whole number from 1 to {MAX_POINTS_PER_SIDE}"
+            check("points_per_side", self.points_per_side, expected, 1, MAX_POINTS_PER_SIDE, whole=True)
+        for name in ("predicted_iou_threshold", "stability_score_threshold"):
             if getattr(self, name) is not None:
                 check(name, getattr(self, name), "a number from 0 to 1", 0, 1)
-        expected = f"a whole number from 1 to {MOST_TILES_PER_SIDE}"
-        check("tiles", self.tiles, expected, 1, MOST_TILES_PER_SIDE, whole=True)
-        check("duplicate_iou", self.duplicate_iou, "a number from 0 to 1", 0, 1)
+        expected = f"a whole number from 1 to {MAX_TILES_PER_SIDE}"
+        check("tiles", self.tiles, expected, 1, MAX_TILES_PER_SIDE, whole=True)
+        check("nms_threshold", self.nms_threshold, "a number from 0 to 1", 0, 1)
         check("min_area", self.min_area, "a number of pixels from 0 on", 0)
         if self.max_masks is not None:
             check("max_masks", self.max_masks, "at least 1, or None for all,", 1, whole=True)
@@ -72,54 +82,60 @@ class EverythingOptions:
                 raise PromptError(f"{name} is {getattr(self, name)!r}; True or False is expected")
 
 
-class Scores(NamedTuple):
-    """What SAM itself makes of a mask."""
+class Thresholds(NamedTuple):
+    """The lowest scores that a mask may have."""
 
     predicted_iou: float
-    stability: float
+    stability_score: float
 
 
-LENIENCY = Scores(0.75, 1 / 3)
-"""Where a CLIP chooses among masks, they are taken from these shares of the model's own scores on."""
+LENIENT = Thresholds(0.75, 1 / 3)
+"""Factors on the model's own thresholds when a CLIP selects among the masks."""
 
 
 class Candidate(NamedTuple):
-    """A mask as low-res logits h w, its predicted IoU and stability."""
+    """A mask as low-res logits h w, with its predicted IoU and stability score."""
 
     logits: Tensor
     predicted_iou: Tensor
-    stability: Tensor
+    stability_score: Tensor
 
 
 @torch.inference_mode()
-def everything(
+def generate_masks(
     sam: SamModel,
     encoded: EncodedImage,
-    options: EverythingOptions = EverythingOptions(),
-    progress: Callable[[float], object] | None = None,
+    options: GeneratorOptions = GeneratorOptions(),
+    progress: Progress | None = None,
     *,
     lenient: bool = False,
-) -> list[Masks]:
-    """Every object that a grid of points finds, largest first, one mask each, freed of specks and pinholes.
+) -> list[Mask]:
+    """Segment every object that a grid of points hits, largest first, without specks and pinholes.
 
-    Low-res masks are filtered and freed of duplicates before any is brought to the size of the image.
-    ``progress`` is called with the share done, from 0 to 1; what it raises ends the search. A ``lenient`` search asks
-    for less than the model's own scores, so that there are masks to choose among.
+    Low-res masks are filtered and duplicates dropped before any mask is brought to the size of the image.
+
+    Args:
+        sam: the model that encoded the image.
+        encoded: the image.
+        options: see `GeneratorOptions`.
+        progress: called with the share done, from 0 to 1; an exception that it raises cancels the search.
+        lenient: lower the model's own thresholds, so that a CLIP can select among the masks.
 
     Raises:
+        PromptError: ``progress`` cannot be called.
         ModelMismatchError: another model encoded the image.
     """
     encoded.check_model(sam)
     check_progress(progress)
-    search = MaskGenerator(sam, encoded, options, lenient)
-    found = search.tidied(search.unique(search.grid(progress)))[: options.max_masks]
-    return sorted(found, key=lambda masks: -masks.rles[0].area)
+    generator = MaskGenerator(sam, encoded, options, lenient)
+    masks = generator.finish(generator.unique(generator.search(progress)))[: options.max_masks]
+    return sorted(masks, key=lambda mask: -mask.rle.area)
 
 
 def check_progress(progress: object) -> None:
     """Raise `PromptError` unless it can be called, or is None."""
     if progress is not None and not callable(progress):
-        raise PromptError(f"progress is {progress!r}; something to call with the share done is expected")
+        raise PromptError(f"progress is {progress!r}; a function of the share done is expected")
 
 
 @dataclass(frozen=True)
@@ -128,144 +144,137 @@ class MaskGenerator:
 
     sam: SamModel
     encoded: EncodedImage
-    options: EverythingOptions = EverythingOptions()
+    options: GeneratorOptions = GeneratorOptions()
     lenient: bool = False
 
     @cached_property
-    def sure(self) -> Scores:
-        """What the caller asks masks for, or else suits the model."""
-        row, options = self.sam.spec, self.options
-        return Scores(
-            row.predicted_iou if options.predicted_iou is None else options.predicted_iou,
-            row.stability if options.stability is None else options.stability,
+    def thresholds(self) -> Thresholds:
+        """The caller's thresholds, or those of the model."""
+        spec, options = self.sam.spec, self.options
+        return Thresholds(
+            spec.predicted_iou if options.predicted_iou_threshold is None else options.predicted_iou_threshold,
+            spec.stability_score if options.stability_score_threshold is None else options.stability_score_threshold,
         )
 
     @cached_property
-    def least(self) -> Scores:
-        """What masks must reach to be kept: where the search is lenient, less than what suits the model."""
-        asked = self.options.predicted_iou, self.options.stability
-        lower = [self.lenient and each is None for each in asked]
-        return Scores(*(of * share if low else of for of, share, low in zip(self.sure, LENIENCY, lower, strict=True)))
+    def keep_thresholds(self) -> Thresholds:
+        """What a mask must reach to be kept: lower than `thresholds` in a lenient search, unless the caller set one."""
+        given = self.options.predicted_iou_threshold, self.options.stability_score_threshold
+        factors = [factor if self.lenient and own is None else 1 for factor, own in zip(LENIENT, given, strict=True)]
+        return Thresholds(*(value * factor for value, factor in zip(self.thresholds, factors, strict=True)))
 
-    def grid(self, progress: Callable[[float], object] | None) -> list[Candidate]:
-        """What the points of the grid find and the filters leave."""
+    def search(self, progress: Progress | None) -> list[Candidate]:
+        """Prompt the points of the grid and keep the masks that pass the filters."""
         side = self.options.points_per_side or self.sam.spec.points_per_side
-        grid, every_second = _grid(side)
-        due = every_second if self.options.adaptive else np.ones(len(grid), bool)
-        found: list[Candidate] = []
+        grid, is_coarse = _grid(side)
+        due = is_coarse if self.options.adaptive else np.ones(len(grid), bool)
+        candidates: list[Candidate] = []
         pending = grid
         while due.any():
-            asked, pending = pending[due], pending[~due]
-            kept: list[Candidate] = []
-            for start in range(0, len(asked), CHUNK):
-                kept += self.answers(asked[start : start + CHUNK])
+            points, pending = pending[due], pending[~due]
+            wave: list[Candidate] = []
+            for start in range(0, len(points), CHUNK):
+                wave += self.prompt(points[start : start + CHUNK])
                 if progress is not None:
-                    unanswered = len(pending) + max(len(asked) - start - CHUNK, 0)
-                    progress(1 - unanswered / len(grid))
-            found += kept
-            due = self.is_near(pending, [each for each in kept if self.is_sure(each)], side)
+                    remaining = len(pending) + max(len(points) - start - CHUNK, 0)
+                    progress(1 - remaining / len(grid))
+            candidates += wave
+            due = self.is_near(pending, [each for each in wave if self.passes(each)], side)
         if progress is not None and len(pending):
             progress(1.0)
-        return found
+        return candidates
 
-    def answers(self, points: np.ndarray) -> list[Candidate]:
-        """What points N 2, as shares of width and height, find and the filters leave."""
+    def prompt(self, points: np.ndarray) -> list[Candidate]:
+        """Decode points N 2, given as shares of width and height, and filter their masks."""
         size = (self.encoded.image.width, self.encoded.image.height)
         low_res = decode_low_res(self.sam, self.encoded, [Prompt.point(x, y) for x, y in points * size])
         return self.filtered(low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten())
 
-    def is_sure(self, candidate: Candidate) -> bool:
-        """Whether it is no mask that only a lenient search keeps."""
-        return bool(candidate.predicted_iou >= self.sure.predicted_iou and candidate.stability >= self.sure.stability)
+    def passes(self, candidate: Candidate) -> bool:
+        """Whether a candidate reaches the thresholds of a search that is not lenient."""
+        return bool(
+            candidate.predicted_iou >= self.thresholds.predicted_iou
+            and candidate.stability_score >= self.thresholds.stability_score
+        )
 
-    def is_near(self, points: np.ndarray, found: list[Candidate], side: int) -> np.ndarray:
-        """Whether points N 2 lie on any mask, or beside it by less than half their spacing: bool N."""
-        if not found or not len(points):
+    def is_near(self, points: np.ndarray, candidates: list[Candidate], side: int) -> np.ndarray:
+        """Whether points N 2 lie on a mask, or closer to one than half the spacing of the grid: bool N."""
+        if not candidates or not len(points):
             return np.zeros(len(points), bool)
-        somewhere = self.visible(found).any(0)
-        margin = max(somewhere.shape) // (2 * side)
-        beside = F.max_pool2d(somewhere[None].float(), 2 * margin + 1, stride=1, padding=margin)[0].bool().cpu().numpy()
-        column, row = (points * somewhere.shape[::-1]).astype(int).T
-        return beside[row, column]
+        union = self.visible(candidates).any(0)
+        margin = max(union.shape) // (2 * side)
+        grown = F.max_pool2d(union[None].float(), 2 * margin + 1, stride=1, padding=margin)[0].bool().cpu().numpy()
+        column, row = (points * union.shape[::-1]).astype(int).T
+        return grown[row, column]
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
-        """The good ones of low-res answers N h w."""
-        likely = predicted_iou >= self.least.predicted_iou
+        """The low-res masks N h w whose scores reach the thresholds."""
+        likely = predicted_iou >= self.keep_thresholds.predicted_iou
         logits, predicted_iou = logits[likely], predicted_iou[likely]
         visible = _without_padding(self.sam, self.encoded, logits)
         stability = stability_score(visible, self.sam.module.mask_threshold)
-        stable = (stability >= self.least.stability).nonzero().flatten().tolist()
+        stable = (stability >= self.keep_thresholds.stability_score).nonzero().flatten().tolist()
         return [Candidate(logits[i], predicted_iou[i], stability[i]) for i in stable]
 
-    def unique(self, found: list[Candidate]) -> list[Candidate]:
+    def unique(self, candidates: list[Candidate]) -> list[Candidate]:
         """Candidates without duplicates, best first."""
-        if not found:
+        if not candidates:
             return []
-        scores = torch.stack([candidate.predicted_iou for candidate in found])
-        return [found[i] for i in without_duplicates(self.visible(found), scores, self.options.duplicate_iou)]
+        scores = torch.stack([candidate.predicted_iou for candidate in candidates])
+        return [candidates[i] for i in nms_bitmaps(self.visible(candidates), scores, self.options.nms_threshold)]
 
-    def tidied(self, found: list[Candidate]) -> list[Masks]:
-        """Candidates, best first, as masks at the size of the image: cleaned, and of those then alike the best."""
-        answers = [
-            _cleaned(full_size(self.sam, self.encoded, each.logits[None], each.predicted_iou[None])) for each in found
-        ]
-        large = [each for each in answers if each.rles[0].area >= self.options.min_area]
-        stable = [each for each in large if each.stability[0] >= self.least.stability]
-        rles = [each.rles[0] for each in stable]
-        different = nms(range(len(rles)), iou(rles, rles), self.options.duplicate_iou)
-        return [stable[index] for index in different]
+    def finish(self, candidates: list[Candidate]) -> list[Mask]:
+        """Candidates, best first, as clean masks at the size of the image, without duplicates."""
+        masks: list[Mask] = []
+        for each in candidates:
+            masks += map(_cleaned, full_size(self.sam, self.encoded, each.logits[None], each.predicted_iou[None]))
+        large = [mask for mask in masks if mask.rle.area >= self.options.min_area]
+        stable = [mask for mask in large if mask.stability_score >= self.keep_thresholds.stability_score]
+        rles = [mask.rle for mask in stable]
+        return [stable[index] for index in nms(range(len(rles)), iou(rles, rles), self.options.nms_threshold)]
 
-    def visible(self, found: list[Candidate]) -> Tensor:
+    def visible(self, candidates: list[Candidate]) -> Tensor:
         """The masks of candidates on the model's grid, without padding: bool N h w."""
-        logits = torch.stack([candidate.logits for candidate in found])
+        logits = torch.stack([candidate.logits for candidate in candidates])
         return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
 
 
-def without_duplicates(masks: Tensor, scores: Tensor, largest_iou: float) -> list[int]:
-    """Indices of masks N h w, best first, without those that overlap a better one by more than ``largest_iou``.
+def nms_bitmaps(masks: Tensor, scores: Tensor, threshold: float) -> list[int]:
+    """`nms` by the IoU of bool masks N h w: indices, best first; empty masks are dropped.
 
-    Overlap is of the masks themselves: boxes miss near-duplicates and remove neighbours.
+    The IoU of boxes would miss near-duplicates and drop neighbours.
     """
     areas = masks.flatten(1).sum(1).cpu().numpy()
     ranked = [index for index in scores.argsort(descending=True).tolist() if areas[index]]
-    return nms(ranked, overlaps(masks, masks).cpu().numpy(), largest_iou)
+    return nms(ranked, iou_of_bitmaps(masks, masks).cpu().numpy(), threshold)
 
 
-def nms(ranked: Iterable[int], overlap: np.ndarray, largest_iou: float) -> list[int]:
-    """Indices, best first, without those whose ``overlap`` (N, N) with one before them is larger."""
-    chosen: list[int] = []
-    for index in ranked:
-        if not (overlap[index, chosen] > largest_iou).any():
-            chosen.append(index)
-    return chosen
-
-
-def overlaps(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Intersection over union of every pair of masks N h w and M h w, N M."""
+def iou_of_bitmaps(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Intersection over union of every pair of bool masks N h w and M h w: float N M."""
     ours, theirs = ours.flatten(1), theirs.flatten(1)
-    common = torch.cat(
+    intersection = torch.cat(
         [torch.cat([a.float() @ b.float().T for b in theirs.split(BLOCK)], 1) for a in ours.split(BLOCK)]
     )
-    return common / (ours.sum(1)[:, None] + theirs.sum(1) - common).clamp(min=1)
+    return intersection / (ours.sum(1)[:, None] + theirs.sum(1) - intersection).clamp(min=1)
 
 
-def _cleaned(masks: Masks) -> Masks:
-    """The mask without specks and pinholes: small parts and holes, much smaller than its largest part and itself.
+def _cleaned(mask: Mask) -> Mask:
+    """The mask without specks and pinholes, which are much smaller than its largest part and than the mask.
 
-    What reaches the border of the image is no hole.
+    An opening at the border of the image is not a hole.
     """
-    mask = masks.rles[0].decode()
-    speck = SPECK_SHARE * mask.size
-    parts, areas = _components(mask)
-    mask = (areas >= min(ISLAND_SHARE * areas.max(), speck))[parts] & mask
-    holes, areas = _components(~mask)
-    areas[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = mask.size
-    mask |= (areas < min(HOLE_SHARE * mask.sum(), speck))[holes] & ~mask
-    return replace(masks, rles=(RLE.encode(mask),))
+    pixels = mask.rle.decode()
+    speck = MAX_SPECK_AREA * pixels.size
+    parts, areas = _components(pixels)
+    pixels = (areas >= min(ISLAND_RATIO * areas.max(), speck))[parts] & pixels
+    holes, areas = _components(~pixels)
+    areas[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = pixels.size
+    pixels |= (areas < min(HOLE_RATIO * pixels.sum(), speck))[holes] & ~pixels
+    return replace(mask, rle=RLE.encode(pixels))
 
 
 def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the connected part that each pixel belongs to, and the area of each; part 0 is what is not set."""
+    """The number of the connected component of each pixel, and the area of each; component 0 is outside the mask."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     areas = statistics[:, cv2.CC_STAT_AREA]
     areas[0] = 0
@@ -273,13 +282,13 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grid(points_per_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points as shares of width and height, N 2, and which of them are every second of every second row."""
+    """Points as shares of width and height, N 2, and which of them are every second point of every second row."""
     row, column = np.divmod(np.arange(points_per_side**2), points_per_side)
     return build_point_grid(points_per_side), (row % 2 == 0) & (column % 2 == 0)
 
 
 def _without_padding(sam: SamModel, encoded: EncodedImage, logits: Tensor) -> Tensor:
-    """The part of low-res logits N h w that shows the image."""
+    """The part of low-res logits N h w that lies on the image."""
     height, width = encoded.input_size
     side = sam.module.image_encoder.img_size
     return logits[:, : -(-height * logits.shape[-2] // side), : -(-width * logits.shape[-1] // side)]

@@ -1,4 +1,4 @@
-"""Everything mode on tiles of a large image: small objects at the model's resolution, cut ones joined."""
+"""Everything mode on tiles of a large image: small objects at the model's full resolution."""
 
 from __future__ import annotations
 
@@ -11,41 +11,39 @@ import cv2
 import numpy as np
 
 from segzs.image import Image
-from segzs.masks import RLE, Box, Masks, iou
+from segzs.masks import RLE, Box, Mask, iou, nms
 from segzs.sam.encode import EncodedImage, input_size
-from segzs.sam.mask_generator import EverythingOptions, check_progress, everything, nms
+from segzs.sam.mask_generator import GeneratorOptions, Progress, check_progress, generate_masks
 from segzs.sam.model import SamModel
 
-Progress = Callable[[float], object]
-
 OVERLAP = 0.25
-"""Of a tile's side: objects smaller than that are whole in one of the tiles."""
-AGREEMENT = 0.7
-CERTAINTY = 10.0
+"""As a share of a tile's side. A smaller object lies completely inside one of the tiles."""
+MIN_AGREEMENT = 0.7
+LOGIT = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What everything mode found in a tile: one mask in the tile's own pixels, and the tile's box in the image."""
+    """A mask of one tile, in the tile's own pixels, and the tile's box in the image."""
 
     tile: Box
-    masks: Masks
+    mask: Mask
 
     @property
     def box(self) -> Box:
         """The mask's box in the image."""
         left, top = self.tile[:2]
-        x1, y1, x2, y2 = self.masks.rles[0].box
+        x1, y1, x2, y2 = self.mask.rle.box
         return x1 + left, y1 + top, x2 + left, y2 + top
 
     def within(self, box: Box) -> np.ndarray:
-        """The mask inside a box of the image that lies in the tile."""
+        """The mask inside a box of the image that lies in the tile: bool (height, width)."""
         left, top = self.tile[:2]
         x1, y1, x2, y2 = box
-        return self.masks.rles[0].decode()[y1 - top : y2 - top, x1 - left : x2 - left]
+        return self.mask.rle.decode()[y1 - top : y2 - top, x1 - left : x2 - left]
 
     def is_cut(self, image: Image) -> bool:
-        """Whether it ends at a side of the tile that is no side of the image."""
+        """Whether the mask ends at a side of the tile that is not a side of the image."""
         near = 2 * -(-max(self.tile[2] - self.tile[0], self.tile[3] - self.tile[1]) // 256)  # cells of SAM's grid
         ends = (0, 0, image.width, image.height)
         return any(
@@ -53,19 +51,27 @@ class Part:
         )
 
 
-def everything_in_tiles(
+def generate_masks_in_tiles(
     sam: SamModel,
     encode: Callable[[Image], EncodedImage],
     encoded: EncodedImage,
-    options: EverythingOptions = EverythingOptions(),
+    options: GeneratorOptions = GeneratorOptions(),
     progress: Progress | None = None,
     *,
     lenient: bool = False,
-) -> list[Masks]:
-    """`everything` on the whole image and on ``options.tiles`` squared overlapping tiles of it, largest first.
+) -> list[Mask]:
+    """`generate_masks` on the whole image and on ``options.tiles`` squared overlapping tiles of it, largest first.
 
-    What a seam cuts is joined where the parts agree in what both tiles show; of duplicates the better one stays.
-    ``encode`` looks at a tile, as `EmbeddingCache.encode` does; the rest is as for `everything`.
+    Parts of an object that a seam cuts are joined if they agree where the tiles overlap. Of duplicates, the mask with
+    the higher predicted IoU is kept.
+
+    Args:
+        sam: the model that encoded the image.
+        encode: encodes a tile.
+        encoded: the image.
+        options: see `GeneratorOptions`.
+        progress: called with the share done, from 0 to 1; an exception that it raises cancels the search.
+        lenient: see `generate_masks`.
 
     Raises:
         ModelMismatchError: another model encoded the image.
@@ -73,41 +79,43 @@ def everything_in_tiles(
     check_progress(progress)
     image = encoded.image
     boxes = tile_boxes(image.width, image.height, options.tiles) if options.tiles > 1 else []
-    done = _shares(progress, 1 + len(boxes))
-    found = everything(sam, encoded, options, next(done), lenient=lenient)
+    steps = _split_progress(progress, 1 + len(boxes))
+    masks = generate_masks(sam, encoded, options, next(steps), lenient=lenient)
     parts: list[Part] = []
     for box in boxes:
-        there = everything(sam, encode(cut(image, box)), options, next(done), lenient=lenient)
-        parts += [Part(box, masks) for masks in there]
+        tile = encode(crop_image(image, box))
+        parts += [Part(box, mask) for mask in generate_masks(sam, tile, options, next(steps), lenient=lenient)]
     whole = [[part] for part in parts if not part.is_cut(image)]
-    groups = [group for group in joined([part for part in parts if part.is_cut(image)]) if len(group) > 1]
-    found += [_placed(sam, encoded, group) for group in whole + groups]
-    found = _without_duplicates(found, options.duplicate_iou)[: options.max_masks]
-    return sorted(found, key=lambda masks: -masks.rles[0].area)
+    joined = [group for group in group_parts([part for part in parts if part.is_cut(image)]) if len(group) > 1]
+    masks += [_joined(sam, encoded, group) for group in whole + joined]
+    masks.sort(key=lambda mask: -mask.predicted_iou)
+    rles = [mask.rle for mask in masks]
+    kept = nms(range(len(rles)), iou(rles, rles), options.nms_threshold)[: options.max_masks]
+    return sorted((masks[index] for index in kept), key=lambda mask: -mask.rle.area)
 
 
 def tile_boxes(width: int, height: int, per_side: int) -> list[Box]:
-    """The boxes of overlapping tiles, row by row; together they are the image.
+    """The boxes of overlapping tiles that cover an image, row by row.
 
     >>> tile_boxes(700, 350, 2)
     [(0, 0, 400, 200), (300, 0, 700, 200), (0, 150, 400, 350), (300, 150, 700, 350)]
     """
-    per_side = min(per_side, width, height)  # so that every tile has pixels
+    per_side = min(per_side, width, height)  # no tile is empty
     columns, rows = _spans(width, per_side), _spans(height, per_side)
     return [(x1, y1, x2, y2) for (y1, y2), (x1, x2) in product(rows, columns)]
 
 
-def joined(parts: Sequence[Part]) -> list[list[Part]]:
-    """Parts in groups that are one object: parts of neighbouring tiles that agree in what both tiles show."""
+def group_parts(parts: Sequence[Part]) -> list[list[Part]]:
+    """Group parts of neighbouring tiles that agree where the tiles overlap: each group is one object."""
     groups: list[list[Part]] = []
     for part in parts:
-        fitting = [group for group in groups if any(_agree(part, other) for other in group)]
-        groups = [group for group in groups if group not in fitting] + [[*chain(*fitting), part]]
+        same = [group for group in groups if any(_agree(part, other) for other in group)]
+        groups = [group for group in groups if group not in same] + [[*chain(*same), part]]
     return groups
 
 
-def cut(image: Image, box: Box) -> Image:
-    """The pixels of an image in a box."""
+def crop_image(image: Image, box: Box) -> Image:
+    """The part of an image inside a box."""
     x1, y1, x2, y2 = box
     return Image(image.pixels[y1:y2, x1:x2])
 
@@ -119,13 +127,13 @@ def _spans(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def _agree(one: Part, other: Part) -> bool:
-    shared = _common(one.tile, other.tile)
-    if one.tile == other.tile or _is_empty(shared):
+    overlap = _common(one.tile, other.tile)
+    if one.tile == other.tile or _is_empty(overlap):
         return False
-    if _is_empty(_common(_common(one.box, other.box), shared)):
+    if _is_empty(_common(_common(one.box, other.box), overlap)):
         return False
-    ours, theirs = one.within(shared), other.within(shared)
-    return bool((ours & theirs).sum() > AGREEMENT * (ours | theirs).sum())
+    ours, theirs = one.within(overlap), other.within(overlap)
+    return bool((ours & theirs).sum() > MIN_AGREEMENT * (ours | theirs).sum())
 
 
 def _common(one: Box, other: Box) -> Box:
@@ -136,40 +144,34 @@ def _is_empty(box: Box) -> bool:
     return box[0] >= box[2] or box[1] >= box[3]
 
 
-def _placed(sam: SamModel, encoded: EncodedImage, group: Sequence[Part]) -> Masks:
-    """One mask of the image from the parts of an object."""
-    mask = np.zeros((encoded.image.height, encoded.image.width), bool)
+def _joined(sam: SamModel, encoded: EncodedImage, group: Sequence[Part]) -> Mask:
+    """One mask of the image from the parts of an object, with the lowest scores of the parts."""
+    pixels = np.zeros((encoded.image.height, encoded.image.width), bool)
     for part in group:
         x1, y1, x2, y2 = part.tile
-        mask[y1:y2, x1:x2] |= part.masks.rles[0].decode()
-    return Masks(
-        (RLE.encode(mask),),
-        np.min([part.masks.predicted_iou for part in group], axis=0),
-        np.min([part.masks.stability for part in group], axis=0),
-        _low_res_logits(sam, encoded, mask)[None],
+        pixels[y1:y2, x1:x2] |= part.mask.rle.decode()
+    return Mask(
+        RLE.encode(pixels),
+        min(part.mask.predicted_iou for part in group),
+        min(part.mask.stability_score for part in group),
+        _low_res_logits(sam, encoded, pixels),
     )
 
 
 def _low_res_logits(sam: SamModel, encoded: EncodedImage, mask: np.ndarray) -> np.ndarray:
-    """Logits on the whole image's grid that stand for a mask, so that it can be refined as any other."""
+    """Logits on the whole image's grid that stand for a mask, so that a later prompt can refine it."""
     height, width = sam.mask_size
     side = sam.module.image_encoder.img_size
     input_height, input_width = input_size(sam, encoded.image)
     inner = (max(1, round(width * input_width / side)), max(1, round(height * input_height / side)))
     share = cv2.resize(mask.astype(np.float32), inner, interpolation=cv2.INTER_AREA)
-    logits = np.full((height, width), -CERTAINTY, np.float32)
-    logits[: share.shape[0], : share.shape[1]] = (2 * share - 1) * CERTAINTY
+    logits = np.full((height, width), -LOGIT, np.float32)
+    logits[: share.shape[0], : share.shape[1]] = (2 * share - 1) * LOGIT
+    logits.setflags(write=False)
     return logits
 
 
-def _without_duplicates(found: Sequence[Masks], largest_iou: float) -> list[Masks]:
-    """Masks, best first, without those that overlap a better one by more."""
-    ranked = sorted(found, key=lambda masks: -float(masks.predicted_iou[0]))
-    rles = [masks.rles[0] for masks in ranked]
-    return [ranked[index] for index in nms(range(len(ranked)), iou(rles, rles), largest_iou)]
-
-
-def _shares(progress: Progress | None, count: int) -> Iterator[Progress | None]:
+def _split_progress(progress: Progress | None, count: int) -> Iterator[Progress | None]:
     """A progress callback for each of ``count`` equal steps of the whole."""
     for step in range(count):
         yield None if progress is None else partial(_advance, progress, step, count)

@@ -1,0 +1,122 @@
+"""Region encoder: an image and masks to image features, from crops or pooled from one pass over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segzs.cache import EmbeddingCache
+from segzs.clip.crops import Cropping, encode_masks, encode_object
+from segzs.clip.dense import VERSION, cell_features, dense_features, pool, tower_of
+from segzs.clip.model import ClipModel
+from segzs.errors import UsageError
+from segzs.image import Image
+from segzs.masks import RLE
+
+REGIONS = ("crops", "pooled")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How objects are named; None takes what suits the CLIP.
+
+    Args:
+        regions: "crops" encodes a crop of each mask. "pooled" encodes the whole image once and averages its dense
+            features inside each mask, which is much faster for many masks.
+        background: the pixels of a crop outside of the mask: "blur", "grey", "keep", or "cut" (a tight crop on the
+            model's mean colour).
+        margin: context on each side of a crop, as a share of the longer side of the mask's box.
+        scales: sizes of the crops of a mask, as multiples of its box with the margin; their features are averaged.
+        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1).
+        weighting: "mean" averages the templates; "autoclip" weights them for each object (Metzen et al. 2023).
+        unknown: what labels must beat. "auto": general labels, and the vocabulary's negatives; a number: a fixed cosine
+            similarity, and the negatives; None: an object is never "unknown".
+
+    Raises:
+        UsageError: ``regions`` is unknown.
+
+    >>> Naming(background="keep", margin=0.2).unknown
+    'auto'
+    """
+
+    regions: str | None = None
+    background: str | None = None
+    margin: float | None = None
+    scales: Sequence[float] | None = None
+    templates: str | Sequence[str] | None = None
+    weighting: str = "mean"
+    unknown: float | Literal["auto"] | None = "auto"
+
+    def __post_init__(self) -> None:
+        if self.regions not in (None, *REGIONS):
+            raise UsageError(f"unknown regions {self.regions!r}; choose from {', '.join(REGIONS)}")
+
+
+@dataclass(frozen=True, eq=False)
+class RegionEncoder:
+    """Encodes masks of an image with the image tower of a CLIP.
+
+    ``cache`` keeps the dense features of images in memory, so that the second mask of an image costs little.
+    """
+
+    clip: ClipModel
+    cropping: Cropping
+    regions: str = "crops"
+    cache: EmbeddingCache = field(default_factory=EmbeddingCache, repr=False)
+
+    @classmethod
+    def of(cls, clip: ClipModel, naming: Naming, cache: EmbeddingCache) -> RegionEncoder:
+        """The region encoder of a `Naming`; options that are None take the model's own values.
+
+        Raises:
+            ModelError: ``regions`` is "pooled" and the image tower has no dense features.
+            UsageError: an option is out of range.
+        """
+        spec = clip.spec
+        cropping = Cropping(
+            background=spec.background if naming.background is None else naming.background,
+            margin=spec.margin if naming.margin is None else naming.margin,
+            scales=spec.scales if naming.scales is None else naming.scales,  # type: ignore[arg-type]
+        )
+        regions = naming.regions or spec.regions
+        if regions == "pooled":
+            tower_of(clip)
+        return cls(clip, cropping, regions, cache)
+
+    @property
+    def method(self) -> str:
+        """What the features depend on besides the model, as text."""
+        return repr(self.cropping) if self.regions == "crops" else self.regions
+
+    def encode(self, image: Image, masks: Sequence[RLE]) -> Tensor:
+        """Normalised image features of masks: float32 (masks, width)."""
+        if self.regions == "pooled":
+            return pool(self.clip, self.dense(image), masks)
+        return encode_masks(self.clip, image.pixels, masks, self.cropping)
+
+    def encode_whole(self, image: Image) -> Tensor:
+        """The normalised image feature of a whole picture of one object: float32 (1, width)."""
+        if self.regions == "pooled":
+            return self.encode(image, [RLE.encode(np.ones((image.height, image.width), bool))])
+        return encode_object(self.clip, image)
+
+    def cells(self, image: Image) -> Tensor:
+        """Normalised image features of the cells of a grid over an image: float32 (rows, columns, width).
+
+        Raises:
+            ModelError: the image tower has no dense features.
+        """
+        tower_of(self.clip)
+        return cell_features(self.clip, self.dense(image))
+
+    def dense(self, image: Image) -> Tensor:
+        """The dense features of an image; see `dense_features`."""
+        clip = self.clip
+        key = f"{image.digest} {clip.digest} {clip.config} {clip.dtype} dense {VERSION}"
+        dense = self.cache.get(key, lambda: dense_features(clip, image.pixels), on_disk=False)
+        return dense.to(clip.device, torch.float32)
