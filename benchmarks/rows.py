@@ -36,7 +36,7 @@ from segzs.masks import RLE, Masks, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from segzs.sam.encode import PreparedImage, encode, prepare
-from segzs.sam.mask_generator import EverythingOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, everything
 from segzs.sam.model import SamModel, fused, load_sam, with_dtype
 from segzs.sam.networks.tiny import build_tiny_sam
 
@@ -103,7 +103,7 @@ def one_click() -> Pair:
         masks, scores, _ = predictor.predict(np.array([[380.0, 150.0]]), np.array([1]), multimask_output=True)
         return masks[scores.argsort()[::-1]]
 
-    return lambda: decode(sam, encoded, [Prompt.point(380, 150)], several=True)[0], theirs
+    return lambda: decode(sam, encoded, [Prompt.point(380, 150)], multimask=True)[0], theirs
 
 
 def many_clicks() -> Pair:
@@ -128,10 +128,10 @@ def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pai
         module,
         points_per_side=POINTS_PER_SIDE,
         pred_iou_thresh=sam.spec.predicted_iou,
-        stability_score_thresh=sam.spec.stability,
+        stability_score_thresh=sam.spec.stability_score,
         output_mode="coco_rle",
     )
-    options = EverythingOptions(points_per_side=POINTS_PER_SIDE, duplicate_iou=0.9, min_area=0, adaptive=adaptive)
+    options = GeneratorOptions(points_per_side=POINTS_PER_SIDE, nms_threshold=0.9, min_area=0, adaptive=adaptive)
     pixels = np.array(desk().pixels) if pixels is None else pixels
     image = read_image(pixels)
     return lambda: everything(sam, encode(sam, image), options), lambda: generator.generate(pixels)

@@ -28,9 +28,9 @@ def read_detections(detections: Any, image: Image) -> tuple[Prompt | RLE, ...]:
 
     Args:
         detections: boxes, float (N, 4), x1 y1 x2 y2 in pixels; masks, bool (N, height, width); a list of COCO results
-            (``bbox`` is x, y, width, height; a ``segmentation`` has precedence); a list of what
-            `SamAutomaticMaskGenerator.generate` returns; a JSON file of results; or `supervision.Detections`, whose masks
-            have precedence over its boxes.
+            (``bbox`` is x, y, width, height; a ``segmentation`` has precedence); the list that
+            `SamAutomaticMaskGenerator.generate` returns; a JSON file of results; or `supervision.Detections`, whose
+            masks have precedence over its boxes.
         image: the image that they lie on.
 
     Raises:

@@ -48,12 +48,12 @@ def load(
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it. The embedded models
             use float32 with "auto", so that their results are the same everywhere.
-        cache: keep image embeddings, and label features of long vocabularies, on disk (up to 4 GiB); see ``segzs cache``.
+        cache: keep image embeddings and label features of long vocabularies on disk, up to 4 GiB; see ``segzs cache``.
         memory: bytes of embeddings that are kept in memory.
 
     Raises:
-        ModelError: a model, device or dtype is unknown or not on this machine, or ``naming.regions`` is "pooled" and the
-            CLIP has no dense features.
+        ModelError: a model, device or dtype is unknown or not on this machine, or ``naming.regions`` is "pooled" and
+            the CLIP has no dense features.
         WeightsError: a checkpoint is damaged or another model's.
         VocabularyError: the labels cannot name anything.
         UsageError: an option of ``naming`` is out of range.
@@ -70,7 +70,7 @@ def load(
     sam_file = locate_sam(sam or chosen.sam)
     classifier, regions = _load_naming(clip or chosen.clip, labels, naming, where, dtype, embeddings)
     sam_model = load_sam(sam_file, where, resolve_dtype(dtype, where, sam_file.spec.name))
-    segmenter = Segmenter(sam_model, classifier, regions, naming.templates, embeddings)
+    segmenter = Segmenter(sam_model, classifier, regions, naming.templates)
     return segmenter if examples is None else segmenter.with_examples(examples)
 
 

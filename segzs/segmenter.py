@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -46,14 +46,13 @@ class Segmenter:
     """A SAM that segments and a CLIP that names; make one with `load`.
 
     No image is part of its state, so that one `Segmenter` serves many threads and many images at once. Image embeddings
-    and label features are kept in its ``cache``.
+    and text features are kept in its `cache`.
     """
 
     sam: SamModel
     classifier: ZeroShotClassifier
     region_encoder: RegionEncoder
     templates: str | Sequence[str] | None = None
-    cache: EmbeddingCache = field(default_factory=EmbeddingCache, repr=False)
 
     def __repr__(self) -> str:
         return f"Segmenter({self.model}, {len(self.vocabulary.labels)} labels, {self.sam.device})"
@@ -288,6 +287,15 @@ class Segmenter:
             VocabularyError: the name cannot be a label.
         """
         return self.with_examples({named(name): [example]})
+
+    def with_cache(self, cache: EmbeddingCache) -> Segmenter:
+        """The same models with another embedding cache."""
+        return replace(self, region_encoder=replace(self.region_encoder, cache=cache))
+
+    @property
+    def cache(self) -> EmbeddingCache:
+        """Where image embeddings and text features are kept."""
+        return self.region_encoder.cache
 
     @property
     def examples(self) -> SupportSet | None:

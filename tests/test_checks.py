@@ -9,7 +9,7 @@ import pytest
 
 import segzs
 from segzs.errors import ImageError, ModelError, PromptError, SegzsError, VocabularyError
-from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.mask_generator import GeneratorOptions
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from segzs.sam.mask_generator import EverythingOptions
         {"points_per_side": "4"},
         {"points_per_side": True},
         {"predicted_iou": "high"},
-        {"stability": float("nan")},
+        {"stability_score": float("nan")},
         {"min_area": "small"},
         {"max_masks": 1.5},
     ],
@@ -28,7 +28,7 @@ from segzs.sam.mask_generator import EverythingOptions
 def test_options_of_everything_mode(options: dict) -> None:
     (name,) = options
     with pytest.raises(PromptError, match=f"{name} is .*expected"):
-        EverythingOptions(**options)
+        GeneratorOptions(**options)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ import torch
 from safetensors.torch import save_file
 
 import segzs
-import segzs.segmenter as module
 from segzs.cache import EmbeddingCache
 from segzs.checkpoints.locate import locate_clip
 from segzs.checkpoints.registry import CLIPS
-from segzs.clip import namers
+from segzs.clip import namers, regions
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
 from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.negatives import fixed_negative_labels
+from segzs.clip.regions import Naming
 from segzs.clip.vocabulary import PLAIN, Vocabulary, encode_labels, named_templates
 from segzs.dataset.labeller import Labeller
 from segzs.errors import (
@@ -65,8 +65,12 @@ def named(segmenter: Segmenter) -> Segmenter:
 
 def given(scene: Scene) -> Segments:
     """The exact masks of a scene, without names."""
-    items = tuple(Segment(rle, predicted_iou=1.0, stability=1.0) for rle in scene.masks)
+    items = tuple(Segment(rle, predicted_iou=1.0, stability_score=1.0) for rle in scene.masks)
     return Segments(segzs.read_image(scene.path), items)
+
+
+def pool_regions(segmenter: Segmenter) -> Segmenter:
+    return replace(segmenter, region_encoder=replace(segmenter.region_encoder, regions="pooled"))
 
 
 def probabilities(segment: Segment) -> dict[str, float]:
@@ -93,8 +97,8 @@ def test_everything_finds_the_largest_objects(name: str, scene: Callable[[str], 
     assert (iou(largest, [segment.rle for segment in found]).max(1, initial=0) >= 0.75).sum() >= 3
 
 
-def test_one_prompt_gives_a_segment_and_a_list_gives_segments(named: Segmenter, desk: EncodedImage) -> None:
-    one = named.segment(desk, Prompt.box(41, 22, 195, 224))
+def test_one_prompt_gives_one_segment(named: Segmenter, desk: EncodedImage) -> None:
+    (one,) = named.segment(desk, Prompt.box(41, 22, 195, 224))
     several = named.segment(desk, [Prompt.box(41, 22, 195, 224), Prompt.point(400, 300)])
     assert isinstance(one, Segment)
     assert isinstance(several, Segments)
@@ -122,22 +126,22 @@ def test_prompts_may_come_from_a_generator(named: Segmenter, desk: EncodedImage)
     assert len(named.segment(desk, (Prompt.box(*box) for box in boxes))) == 2  # type: ignore[call-overload]
 
 
-def test_candidates_are_ranked_and_named(named: Segmenter, desk: EncodedImage) -> None:
+def test_multimask_gives_three_ranked_and_named_masks(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.point(120, 120)
-    several = named.candidates(desk, prompt)
+    several = named.segment(desk, prompt, multimask=True)
     scores = [segment.predicted_iou for segment in several]
     assert len(several) == 3
     assert scores == sorted(scores, reverse=True)
     assert all(segment.names for segment in several)
-    best = named.segment(desk, prompt)
+    (best,) = named.segment(desk, prompt)
     assert several[0].rle == best.rle
     assert len({segment.rle for segment in several}) > 1
 
 
 def test_an_answer_refines_the_next(named: Segmenter, desk: EncodedImage) -> None:
-    first = named.segment(desk, Prompt.box(41, 22, 195, 224))
+    (first,) = named.segment(desk, Prompt.box(41, 22, 195, 224))
     assert first.low_res_logits is not None
-    refined = named.segment(desk, Prompt(points=[(120, 120)], mask=first.low_res_logits))
+    (refined,) = named.segment(desk, Prompt(points=[(120, 120)], mask=first.low_res_logits))
     assert isinstance(refined, Segment)
     assert refined.mask.shape == (576, 768)
 
@@ -145,11 +149,17 @@ def test_an_answer_refines_the_next(named: Segmenter, desk: EncodedImage) -> Non
 def test_everything_hands_its_options_on(named: Segmenter, desk: EncodedImage) -> None:
     shares: list[float] = []
     found = named.everything(
-        desk, points_per_side=4, predicted_iou=0.3, stability=0.3, min_area=500, max_masks=3, progress=shares.append
+        desk,
+        points_per_side=4,
+        predicted_iou_threshold=0.3,
+        stability_score_threshold=0.3,
+        min_area=500,
+        max_masks=3,
+        progress=shares.append,
     )
     assert 1 <= len(found) <= 3
     assert shares[-1] == 1
-    assert all(s.predicted_iou >= 0.3 and s.stability >= 0.3 and s.area >= 500 and s.names for s in found)
+    assert all(s.predicted_iou >= 0.3 and s.stability_score >= 0.3 and s.area >= 500 and s.names for s in found)
     with pytest.raises(PromptError, match="points_per_side is 0"):
         named.everything(desk, points_per_side=0)
     with pytest.raises(PromptError, match="progress is 5"):
@@ -159,7 +169,7 @@ def test_everything_hands_its_options_on(named: Segmenter, desk: EncodedImage) -
 def test_naming_again_keeps_the_masks(named: Segmenter, scene: Callable[[str], Scene]) -> None:
     plain = given(scene("desk"))
     again = named.name(plain)
-    other = named.with_labels("hammer, cat").name(again)
+    other = named.with_labels(["hammer", "cat"]).name(again)
     assert [segment.rle for segment in other] == [segment.rle for segment in plain]
     assert not any(segment.names for segment in plain)
     assert {name.label for segment in other for name in segment.names} == {"hammer", "cat", "unknown"}
@@ -188,8 +198,7 @@ def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: Encod
     cat = named.with_labels(["cat"])
     contrasts = (None, fixed_negative_labels(cat.clip, cat.vocabulary, cat.classifier.label_features, 1.0))
     never, always = (replace(cat, classifier=replace(cat.classifier, contrast=one)) for one in contrasts)
-    refused = always.segment(desk, prompt)
-    taken = never.segment(desk, prompt)
+    (refused,), (taken,) = always.segment(desk, prompt), never.segment(desk, prompt)
     assert [name.label for name in taken.names] == ["cat"]
     assert taken.probability == pytest.approx(1)
     assert (refused.name, len(refused.names)) == ("unknown", 2)
@@ -200,11 +209,11 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     assert named.clip is segmenter.clip
     assert segmenter.vocabulary.labels != named.vocabulary.labels == ("laptop", "cactus", "red apple")
     assert named.vocabulary.templates == CLIPS["tiny"].templates
-    assert named.with_labels("cat", templates="simple").vocabulary.templates == named_templates("simple")
-    kept = named.with_labels(Vocabulary.of("cat, dog", "one {}"))
+    assert named.with_labels(["cat"], templates="simple").vocabulary.templates == named_templates("simple")
+    kept = named.with_labels(Vocabulary.of(["cat", "dog"], "one {}"))
     assert kept.vocabulary.templates == ("one {}",)
     asked = replace(named, templates="simple")  # as load(templates="simple") does
-    assert asked.with_labels("cat").vocabulary.templates == named_templates("simple")
+    assert asked.with_labels(["cat"]).vocabulary.templates == named_templates("simple")
     assert asked.with_labels(kept.vocabulary).vocabulary == kept.vocabulary
     assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
     assert kept.classifier.label_features.shape == (2, named.classifier.label_features.shape[1])
@@ -214,7 +223,7 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
 
 def test_a_segmenter_is_a_value(named: Segmenter, desk: EncodedImage) -> None:
     with pytest.raises(FrozenInstanceError):
-        named.naming = "pooled"  # type: ignore[misc]
+        named.templates = "plain"  # type: ignore[misc]
     before = dict(vars(named))
     named.segment(desk, Prompt.point(300, 300))
     assert vars(named).keys() == before.keys()
@@ -226,9 +235,8 @@ def test_only_encoded_images_are_segmented(wrong: object, named: Segmenter) -> N
     for ask in (
         named.everything,
         lambda it: named.segment(it, []),
-        lambda it: named.candidates(it, Prompt.point(1, 1)),
     ):
-        with pytest.raises(PromptError, match=r"is not an encoded image; call segmenter.encode\(picture\) once first"):
+        with pytest.raises(PromptError, match=r"is not an encoded image; call segmenter.encode\(picture\) first"):
             ask(wrong)  # type: ignore[operator]
 
 
@@ -255,12 +263,12 @@ def test_two_models_do_not_mix(tmp_path: Path, segmenter: Segmenter, desk: Encod
     torch.manual_seed(0)
     save_file(build_tiny_sam().state_dict(), tmp_path / "mine.safetensors")
     mine = load(sam=f"tiny:{tmp_path / 'mine.safetensors'}", device="cpu")
-    with pytest.raises(ModelMismatchError, match="encode it with the model that is to segment it"):
+    with pytest.raises(ModelMismatchError, match="encode it with the model that segments it"):
         mine.segment(desk, Prompt.point(10, 10))
     with pytest.raises(ModelMismatchError):
         mine.everything(desk)
     with pytest.raises(ModelMismatchError):
-        segmenter.candidates(mine.encode(EXAMPLES / "desk.png"), Prompt.point(10, 10))
+        segmenter.segment(mine.encode(EXAMPLES / "desk.png"), Prompt.point(10, 10))
 
 
 @pytest.fixture
@@ -283,7 +291,7 @@ def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
         photo = segmenter.encode(pictures[number % 2])
         found = segmenter.segment(photo, prompts[number % 3 :: 3])
         for prompt in prompts[number % 4 :: 4]:
-            found += Segments(found.image, (segmenter.segment(photo, prompt),), found.model)
+            found += segmenter.segment(photo, prompt)
         return found
 
     def at_once(number: int) -> Segments:
@@ -327,19 +335,21 @@ def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
 def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     segmenter = load(
-        labels=tmp_path / "labels.txt", templates="a {}", unknown=0.4, background="blur", margin=0.3, device="cpu"
+        labels=tmp_path / "labels.txt",
+        naming=Naming(templates="a {}", unknown=0.4, background="blur", margin=0.3),
+        device="cpu",
     )
     assert segmenter.vocabulary == Vocabulary(("cat", "dog"), ("a {}",))
-    assert (segmenter.classifier.unknown, segmenter.cropping) == (0.4, Cropping("blur", 0.3))
+    assert (segmenter.classifier.unknown, segmenter.region_encoder.cropping) == (0.4, Cropping("blur", 0.3))
     assert segmenter.sam.device.type == segmenter.clip.device.type == "cpu"
 
 
 def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segmenter.model == "tiny+tiny"
     assert segmenter.classifier.unknown == "auto"
-    assert segmenter.cropping.background == segmenter.clip.spec.background
+    assert segmenter.region_encoder.cropping.background == segmenter.clip.spec.background
     assert len(segmenter.vocabulary.labels) > 1000
-    assert load(unknown=None, labels="cat").classifier.unknown is None
+    assert load(labels=["cat"], naming=Naming(unknown=None)).classifier.unknown is None
     monkeypatch.setenv("SEGZS_MODEL", "vit_b")
     monkeypatch.chdir("/")
     with pytest.raises(ModelError, match="segzs fetch vit_b"):
@@ -348,10 +358,10 @@ def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monke
 
 def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
-    segmenter = load(clip=str(folder), labels="cat, zyzzyva", device="cpu")
+    segmenter = load(clip=str(folder), labels=["cat", "zyzzyva"], device="cpu")
     assert segmenter.model == "tiny+local:clip"
     assert segmenter.vocabulary.templates == PLAIN
-    assert segmenter.cropping.background == "blur"
+    assert segmenter.region_encoder.cropping.background == "blur"
     assert len(load(clip=str(folder), device="cpu").vocabulary.labels) > 300
     found = segmenter.segment(segmenter.encode(EXAMPLES / "desk.png"), Prompt.point(100, 100))
     assert found.names
@@ -365,7 +375,7 @@ def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match=r"cannot be read from .*labels.txt"):
         load(labels=tmp_path / "labels.txt")
     with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, cut, keep"):
-        load(background="black")
+        load(naming=Naming(background="black"))
     assert resolve_device("cpu") == torch.device("cpu")
 
 
@@ -382,7 +392,7 @@ def test_the_embedded_pair_computes_in_float32_unless_told(segmenter: Segmenter)
     assert (segmenter.sam.dtype, segmenter.clip.dtype) == (torch.float32, torch.float32)
     halved = segzs.load("tiny", dtype="bfloat16", device="cpu", cache=False)
     assert (halved.sam.dtype, halved.clip.dtype) == (torch.bfloat16, torch.bfloat16)
-    with pytest.raises(segzs.ModelError, match="the dtype 'float16' is unknown"):
+    with pytest.raises(segzs.ModelError, match="unknown dtype 'float16'"):
         segzs.load("tiny", dtype="float16")
 
 
@@ -396,7 +406,7 @@ def test_other_labels_keep_the_templates(segmenter: Segmenter) -> None:
 def test_names_from_elsewhere_leave_the_masks_to_their_model(segmenter: Segmenter, scene: Callable) -> None:
     foreign = replace(given(scene("desk")), model="vit_h+ViT-L-14")
     assert segmenter.name(foreign).model == "vit_h+tiny"
-    with pytest.raises(PromptError, match="Segment is not Segments"):
+    with pytest.raises(PromptError, match="cannot name Segment; give Segments"):
         segmenter.name(foreign[0])  # type: ignore[arg-type]
 
 
@@ -443,22 +453,22 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         seen.append(pixels.shape)
         return dense_features(clip, pixels)
 
-    monkeypatch.setattr(module, "dense_features", counting)
+    monkeypatch.setattr(regions, "dense_features", counting)
     return seen
 
 
 def test_pooled_names_look_once_at_a_picture(named: Segmenter, desk: EncodedImage, looks: list) -> None:
-    pooled = replace(named, naming="pooled", cache=EmbeddingCache())
+    pooled = pool_regions(named).with_cache(EmbeddingCache())
     found = pooled.everything(desk, points_per_side=4)
-    one = pooled.segment(desk, Prompt.box(41, 22, 195, 224))
-    other = pooled.with_labels("hammer, cat")
-    assert other.naming == "pooled"
+    (one,) = pooled.segment(desk, Prompt.box(41, 22, 195, 224))
+    other = pooled.with_labels(["hammer", "cat"])
+    assert other.region_encoder.regions == "pooled"
     assert {name.label for segment in other.name(found) for name in segment.names} == {"hammer", "cat", "unknown"}
     assert looks == [(576, 768, 3)]
     Labeller.of(pooled, points_per_side=4)("desk.png", (EXAMPLES / "desk.png").read_bytes())
     assert looks == [(576, 768, 3)] * 2
     assert sum(probabilities(one).values()) == pytest.approx(1)
-    assert probabilities(one) != probabilities(named.segment(desk, Prompt.box(41, 22, 195, 224)))
+    assert probabilities(one) != probabilities(named.segment(desk, Prompt.box(41, 22, 195, 224))[0])
 
 
 def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Scene]) -> None:
@@ -466,7 +476,7 @@ def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Sce
     right = of = 0
     for known in map(scene, SCENES):
         labelled = named.with_labels(sorted(set(known.names)))
-        pooled = replace(labelled, naming="pooled", classifier=replace(labelled.classifier, contrast=None))
+        pooled = pool_regions(replace(labelled, classifier=replace(labelled.classifier, contrast=None)))
         names = pooled.name(given(known)).names
         right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
         of += len(names)
@@ -477,24 +487,21 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     image = segzs.read_image(EXAMPLES / "desk.png")
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
-    speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability=1.0) for mask in masks)
+    speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability_score=1.0) for mask in masks)
     against = fixed_negative_labels(named.clip, named.vocabulary, named.classifier.label_features, 0.1)
-    pooled = replace(named, naming="pooled", classifier=replace(named.classifier, contrast=against))
+    pooled = pool_regions(replace(named, classifier=replace(named.classifier, contrast=against)))
     names = pooled.name(Segments(image, (speck, nothing)))
     assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
     assert names[1].name == "unknown"
 
 
-def test_naming_that_is_not_there_is_refused(named: Segmenter, scene: Callable[[str], Scene], tmp_path: Path) -> None:
-    for ask in (
-        lambda: load("tiny", naming="poold"),
-        lambda: replace(named, naming="poold").name(given(scene("desk"))),
-    ):
-        with pytest.raises(SegzsError, match="the naming 'poold' is unknown; one of crops, pooled"):
-            ask()
+def test_unknown_regions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SegzsError, match="unknown regions 'poold'; choose from crops, pooled"):
+        Naming(regions="poold")
+    pooled = Naming(regions="pooled")
     with pytest.raises(ModelError, match=r"local:coca .* has no dense path"):
-        load("tiny", clip=str(random_clip(tmp_path / "coca", COCA)), naming="pooled", labels="cat")
-    assert load("tiny", naming="pooled", cache=False).naming == "pooled"
+        load("tiny", ["cat"], clip=str(random_clip(tmp_path / "coca", COCA)), naming=pooled)
+    assert load("tiny", naming=pooled, cache=False).region_encoder.regions == "pooled"
 
 
 # Labels are encoded once
@@ -514,8 +521,8 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
-    fresh = replace(segmenter, cache=EmbeddingCache())
-    first, other, again = (fresh.with_labels(labels) for labels in ("cat, dog", "dog, cat", "cat, dog"))
+    fresh = segmenter.with_cache(EmbeddingCache())
+    first, other, again = (fresh.with_labels(labels) for labels in (["cat", "dog"], ["dog", "cat"], ["cat", "dog"]))
     assert texts == [("cat", "dog"), ("dog", "cat")]
     assert torch.equal(first.classifier.label_features, again.classifier.label_features)
     torch.testing.assert_close(
@@ -523,17 +530,17 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
     )
     assert torch.equal(first.classifier.label_features, encode_labels(fresh.clip, first.vocabulary))
     assert not torch.equal(
-        fresh.with_labels("cat, dog", templates="one {}").classifier.label_features, first.classifier.label_features
+        fresh.with_labels(["cat", "dog"], templates="one {}").classifier.label_features, first.classifier.label_features
     )
 
 
 def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, tmp_path: Path) -> None:
     long = [f"thing {number}" for number in range(100)]  # 4 sentences each
-    first, again = (replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
+    first, again = (segmenter.with_cache(EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
     assert texts == [tuple(long)]
     assert torch.equal(first.classifier.label_features, again.classifier.label_features)
     assert torch.equal(again.classifier.label_features, encode_labels(segmenter.clip, again.vocabulary))
-    replace(segmenter, cache=EmbeddingCache(tmp_path)).with_labels("cat, dog")
+    segmenter.with_cache(EmbeddingCache(tmp_path)).with_labels(["cat", "dog"])
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 

@@ -81,7 +81,7 @@ def test_json_holds_all_that_is_known(desk: Segments) -> None:
         code = row["segmentation"]
         assert np.array_equal(RLE(*code["size"], code["counts"]).decode(), segment.mask)
         assert (row["name"], row["probability"], row["area"]) == (segment.name, 0.75, segment.area)
-        assert (tuple(row["box"]), row["predicted_iou"], row["stability"]) == (segment.box, 0.9, 0.8)
+        assert (tuple(row["box"]), row["predicted_iou"], row["stability_score"]) == (segment.box, 0.9, 0.8)
         assert [name["label"] for name in row["names"]] == [segment.name, "猫", "unknown"]
 
 

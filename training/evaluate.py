@@ -21,7 +21,7 @@ from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
-from segzs.sam.mask_generator import EverythingOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, everything
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import box_around, centre, visible_labels
 from training.scenes import MEASURED, Compositor
@@ -29,7 +29,7 @@ from training.scenes import MEASURED, Compositor
 HEIGHT, WIDTH = 576, 768
 SMALLEST_VISIBLE = 400
 FEW_LABELS = 20
-UNFILTERED = EverythingOptions(predicted_iou=0, stability=0, duplicate_iou=1)
+UNFILTERED = GeneratorOptions(predicted_iou=0, stability_score=0, nms_threshold=1)
 """All that the grid's points are answered."""
 
 
@@ -59,7 +59,7 @@ def measure_prompts(segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truth
     clicks = [Prompt.point(*centre(truth.decode())) for truth in truths]
     for name, prompts in (("box IoU", boxes), ("centre click IoU", clicks)):
         answers = decode(segmenter.sam, photo, prompts)
-        others = decode(segmenter.sam, photo, prompts, several=True)
+        others = decode(segmenter.sam, photo, prompts, multimask=True)
         for answer, several, truth in zip(answers, others, truths, strict=True):
             own, of_others = iou(answer.rles, [truth])[0, 0], iou(several.rles, [truth])[:, 0]
             scores.add(name, [own])
@@ -102,7 +102,7 @@ def measure_names(
     scores: Scores,
 ) -> None:
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
-    features = encode_masks(segmenter.clip, pixels, masks, segmenter.cropping)
+    features = encode_masks(segmenter.clip, pixels, masks, segmenter.region_encoder.cropping)
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
     names, unknown = general_features(segmenter.clip).T, segmenter.clip.unknown
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
@@ -205,7 +205,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         score.add("GrabCut IoU, same box", [iou([a], [b])[0, 0] for a, b in zip(cut, photo.masks, strict=True)])
         filled = [RLE.encode(_filled(mask)) for mask in photo.masks]
         score.add("IoU of the box itself", [iou([a], [b])[0, 0] for a, b in zip(filled, photo.masks, strict=True)])
-        pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.cropping)
+        pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.region_encoder.cropping)
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
         _add_unfamiliar(segmenter, familiarity(segmenter.clip, pictures), score)

@@ -65,7 +65,7 @@ def measure(
         absent = rng.permutation(sorted({*names.values()} - {names[code or ""] for code in scene.codes}))[: len(called)]
         answers = everything(segmenter.sam, photo, lenient=True)
         ours = [masks.rles[0] for masks in answers]
-        stability = torch.tensor([float(masks.stability[0]) for masks in answers])
+        stability = torch.tensor([float(masks.stability_score[0]) for masks in answers])
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
         shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
         queries = {
@@ -76,7 +76,7 @@ def measure(
             ("everything mode", ours, stability),
             ("true masks", truths, torch.ones(len(truths))),
         ):
-            features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.cropping))
+            features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping))
             for (kind, fit_of), name in product(FITS.items(), [*called, *absent]):
                 if name not in queries[kind]:
                     continue

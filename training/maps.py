@@ -14,7 +14,7 @@ import segzs
 from segzs.clip.crops import encode_masks
 from segzs.masks import RLE, iou
 from segzs.postprocess.maps import SemanticMap, semantic_map
-from segzs.postprocess.merging import merged, without_repeats
+from segzs.postprocess.merging import merged, suppress_nested
 from segzs.segments import UNKNOWN, Segments
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
@@ -61,10 +61,14 @@ def measure_merging(segmenter: segzs.Segmenter, found: Segments, truths: Sequenc
     """Add recall and precision at IoU 0.75 of segments as they are found, without repeats, and merged."""
 
     def name(masks: Sequence[RLE]) -> list[tuple[segzs.Name, ...]]:
-        features = encode_masks(segmenter.clip, found.image.pixels, masks, segmenter.cropping)
+        features = encode_masks(segmenter.clip, found.image.pixels, masks, segmenter.region_encoder.cropping)
         return segmenter.classifier.names(features)
 
-    for how, items in {"found": found, "no repeats": without_repeats(found), "merged": merged(found, name)}.items():
+    for how, items in {
+        "found": found,
+        "no repeats": suppress_nested(found),
+        "merged": merge_segments(found, name),
+    }.items():
         overlap = iou(truths, [segment.rle for segment in items])
         scores.add(f"everything, {how}: recall at IoU 0.75", overlap.max(1, initial=0) >= 0.75)
         scores.add(f"everything, {how}: precision at IoU 0.75", overlap.max(0, initial=0) >= 0.75)

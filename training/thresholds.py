@@ -19,7 +19,7 @@ from segzs.clip.crops import encode_masks
 from segzs.clip.namers import familiarity
 from segzs.masks import RLE, iou
 from segzs.postprocess.selection import select_masks
-from segzs.sam.mask_generator import Candidate, EverythingOptions, MaskGenerator, Scores
+from segzs.sam.mask_generator import Candidate, GeneratorOptions, MaskGenerator, Scores
 from segzs.sam.model import SamModel
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, add_packs_argument
@@ -57,12 +57,12 @@ def alone(search: MaskGenerator, found: list[Candidate]) -> list[RLE]:
 def chosen(search: MaskGenerator, found: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
     """What CLIP chooses where SAM may be less sure."""
     least = search.least
-    some = [e for e in found if e.predicted_iou >= least.predicted_iou and e.stability >= least.stability]
+    some = [e for e in found if e.predicted_iou >= least.predicted_iou and e.stability_score >= least.stability_score]
     masks, clip = search.tidied(search.unique(some)), segmenter.clip
     if not masks:
         return []
     rles = [each.rles[0] for each in masks]
-    known = familiarity(clip, encode_masks(clip, search.encoded.image.pixels, rles, segmenter.cropping))
+    known = familiarity(clip, encode_masks(clip, search.encoded.image.pixels, rles, segmenter.region_encoder.cropping))
     return [rles[index] for index in select_masks(masks, known, search.sam.spec, clip.spec.familiar or 0)]
 
 
@@ -85,7 +85,7 @@ def main() -> None:
         scene = compositor.scene(HEIGHT, WIDTH)
         labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
         truths = [RLE.encode(scene.instances == label) for label in labels]
-        photo, options = segmenter.encode(scene.pixels), EverythingOptions(arguments.points_per_side)
+        photo, options = segmenter.encode(scene.pixels), GeneratorOptions(arguments.points_per_side)
         searches = [MaskGenerator(_asking(segmenter.sam, each), photo, options, lenient=True) for each in settings]
         found = searches[0].grid(None)  # the first asks for least
         for setting, search in zip(settings, searches, strict=True):

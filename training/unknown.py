@@ -73,7 +73,7 @@ def look(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], coun
         scene = compositor.scene(HEIGHT, WIDTH)
         labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
         masks = [RLE.encode(scene.instances == label) for label in labels] + pieces(scene.instances, rng)
-        features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.cropping))
+        features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping))
         right = torch.tensor([row_of[scene.codes[label - 1] or ""] for label in labels])
         seen.append(Seen(features[: len(labels)], right, features[len(labels) :]))
     return seen

@@ -77,19 +77,19 @@ def _label(parsed: argparse.Namespace) -> int:
     if prompts and grid:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in grid)
         raise PromptError(f"{options}: only where every object is asked for; leave out --point and --box, or these")
-    if parsed.regions and (prompts or grid or parsed.everything or parsed.ray or _several(parsed.images)):
-        raise PromptError("--regions goes with one picture, and with no prompts or options of everything mode")
+    if parsed.detections and (prompts or grid or parsed.everything or parsed.ray or _several(parsed.images)):
+        raise PromptError("--detections goes with one picture, and with no prompts or options of everything mode")
     import segzs
     from segzs.cli import cluster, directory
-    from segzs.sam.mask_generator import EverythingOptions
+    from segzs.sam.mask_generator import GeneratorOptions
 
-    EverythingOptions(**grid)  # out of range is said before models are loaded
+    GeneratorOptions(**grid)  # out of range is said before models are loaded
     if cluster.is_asked_for(parsed):
         return cluster.label(parsed, model_options(parsed), _say)
     pictures, stems = directory.pictures_of(parsed), _different_stems(parsed.images)
     if parsed.out and pictures is None:
         endings = MAP_ENDINGS if parsed.map == "semantic" else ENDINGS
-        _make_out(Path(parsed.out), stems, endings, [*parsed.images, parsed.regions])
+        _make_out(Path(parsed.out), stems, endings, [*parsed.images, parsed.detections])
     say = (lambda text: None) if parsed.quiet else _say
     say("loading models")
     segmenter = segzs.load(**model_options(parsed), cache=not parsed.no_cache)
@@ -123,8 +123,8 @@ def _look(
     segmenter: Segmenter, image: str, prompts: list[Prompt], parsed: argparse.Namespace
 ) -> Segments | SemanticMap:
     photo = segmenter.encode(image)
-    if parsed.regions:
-        found = segmenter.regions(photo, parsed.regions)
+    if parsed.detections:
+        found = segmenter.regions(photo, parsed.detections)
     elif prompts:
         found = segmenter.segment(photo, prompts)
     else:
@@ -177,15 +177,16 @@ def _find(parsed: argparse.Namespace) -> int:
     if (parsed.words is None) == (parsed.like is None):
         raise PromptError("say what to look for: either words, or a picture with --like FILE")
     import segzs
-    from segzs.sam.mask_generator import EverythingOptions
+    from segzs.sam.mask_generator import GeneratorOptions
 
-    EverythingOptions(**generator_options(parsed))  # out of range is said before models are loaded
+    GeneratorOptions(**generator_options(parsed))  # out of range is said before models are loaded
     stem = Path(parsed.image).stem
     if parsed.out:
         _make_out(Path(parsed.out), [stem], ENDINGS, [parsed.image, parsed.like])
     segmenter = segzs.load(**model_options(parsed), cache=not parsed.no_cache)
     photo = segmenter.encode(parsed.image)
-    found = segmenter.find(photo, parsed.words, like=parsed.like, least=parsed.least, **generator_options(parsed))
+    options = generator_options(parsed)
+    found = segmenter.find(photo, parsed.words, like=parsed.like, score_threshold=parsed.score_threshold, **options)
     _print(found, parsed.image, parsed.json, False)
     for path in _write(found, parsed.image, Path(parsed.out), stem) if parsed.out else ():
         _say(f"{parsed.image}: wrote {path}")

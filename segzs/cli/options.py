@@ -32,23 +32,27 @@ def prompts_of(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
 
 def generator_options(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options of everything mode that were given."""
-    names = ("points_per_side", "predicted_iou", "stability", "min_area", "max_masks", "adaptive", "tiles", "merge")
+    thresholds = ("predicted_iou_threshold", "stability_score_threshold")
+    names = ("points_per_side", *thresholds, "min_area", "max_masks", "adaptive", "tiles", "merge")
     return {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
 
 
 def model_options(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What `segzs.load` is asked for."""
-    own = ("sam", "background", "margin", "scales", "naming")
-    return classifier_options(parsed) | {name: getattr(parsed, name) for name in own if hasattr(parsed, name)}
+    """The arguments of `segzs.load`."""
+    return classifier_options(parsed) | {name: getattr(parsed, name) for name in ("sam",) if hasattr(parsed, name)}
 
 
 def classifier_options(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What `load_classifier` is asked for."""
-    shared = ("model", "clip", "labels", "templates", "weighting", "unknown", "device", "dtype")
-    found = {name: getattr(parsed, name) for name in shared if hasattr(parsed, name)}
+    """The arguments of `load_classifier`."""
+    from segzs.clip.regions import Naming
+
+    own = ("model", "clip", "labels", "device", "dtype")
+    options = {name: getattr(parsed, name) for name in own if hasattr(parsed, name)}
+    names = ("regions", "background", "margin", "scales", "templates", "weighting", "unknown")
+    options["naming"] = Naming(**{name: getattr(parsed, name) for name in names if hasattr(parsed, name)})
     if getattr(parsed, "examples", None) is not None:
-        found["examples"] = examples_of(parsed.examples)
-    return found
+        options["examples"] = examples_of(parsed.examples)
+    return options
 
 
 def examples_of(place: str) -> str | dict[str, list[str]]:

@@ -116,7 +116,7 @@ def _add_label(commands: Any) -> None:
         "--object", action=AddToObject, nargs=0, help="the points and the box that follow are another object"
     )
     prompts.add_argument("--everything", action="store_true", help="every object (what happens without prompts)")
-    prompts.add_argument("--regions", metavar="FILE", help="of one picture: what a detector found, COCO results")
+    prompts.add_argument("--detections", metavar="FILE", help="of one picture: what a detector found, COCO results")
     _add_names(label)
     _add_models(label)
     _add_grid(label)
@@ -180,9 +180,8 @@ def _add_names(command: Any, *, objects: bool = True) -> None:
         "--scales", type=_scales, metavar="X,Y", help="look at it so many times as large: 1,2 averages two looks"
     )
     names.add_argument(
-        "--naming",
+        "--regions",
         choices=["crops", "pooled"],
-        default="crops",
         help="look at every object by itself (default), or once at all of the picture: faster for hundreds, less exact",
     )
 
@@ -207,8 +206,12 @@ def _add_grid(command: Any, *, names: bool = True) -> None:
     grid = command.add_argument_group("everything mode")
     grid.add_argument("--points-per-side", type=_count, metavar="N", help="points on a side of the grid")
     alone = "0 to 1; then SAM alone decides"
-    grid.add_argument("--predicted-iou", type=float, metavar="X", help=f"drop masks that SAM thinks worse of ({alone})")
-    grid.add_argument("--stability", type=float, metavar="X", help=f"drop masks of uncertain outline ({alone})")
+    grid.add_argument(
+        "--predicted-iou-threshold", type=float, metavar="X", help=f"drop masks that SAM thinks worse of ({alone})"
+    )
+    grid.add_argument(
+        "--stability-score-threshold", type=float, metavar="X", help=f"drop masks of uncertain outline ({alone})"
+    )
     grid.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     grid.add_argument("--max-masks", type=_count, metavar="N", help="keep the best N")
     grid.add_argument("--tiles", type=_count, metavar="N", help="look at N x N tiles, too: for small objects")
@@ -235,7 +238,7 @@ def _add_find(commands: Any) -> None:
     find.add_argument("words", nargs="?", metavar="WORDS", help="what to look for")
     find.add_argument("--like", metavar="FILE", help="look for what is like a picture of one object")
     find.add_argument(
-        "--least", type=float, default=0.5, metavar="X", help="leave out what fits less, 0 to 1 (default 0.5)"
+        "--score-threshold", type=float, default=0.5, metavar="X", help="leave out what fits less, 0 to 1 (default 0.5)"
     )
     _add_models(find)
     _add_grid(find, names=False)

@@ -51,7 +51,8 @@ def example_scores(pictures: Tensor, example: Tensor, stability: Tensor) -> Tens
     """How much pictures resemble an example, from 0 to 1: float32 (N,); from 0.5 on they do.
 
     What counts is how far each of the normalised image features (N, width) lies on the way from their mean to the
-    example's own, (width,), as any two pictures are similar to some CLIPs; ``stability`` (N,) counts as in `text_scores`.
+    example's own, (width,), as any two pictures are similar to some CLIPs; ``stability`` (N,) counts as in
+    `text_scores`.
     """
     usual = pictures.sum(0) / (len(pictures) + 1)
     away = example - usual

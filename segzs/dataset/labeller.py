@@ -13,7 +13,7 @@ from segzs.formats.records import Record
 from segzs.image import read_image
 from segzs.loading import load
 from segzs.sam.encode import PreparedImage, prepare
-from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.mask_generator import GeneratorOptions
 from segzs.segmenter import Segmenter
 from segzs.segments import Segment
 
@@ -30,7 +30,7 @@ class Labeller:
     """
 
     segmenter: Segmenter
-    options: EverythingOptions
+    options: GeneratorOptions
 
     @classmethod
     def of(cls, segmenter: Segmenter, **options: Any) -> Labeller:
@@ -39,8 +39,8 @@ class Labeller:
         Raises:
             PromptError: an option is out of range.
         """
-        passing = replace(segmenter, cache=replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory)))
-        return cls(passing, EverythingOptions(**options))
+        passing = segmenter.with_cache(replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory)))
+        return cls(passing, GeneratorOptions(**options))
 
     def __call__(self, path: str, data: bytes) -> Record:
         """The record of an image file.

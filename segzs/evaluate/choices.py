@@ -59,7 +59,7 @@ def choices(
         VocabularyError: no name of the truth is a label.
     """
     truth.check_labels(segmenter.vocabulary.labels)
-    sets, croppings = _sets(segmenter), _croppings(segmenter.cropping, margins)
+    sets, croppings = _sets(segmenter), _croppings(segmenter.region_encoder.cropping, margins)
     asked = {name: _asked_in(segmenter, texts) for name, texts in sets.items()}
     right: dict[tuple[Cropping, str], list[float]] = defaultdict(list)
     for number, picture in enumerate(truth.pictures):
@@ -73,10 +73,10 @@ def choices(
         if progress is not None:
             progress((number + 1) / len(truth.pictures))
     background, margin, templates = PLAIN_BOX
-    base = np.array(right[replace(segmenter.cropping, background=background, margin=margin), templates])
+    base = np.array(right[replace(segmenter.region_encoder.cropping, background=background, margin=margin), templates])
     pictures = np.repeat(np.arange(len(truth.pictures)), [len(picture.names) for picture in truth.pictures])
     sources = np.array([picture.source for picture in truth.pictures for _ in picture.names])
-    in_use = (segmenter.cropping, segmenter.vocabulary.templates)
+    in_use = (segmenter.region_encoder.cropping, segmenter.vocabulary.templates)
 
     def choice(cropping: Cropping, name: str) -> Choice:
         values = np.array(right[cropping, name])

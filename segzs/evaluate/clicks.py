@@ -81,9 +81,9 @@ def iou_of_clicks(
         prompts = [
             Prompt([(x, y) for x, y, _ in made[i]], [sign for *_, sign in made[i]], mask=logits[i]) for i in asked
         ]
-        for index, masks in zip(asked, decode(sam, photo, prompts), strict=True):
-            result[index, step] = iou(masks.rles[:1], truths[index : index + 1])[0, 0]
-            answers[index], logits[index] = masks.rles[0], masks.low_res_logits[0]
+        for index, (mask,) in zip(asked, decode(sam, photo, prompts), strict=True):
+            result[index, step] = iou([mask.rle], truths[index : index + 1])[0, 0]
+            answers[index], logits[index] = mask.rle, mask.low_res_logits
         wanted = [index for index in asked if step + 1 < least or result[index, step] < enough]
     return result
 
@@ -101,4 +101,4 @@ def clicks_to(ious: np.ndarray, wanted: float) -> np.ndarray:
 def iou_of_boxes(sam: SamModel, photo: EncodedImage, truths: Sequence[RLE]) -> np.ndarray:
     """The IoU of the answers to the objects' exact boxes, float (objects,)."""
     answers = decode(sam, photo, [Prompt.box(*truth.box) for truth in truths])
-    return np.array([iou(a.rles[:1], [t])[0, 0] for a, t in zip(answers, truths, strict=True)])
+    return np.array([iou([mask.rle], [t])[0, 0] for (mask,), t in zip(answers, truths, strict=True)])

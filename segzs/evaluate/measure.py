@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from segzs.evaluate.truth import Picture, Truth
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.sam.encode import EncodedImage
-from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.mask_generator import GeneratorOptions
 from segzs.segmenter import Segmenter
 
 WHAT = ("masks", "everything", "names")
@@ -58,7 +58,7 @@ class Plan:
         check("clicks", self.clicks, "a whole number from 1 to 100", 1, 100, whole=True)
         check("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99)
         check("seed", self.seed, "a whole number from 0 on", 0, whole=True)
-        EverythingOptions(**self.grid)
+        GeneratorOptions(**self.grid)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def measure(
     if plan.what != ("names",) and not all(picture.masks for picture in truth.pictures):
         raise AnnotationError("pictures of classes have no masks; only 'names' can be measured on them")
     cache = segmenters[0].cache
-    measured = [replace(segmenter, cache=cache) for segmenter in segmenters]
+    measured = [segmenter.with_cache(cache) for segmenter in segmenters]
     if plan.what != ("masks",):
         for segmenter in measured:
             truth.check_labels(segmenter.vocabulary.labels)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import Cropping, encode_masks
-from segzs.clip.dense import dense_features, pool
 from segzs.clip.vocabulary import Vocabulary
 from segzs.image import Image
 from segzs.masks import RLE
@@ -45,9 +44,9 @@ def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE], croppi
     """
     if not masks:
         return encode_pictures(segmenter.clip, [image.pixels])
-    if segmenter.naming == "pooled" and cropping is None:
-        return pool(segmenter.clip, dense_features(segmenter.clip, image.pixels), masks)
-    return encode_masks(segmenter.clip, image.pixels, masks, cropping or segmenter.cropping)
+    if cropping is None:
+        return segmenter.region_encoder.encode(image, masks)
+    return encode_masks(segmenter.clip, image.pixels, masks, cropping)
 
 
 def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged | None:

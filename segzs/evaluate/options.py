@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from segzs.clip.regions import Naming
 from segzs.errors import SegzsError, UsageError
 from segzs.loading import load
 
-OPTIONS = tuple(inspect.signature(load).parameters)
+NAMING = tuple(Naming.__dataclass_fields__)
+OPTIONS = (*(name for name in inspect.signature(load).parameters if name != "naming"), *NAMING)
 
 
 def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -33,4 +35,5 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UsageError(f"{path} holds no options; lines such as 'background: grey' are expected")
     if strange := [str(key) for key in known if key not in OPTIONS]:
         raise UsageError(f"{path}: {', '.join(map(repr, strange))} is no option; there are {', '.join(OPTIONS)}")
-    return dict(known)
+    naming = Naming(**{name: known[name] for name in NAMING if name in known})
+    return {**{name: value for name, value in known.items() if name not in NAMING}, "naming": naming}

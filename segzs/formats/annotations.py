@@ -111,7 +111,7 @@ def score_of(segment: Segment) -> float:
 def details_of(segment: Segment) -> dict:
     """What is known of a segment beyond its mask, label and score; `segment_of` reads it."""
     known = segment.to_dict()
-    return {key: known[key] for key in ("names", "predicted_iou", "stability")}
+    return {key: known[key] for key in ("names", "predicted_iou", "stability_score")}
 
 
 def segment_of(rle: RLE, label: str, score: float, details: Mapping[str, Any]) -> Segment:
@@ -126,7 +126,7 @@ def segment_of(rle: RLE, label: str, score: float, details: Mapping[str, Any]) -
     return Segment(
         rle,
         float(details.get("predicted_iou", 1)),
-        float(details.get("stability", 1)),
+        float(details.get("stability_score", 1)),
         tuple(Name(str(name["label"]), float(name["probability"])) for name in names),
     )
 

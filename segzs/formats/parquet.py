@@ -41,7 +41,7 @@ def schema(digests: bool = False) -> Any:
         *[("model", arrow.string()), ("segment", arrow.int32())],
         *[("name", arrow.string()), ("probability", arrow.float64()), ("names", arrow.list_(name))],
         *[(side, arrow.int32()) for side in ("x1", "y1", "x2", "y2")],
-        *[("area", arrow.int64()), ("predicted_iou", arrow.float64()), ("stability", arrow.float64())],
+        *[("area", arrow.int64()), ("predicted_iou", arrow.float64()), ("stability_score", arrow.float64())],
         ("counts", arrow.string()),
         *[(column, arrow.string()) for column in DIGESTS if digests],
     ]
@@ -62,7 +62,7 @@ def rows(one: ImageAnnotations) -> list[dict]:
             **dict(zip(("x1", "y1", "x2", "y2"), segment.box, strict=True)),
             "area": segment.area,
             "predicted_iou": float(segment.predicted_iou),
-            "stability": float(segment.stability),
+            "stability_score": float(segment.stability_score),
             "counts": segment.rle.counts,
         }
         for index, segment in enumerate(one.segments)

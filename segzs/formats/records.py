@@ -8,7 +8,7 @@ A line is what ``segzs label --json`` prints, with the file's digest and the mod
      "segments": [{"name": "cat", "probability": 0.91,
                    "names": [{"label": "cat", "probability": 0.91}, ...],                    five at most, best first
                    "box": [x1, y1, x2, y2], "area": 5120,                                    in pixels
-                   "predicted_iou": 0.93, "stability": 0.97,
+                   "predicted_iou": 0.93, "stability_score": 0.97,
                    "segmentation": {"size": [height, width], "counts": "..."}}, ...]}        COCO's compressed RLE
 """
 

@@ -101,8 +101,8 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--unknown", "maybe"],
         ["label", "x.png", "--points-per-side", "0"],
         ["label", "x.png", "--max-masks", "-1"],
-        ["label", "x.png", "--predicted-iou", "5"],
-        ["label", "x.png", "--stability", "nan"],
+        ["label", "x.png", "--predicted-iou-threshold", "5"],
+        ["label", "x.png", "--stability-score-threshold", "nan"],
         ["label", "x.png", "--min-area", "-1"],
         ["label", "x.png", "--points-per-side", "5000"],
         ["label", "x.png", "--point", "1,2", "--min-area", "50"],
@@ -113,7 +113,7 @@ def test_options_that_ask_for_no_object(options: list[str], says: str, run: Run)
         ["label", "x.png", "--scales", "0"],
         ["label", "x.png", "--map", "instance"],
         ["label", "x.png", "--point", "1,2", "--merge"],
-        ["label", "x.png", "--naming", "poold"],
+        ["label", "x.png", "--regions", "poold"],
         ["label", "x.png", "--point", "1,2", "--everything"],
         ["label", "x.png", "--model", "nope"],
         ["label", "x.png", "--tiles", "99"],
@@ -332,7 +332,7 @@ def test_names_pooled_from_one_look(run: Run, scene) -> None:
     arguments = ["label", scene("desk").path, "--point", "380,150", "--labels", "laptop,pencil", "--json"]
     answers = []
     for naming in ("crops", "pooled"):
-        code, out, _ = run(*arguments, "--naming", naming)
+        code, out, _ = run(*arguments, "--regions", naming)
         assert code == 0
         answers.append(json.loads(out)["segments"][0])
     assert answers[0]["segmentation"] == answers[1]["segmentation"]

@@ -44,7 +44,7 @@ def test_find_prints_what_it_found_and_nothing_where_nothing_is(run: Run, tmp_pa
     [
         ([], 2, "say what to look for: either words, or a picture with --like FILE"),
         (["mug", "--like", "mug.png"], 2, "say what to look for"),
-        (["mug", "--least", "3"], 2, "least is 3.0"),
+        (["mug", "--score-threshold", "3"], 2, "least is 3.0"),
         (["mug", "--tiles", "99"], 2, "tiles is 99"),
         (["mug", "--merge"], 2, "unrecognized arguments: --merge"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),

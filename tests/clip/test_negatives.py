@@ -43,7 +43,9 @@ def by_similarity(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
 def objects(segmenter: segzs.Segmenter) -> tuple[torch.Tensor, list[str]]:
     """The features and names of the example scenes' objects."""
     features = [
-        encode_pictures(segmenter.clip, crops(segzs.read_image(scene.path).pixels, scene.masks, segmenter.cropping))
+        encode_pictures(
+            segmenter.clip, crops(segzs.read_image(scene.path).pixels, scene.masks, segmenter.region_encoder.cropping)
+        )
         for scene in SCENES
     ]
     return torch.cat(features), [name for scene in SCENES for name in scene.names]
@@ -60,7 +62,7 @@ def background(segmenter: segzs.Segmenter) -> torch.Tensor:
             y, x = 30 + 170 * (corner // 4), 20 + 180 * (corner % 4)
             square[y : y + 110, x : x + 110] = free[y : y + 110, x : x + 110]
         masks = [RLE.encode(square) for square in squares if square.sum() > 4000]
-        features.append(encode_pictures(segmenter.clip, crops(pixels, masks, segmenter.cropping)))
+        features.append(encode_pictures(segmenter.clip, crops(pixels, masks, segmenter.region_encoder.cropping)))
     return torch.cat(features)
 
 

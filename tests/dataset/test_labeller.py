@@ -17,7 +17,7 @@ from segzs.sam.encode import PreparedImage, encode
 from tests.conftest import EXAMPLES
 
 pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
-FEW = {"points_per_side": 4, "predicted_iou": 0.5, "stability": 0.5}
+FEW = {"points_per_side": 4, "predicted_iou": 0.5, "stability_score": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,11 @@ def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmente
     others = [
         Labeller.of(segmenter, **FEW, min_area=50),
         Labeller.of(segmenter, **FEW, merge=False),
-        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, scales=(1, 2))), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, scales=(1, 2))), **FEW),
         Labeller.of(segmenter.with_labels("cat, dog"), **FEW),
         Labeller.of(replace(segmenter, classifier=replace(segmenter.classifier, unknown=None)), **FEW),
-        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, margin=0.2)), **FEW),
-        Labeller.of(replace(segmenter, cropping=replace(segmenter.cropping, background="keep")), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, margin=0.2)), **FEW),
+        Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, background="keep")), **FEW),
         Labeller.of(replace(segmenter, sam=replace(segmenter.sam, digest="other")), **FEW),
     ]
     assert all(other.settings != settings for other in others)

@@ -32,7 +32,7 @@ def test_every_crop_mode_with_every_set_of_templates(segmenter: segzs.Segmenter,
     for choice in found[:3]:
         assert choice.gain.difference.value == pytest.approx(choice.top_1.value - plain.top_1.value)
     (in_use,) = [choice for choice in found if choice.in_use]
-    assert in_use.cropping == segmenter.cropping
+    assert in_use.cropping == segmenter.region_encoder.cropping
     (rows,) = measure([segmenter.with_labels(labels)], truth, Plan(("names",), removed=0))
     assert in_use.top_1.value == pytest.approx(np.mean([row.values["top_1"] for row in rows]))
     assert set(in_use.by_source) == {"desk", "picnic"}

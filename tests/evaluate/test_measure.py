@@ -141,7 +141,7 @@ def test_progress_goes_to_one(segmenter: segzs.Segmenter, desk: Truth) -> None:
     "options",
     [
         *({"what": ()}, {"what": ("mask",)}, {"clicks": 0}, {"clicks": 2.5}),
-        *({"removed": 1}, {"removed": -1}, {"seed": -1}, {"grid": {"stability": 2}}),
+        *({"removed": 1}, {"removed": -1}, {"seed": -1}, {"grid": {"stability_score": 2}}),
     ],
 )
 def test_a_plan_out_of_range(options: dict) -> None:

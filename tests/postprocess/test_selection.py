@@ -12,10 +12,10 @@ import segzs
 from segzs.checkpoints.registry import SAMS
 from segzs.masks import RLE, Masks
 from segzs.postprocess.selection import select_masks
-from segzs.sam.mask_generator import EverythingOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, everything
 from tests.conftest import EXAMPLES
 
-SAM, FAMILIAR = replace(SAMS["tiny"], predicted_iou=0.6, stability=0.6), 0.3
+SAM, FAMILIAR = replace(SAMS["tiny"], predicted_iou=0.6, stability_score=0.6), 0.3
 
 
 def mask(box: tuple[int, int, int, int], predicted_iou: float = 0.7, stability: float = 0.7) -> Masks:
@@ -59,7 +59,7 @@ def picnic(segmenter: segzs.Segmenter) -> segzs.EncodedImage:
 def test_everything_takes_what_clip_recognises(segmenter: segzs.Segmenter, picnic: segzs.EncodedImage) -> None:
     found = segmenter.everything(picnic, merge=False)
     own = segmenter.sam.spec
-    assert any(each.predicted_iou < own.predicted_iou or each.stability < own.stability for each in found)
+    assert any(each.predicted_iou < own.predicted_iou or each.stability_score < own.stability_score for each in found)
     assert [each.name for each in found] == [each.name for each in segmenter.name(found)]
     assert list(found) == sorted(found, key=lambda each: -each.area)
     best = segmenter.everything(picnic, merge=False, max_masks=3)
@@ -71,8 +71,10 @@ def test_sam_alone_decides_where_it_is_told_or_the_clip_cannot(
     segmenter: segzs.Segmenter, picnic: segzs.EncodedImage
 ) -> None:
     own = segmenter.sam.spec
-    sure = segmenter.everything(picnic, predicted_iou=own.predicted_iou, stability=own.stability, merge=False)
-    assert all(each.predicted_iou >= own.predicted_iou and each.stability >= own.stability for each in sure)
+    sure = segmenter.everything(
+        picnic, predicted_iou=own.predicted_iou, stability_score=own.stability_score, merge=False
+    )
+    assert all(each.predicted_iou >= own.predicted_iou and each.stability_score >= own.stability_score for each in sure)
     unable = with_familiar(segmenter, None)
     other = replace(segmenter, sam=replace(segmenter.sam, spec=replace(own, chosen_by_clip=False)))
     for alone in (replace(segmenter, naming="pooled"), unable, other):
@@ -91,7 +93,7 @@ def test_an_adaptive_search_looks_around_what_sam_is_sure_of(
 ) -> None:
     shares: tuple[list[float], list[float]] = [], []
     for lenient, done in zip((False, True), shares, strict=True):
-        everything(segmenter.sam, picnic, EverythingOptions(8, adaptive=True), done.append, lenient=lenient)
+        everything(segmenter.sam, picnic, GeneratorOptions(8, adaptive=True), done.append, lenient=lenient)
     assert shares[0] == shares[1]
 
 

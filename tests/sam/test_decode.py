@@ -71,12 +71,12 @@ def test_nothing_asked_nothing_answered(tiny: SamModel, encoded: EncodedImage) -
 
 
 def test_answers_are_read_only_values(tiny: SamModel, encoded: EncodedImage) -> None:
-    (masks,) = decode(tiny, encoded, [Prompt.point(300, 300)], several=True)
+    (masks,) = decode(tiny, encoded, [Prompt.point(300, 300)], multimask=True)
     height, width = tiny.mask_size
     assert len(masks) == 3
     assert masks.low_res_logits.shape == (3, height, width)
     assert masks.predicted_iou.tolist() == sorted(masks.predicted_iou, reverse=True)
-    for array in (masks.predicted_iou, masks.stability, masks.low_res_logits):
+    for array in (masks.predicted_iou, masks.stability_score, masks.low_res_logits):
         assert array.dtype == np.float32
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
@@ -84,7 +84,7 @@ def test_answers_are_read_only_values(tiny: SamModel, encoded: EncodedImage) -> 
 
 def test_several_holds_the_best(tiny: SamModel, encoded: EncodedImage) -> None:
     (best,) = decode(tiny, encoded, [Prompt.point(300, 300)])
-    (several,) = decode(tiny, encoded, [Prompt.point(300, 300)], several=True)
+    (several,) = decode(tiny, encoded, [Prompt.point(300, 300)], multimask=True)
     assert best.rles[0] == several.rles[0]
 
 

@@ -13,7 +13,7 @@ from segzs.image import Image, read_image
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from segzs.sam.encode import encode
-from segzs.sam.mask_generator import EverythingOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, everything
 from segzs.sam.model import SamModel
 
 
@@ -72,8 +72,8 @@ def test_use_does_not_change_the_model(tiny: SamModel, portrait: Image) -> None:
     attributes = set(vars(tiny.module)) | set(vars(tiny.module.image_encoder))
     encoded = encode(tiny, portrait)
     features = encoded.features.clone()
-    decode(tiny, encoded, [Prompt.point(5, 5), Prompt.box(0, 0, 50, 50)], several=True)
-    everything(tiny, encoded, EverythingOptions(points_per_side=2, predicted_iou=0, stability=0))
+    decode(tiny, encoded, [Prompt.point(5, 5), Prompt.box(0, 0, 50, 50)], multimask=True)
+    everything(tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou=0, stability_score=0))
     after = tiny.module.state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
     assert set(vars(tiny.module)) | set(vars(tiny.module.image_encoder)) == attributes
@@ -94,10 +94,12 @@ def test_pictures_of_any_shape(width: int, height: int, tiny: SamModel) -> None:
         Prompt([(0, 0)], [False], (0, 0, width, height)),
     ]
     found = decode(tiny, encoded, prompts)
-    found += everything(tiny, encoded, EverythingOptions(points_per_side=2, predicted_iou=0, stability=0, min_area=0))
+    found += everything(
+        tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou=0, stability_score=0, min_area=0)
+    )
     for masks in found:
         assert masks.rles[0].decode().shape == (height, width)
-        assert 0 <= masks.stability[0] <= 1
+        assert 0 <= masks.stability_score[0] <= 1
         assert np.isfinite(masks.predicted_iou).all()
 
 

@@ -16,10 +16,10 @@ from segzs.masks import RLE, Masks, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import CHUNK, LowRes, decode_low_res, stability_score
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.mask_generator import EverythingOptions, _cleaned, everything, without_duplicates
+from segzs.sam.mask_generator import GeneratorOptions, _cleaned, everything, nms_bitmaps
 from segzs.sam.model import SamModel
 
-MANY = EverythingOptions(points_per_side=8, predicted_iou=0.3, stability=0.3)
+MANY = GeneratorOptions(points_per_side=8, predicted_iou=0.3, stability_score=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def every(tiny: SamModel, encoded: EncodedImage) -> list[Masks]:
     return everything(tiny, encoded, MANY)
 
 
-def codes(tiny: SamModel, encoded: EncodedImage, options: EverythingOptions) -> list[RLE]:
+def codes(tiny: SamModel, encoded: EncodedImage, options: GeneratorOptions) -> list[RLE]:
     return [masks.rles[0] for masks in everything(tiny, encoded, options)]
 
 
@@ -44,43 +44,43 @@ def test_it_is_deterministic_and_sorted_by_area(tiny: SamModel, encoded: Encoded
     assert areas == sorted(areas, reverse=True)
 
 
-@pytest.mark.parametrize("duplicate_iou", [0.3, 0.7, 0.9])
-def test_no_object_twice(duplicate_iou: float, tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
+@pytest.mark.parametrize("nms_threshold", [0.3, 0.7, 0.9])
+def test_no_object_twice(nms_threshold: float, tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
     found = (
         every
-        if duplicate_iou == MANY.duplicate_iou
-        else everything(tiny, encoded, replace(MANY, duplicate_iou=duplicate_iou))
+        if nms_threshold == MANY.nms_threshold
+        else everything(tiny, encoded, replace(MANY, nms_threshold=nms_threshold))
     )
     height, width = encoded.input_size
     coarse = [RLE.encode(masks.low_res_logits[0][: height // 4, : width // 4] > 0) for masks in found]
     fine = [masks.rles[0] for masks in found]
     assert len(found) > 5
-    assert np.triu(iou(coarse, coarse), 1).max() <= duplicate_iou + 1e-6
-    assert np.triu(iou(fine, fine), 1).max() <= duplicate_iou + 0.05  # duplicates are sought on the model's grid
+    assert np.triu(iou(coarse, coarse), 1).max() <= nms_threshold + 1e-6
+    assert np.triu(iou(fine, fine), 1).max() <= nms_threshold + 0.05  # duplicates are sought on the model's grid
 
 
 def test_thresholds_are_respected(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
     middle_iou = float(np.median([masks.predicted_iou[0] for masks in every]))
-    middle_stability = float(np.median([masks.stability[0] for masks in every]))
+    middle_stability = float(np.median([masks.stability_score[0] for masks in every]))
     sure = everything(tiny, encoded, replace(MANY, predicted_iou=middle_iou))
-    stable = everything(tiny, encoded, replace(MANY, stability=middle_stability))
+    stable = everything(tiny, encoded, replace(MANY, stability_score=middle_stability))
     assert 0 < len(sure) < len(every)
     assert 0 < len(stable) < len(every)
     assert all(masks.predicted_iou[0] >= middle_iou for masks in sure)
-    assert all(masks.stability[0] >= middle_stability for masks in stable)
+    assert all(masks.stability_score[0] >= middle_stability for masks in stable)
 
 
 def test_the_stability_reported_is_the_one_asked_for(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
     """Masks are filtered on the model's grid first, where a mask may seem more stable than at the image's size."""
     height, width = (side // 4 for side in encoded.input_size)
     grid = np.stack([masks.low_res_logits[0, :height, :width] for masks in every])
-    reported = np.array([masks.stability[0] for masks in every])
+    reported = np.array([masks.stability_score[0] for masks in every])
     seeming = stability_score(torch.from_numpy(grid), 0.0).numpy()
     worst = (seeming - reported).argmax()
     between = float(seeming[worst] + reported[worst]) / 2
     assert seeming[worst] > between > reported[worst]
-    kept = everything(tiny, encoded, replace(MANY, stability=between))
-    assert all(masks.stability[0] >= between for masks in kept)
+    kept = everything(tiny, encoded, replace(MANY, stability_score=between))
+    assert all(masks.stability_score[0] >= between for masks in kept)
 
 
 def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,16 +90,16 @@ def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch
     halves[:, 2, 96:, :100] = 9
     halves[..., 100:] = 9
     monkeypatch.setattr("segzs.sam.mask_generator.decode_low_res", lambda *_: LowRes(halves, torch.ones(1, 4)))
-    options = EverythingOptions(1, predicted_iou=0.5, stability=0.9, duplicate_iou=0.3)
+    options = GeneratorOptions(1, predicted_iou=0.5, stability_score=0.9, nms_threshold=0.3)
     found = codes(tiny, encode(tiny, portrait), options)
     assert len(found) == 2
     assert sum(mask.area for mask in found) == pytest.approx(portrait.width * portrait.height, rel=0.03)
 
 
 def test_the_models_own_thresholds_are_the_default(tiny: SamModel, encoded: EncodedImage) -> None:
-    row = replace(tiny.spec, points_per_side=4, predicted_iou=0.5, stability=0.6)
-    own = codes(replace(tiny, spec=row), encoded, EverythingOptions())
-    assert own == codes(tiny, encoded, EverythingOptions(4, 0.5, 0.6)) != []
+    row = replace(tiny.spec, points_per_side=4, predicted_iou=0.5, stability_score=0.6)
+    own = codes(replace(tiny, spec=row), encoded, GeneratorOptions())
+    assert own == codes(tiny, encoded, GeneratorOptions(4, 0.5, 0.6)) != []
 
 
 def test_small_masks_are_dropped(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
@@ -119,7 +119,7 @@ def test_max_masks_keeps_the_best(tiny: SamModel, encoded: EncodedImage, every: 
 @pytest.mark.parametrize("points", [1, 5])
 def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, encoded: EncodedImage) -> None:
     shares: list[float] = []
-    everything(tiny, encoded, EverythingOptions(points, adaptive=adaptive), shares.append)
+    everything(tiny, encoded, GeneratorOptions(points, adaptive=adaptive), shares.append)
     assert shares == sorted(set(shares))
     assert shares[0] > 0
     assert shares[-1] == pytest.approx(1)
@@ -131,7 +131,7 @@ def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, enco
 )
 def test_impossible_options_are_refused(options: dict, complaint: str) -> None:
     with pytest.raises(PromptError, match=complaint):
-        EverythingOptions(**options)
+        GeneratorOptions(**options)
 
 
 def stacks() -> st.SearchStrategy[np.ndarray]:
@@ -150,18 +150,18 @@ def test_without_duplicates_equals_brute_force(masks: np.ndarray, limit: float, 
         overlaps = [(masks[index] & masks[i]).sum() / (masks[index] | masks[i]).sum() for i in expected]
         if masks[index].any() and all(overlap <= limit for overlap in overlaps):
             expected.append(index)
-    assert without_duplicates(torch.from_numpy(masks), torch.from_numpy(scores), limit) == expected
+    assert nms_bitmaps(torch.from_numpy(masks), torch.from_numpy(scores), limit) == expected
 
 
 def test_without_duplicates_compares_masks_not_boxes() -> None:
     frame = torch.ones(20, 20, dtype=torch.bool)
     frame[2:18, 2:18] = False
     inside = ~frame
-    assert without_duplicates(torch.stack([frame, inside, frame]), torch.tensor([0.5, 0.9, 0.8]), 0.7) == [1, 2]
+    assert nms_bitmaps(torch.stack([frame, inside, frame]), torch.tensor([0.5, 0.9, 0.8]), 0.7) == [1, 2]
 
 
 def test_without_duplicates_of_nothing() -> None:
-    assert without_duplicates(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), 0.7) == []
+    assert nms_bitmaps(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), 0.7) == []
 
 
 @pytest.fixture
@@ -180,10 +180,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
 def test_an_adaptive_grid_asks_less_and_finds_the_same(
     tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
 ) -> None:
-    full = codes(tiny, encoded, EverythingOptions(points_per_side=24))
+    full = codes(tiny, encoded, GeneratorOptions(points_per_side=24))
     assert len(asked) == len({prompt.points for prompt in asked}) == 576
     asked.clear()
-    adaptive = codes(tiny, encoded, EverythingOptions(points_per_side=24, adaptive=True))
+    adaptive = codes(tiny, encoded, GeneratorOptions(points_per_side=24, adaptive=True))
     assert len(asked) == len({prompt.points for prompt in asked}) < 520
     assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
@@ -204,7 +204,7 @@ def test_an_adaptive_grid_is_dense_where_something_is(
             asked.extend(prompts) or LowRes(answer.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
         ),
     )
-    everything(tiny, encoded, EverythingOptions(points_per_side=9, adaptive=True))
+    everything(tiny, encoded, GeneratorOptions(points_per_side=9, adaptive=True))
     assert len(asked) == count
 
 
@@ -213,7 +213,7 @@ def test_what_progress_raises_ends_the_search(tiny: SamModel, encoded: EncodedIm
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        everything(tiny, encoded, EverythingOptions(points_per_side=16), stop)
+        everything(tiny, encoded, GeneratorOptions(points_per_side=16), stop)
     assert len(asked) == CHUNK
 
 

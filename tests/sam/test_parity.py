@@ -95,8 +95,8 @@ def test_best_mask(pair: Pair, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["point", "box", "mask, box and points"])
 def test_several_masks_are_ranked(pair: Pair, kind: str) -> None:
-    (ours,) = decode(pair.sam, pair.encoded, [ask(pair, kind)], several=True)
-    masks, predicted_iou, logits = reference(pair, ask(pair, kind), several=True)
+    (ours,) = decode(pair.sam, pair.encoded, [ask(pair, kind)], multimask=True)
+    masks, predicted_iou, logits = reference(pair, ask(pair, kind), multimask=True)
     order = predicted_iou.argsort()[::-1]
     assert_equal(ours, (masks[order], predicted_iou[order], logits[order]))
 

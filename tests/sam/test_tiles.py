@@ -14,11 +14,11 @@ from segzs.errors import PromptError
 from segzs.image import Image, read_image
 from segzs.masks import RLE, Masks, iou
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.mask_generator import EverythingOptions
+from segzs.sam.mask_generator import GeneratorOptions
 from segzs.sam.model import SamModel
-from segzs.sam.tiles import Part, everything_in_tiles, joined, tile_boxes
+from segzs.sam.tiles import Part, generate_masks_in_tiles, joined, tile_boxes
 
-FEW = EverythingOptions(points_per_side=6)
+FEW = GeneratorOptions(points_per_side=6)
 
 
 def parts_of(mask: np.ndarray, per_side: int) -> list[Part]:
@@ -70,16 +70,16 @@ def test_what_is_found_in_tiles_is_of_the_whole_picture(tiny: SamModel, desk: Im
         return encode(tiny, tile)
 
     steps: list[float] = []
-    plain = everything_in_tiles(tiny, look, photo, FEW)
+    plain = generate_masks_in_tiles(tiny, look, photo, FEW)
     assert not tiles
-    found = everything_in_tiles(tiny, look, photo, replace(FEW, tiles=2), steps.append)
+    found = generate_masks_in_tiles(tiny, look, photo, replace(FEW, tiles=2), steps.append)
     assert len(tiles) == 4
     assert steps == sorted(steps)
     assert steps[-1] == 1
     rles = [masks.rles[0] for masks in found]
     assert {(rle.height, rle.width) for rle in rles} == {pixels.shape[:2]}
     assert len(found) > len(plain)
-    assert np.triu(iou(rles, rles), 1).max() <= FEW.duplicate_iou
+    assert np.triu(iou(rles, rles), 1).max() <= FEW.nms_threshold
     for masks in found:
         height, width = photo.input_size
         coarse = cv2.resize(masks.rles[0].decode().astype(np.float32), (width // 4, height // 4), cv2.INTER_AREA) > 0.5
@@ -90,4 +90,4 @@ def test_what_is_found_in_tiles_is_of_the_whole_picture(tiny: SamModel, desk: Im
 @pytest.mark.parametrize("tiles", [0, 17, 1.5, "2"])
 def test_a_wrong_number_of_tiles_is_refused(tiles: int) -> None:
     with pytest.raises(PromptError, match="tiles is"):
-        EverythingOptions(tiles=tiles)
+        GeneratorOptions(tiles=tiles)
