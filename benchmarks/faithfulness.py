@@ -99,7 +99,7 @@ def best_names(clip: ClipModel, image: Image, masks: Sequence[RLE]) -> Tensor:
 
 
 def answers(sam: SamModel, photo: EncodedImage, prompts: Sequence[Prompt]) -> list[RLE]:
-    return [masks.rles[0] for masks in decode(sam, photo, prompts)]
+    return [masks.rle for masks in decode(sam, photo, prompts)]
 
 
 def reference(predictor: SamPredictor, image: Image, prompts: Sequence[Prompt]) -> list[RLE]:

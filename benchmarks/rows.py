@@ -32,11 +32,11 @@ from segzs.dataset.directory import label_directory
 from segzs.formats.records import Record
 from segzs.image import Image, read_image
 from segzs.loading import resolve_dtype
-from segzs.masks import RLE, Masks, iou
+from segzs.masks import RLE, Mask, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from segzs.sam.encode import PreparedImage, encode, prepare
-from segzs.sam.mask_generator import GeneratorOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from segzs.sam.model import SamModel, fused, load_sam, with_dtype
 from segzs.sam.networks.tiny import build_tiny_sam
 
@@ -134,7 +134,7 @@ def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pai
     options = GeneratorOptions(points_per_side=POINTS_PER_SIDE, nms_threshold=0.9, min_area=0, adaptive=adaptive)
     pixels = np.array(desk().pixels) if pixels is None else pixels
     image = read_image(pixels)
-    return lambda: everything(sam, encode(sam, image), options), lambda: generator.generate(pixels)
+    return lambda: generate_masks(sam, encode(sam, image), options), lambda: generator.generate(pixels)
 
 
 def names_of_100(naming: str) -> Pair:
@@ -253,7 +253,7 @@ def names_alike(ours: object, theirs: object) -> str:
 
 
 def objects_alike(ours: object, theirs: object) -> str:
-    codes = [masks.rles[0] for masks in ours if isinstance(masks, Masks)]  # type: ignore[attr-defined]
+    codes = [masks.rle for masks in ours if isinstance(masks, Masks)]  # type: ignore[attr-defined]
     wanted = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in theirs]  # type: ignore
     if not codes or not wanted:
         return f"{len(codes)} masks and {len(wanted)}"

@@ -21,7 +21,7 @@ from segzs.clip.vocabulary import encode_labels, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
-from segzs.sam.mask_generator import GeneratorOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import box_around, centre, visible_labels
 from training.scenes import MEASURED, Compositor
@@ -29,7 +29,7 @@ from training.scenes import MEASURED, Compositor
 HEIGHT, WIDTH = 576, 768
 SMALLEST_VISIBLE = 400
 FEW_LABELS = 20
-UNFILTERED = GeneratorOptions(predicted_iou=0, stability_score=0, nms_threshold=1)
+UNFILTERED = GeneratorOptions(predicted_iou_threshold=0, stability_score_threshold=0, nms_threshold=1)
 """All that the grid's points are answered."""
 
 
@@ -83,13 +83,13 @@ def measure_everything(
 ) -> None:
     """Add everything mode's recall and precision at IoU 0.75, those of SAM alone, and the recall without thresholds."""
     ours = [segment.rle for segment in segmenter.everything(photo)]
-    alone = [masks.rles[0] for masks in everything(segmenter.sam, photo)]
+    alone = [masks.rle for masks in generate_masks(segmenter.sam, photo)]
     for name, found in (("everything", ours), ("everything, SAM alone", alone)):
         overlap = iou(truths, found) if found else np.zeros((len(truths), 1))
         scores.add(f"{name}: recall at IoU 0.75", overlap.max(1) >= 0.75)
         scores.add(f"{name}: masks a scene", [len(found)])
         scores.add(f"{name}: precision at IoU 0.75", overlap.max(0) >= 0.75 if found else [])
-    unfiltered = [masks.rles[0] for masks in everything(segmenter.sam, photo, UNFILTERED)]
+    unfiltered = [masks.rle for masks in generate_masks(segmenter.sam, photo, UNFILTERED)]
     scores.add("everything: recall at IoU 0.75 of all masks", iou(truths, unfiltered).max(1) >= 0.75)
 
 

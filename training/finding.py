@@ -25,7 +25,7 @@ from segzs.clip.retrieval import best, encode_words, example_scores, said
 from segzs.clip.vocabulary import general_features
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
-from segzs.sam.mask_generator import everything
+from segzs.sam.mask_generator import generate_masks
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
 from training.prompts import visible_labels
@@ -63,8 +63,8 @@ def measure(
         truths = [RLE.encode(scene.instances == label) for label in visible]
         called = [names[scene.codes[label - 1] or ""] for label in visible]
         absent = rng.permutation(sorted({*names.values()} - {names[code or ""] for code in scene.codes}))[: len(called)]
-        answers = everything(segmenter.sam, photo, lenient=True)
-        ours = [masks.rles[0] for masks in answers]
+        answers = generate_masks(segmenter.sam, photo, lenient=True)
+        ours = [masks.rle for masks in answers]
         stability = torch.tensor([float(masks.stability_score[0]) for masks in answers])
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
         shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}

@@ -51,7 +51,7 @@ class Hits:
 def alone(search: MaskGenerator, found: list[Candidate]) -> list[RLE]:
     """What SAM itself is sure of."""
     sure = search.unique([each for each in found if search.is_sure(each)])
-    return [masks.rles[0] for masks in replace(search, lenient=False).tidied(sure)]
+    return [masks.rle for masks in replace(search, lenient=False).tidied(sure)]
 
 
 def chosen(search: MaskGenerator, found: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
@@ -61,7 +61,7 @@ def chosen(search: MaskGenerator, found: list[Candidate], segmenter: segzs.Segme
     masks, clip = search.tidied(search.unique(some)), segmenter.clip
     if not masks:
         return []
-    rles = [each.rles[0] for each in masks]
+    rles = [each.rle for each in masks]
     known = familiarity(clip, encode_masks(clip, search.encoded.image.pixels, rles, segmenter.region_encoder.cropping))
     return [rles[index] for index in select_masks(masks, known, search.sam.spec, clip.spec.familiar or 0)]
 

@@ -6,7 +6,7 @@ import pytest
 import segzs
 from segzs.evaluate import clicks
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks, next_click
-from segzs.masks import RLE, Masks
+from segzs.masks import RLE, Mask
 from segzs.prompts import Prompt
 from tests.conftest import read_scene
 
@@ -59,7 +59,7 @@ class Painter:
     truths: list[np.ndarray]
     calls: list[list[Prompt]] = field(default_factory=list)
 
-    def __call__(self, sam: object, photo: object, prompts: list[Prompt]) -> list[Masks]:
+    def __call__(self, sam: object, photo: object, prompts: list[Prompt]) -> list[Mask]:
         self.calls.append(prompts)
         return [self.answer(prompt) for prompt in prompts]
 

@@ -10,9 +10,9 @@ import torch
 
 import segzs
 from segzs.checkpoints.registry import SAMS
-from segzs.masks import RLE, Masks
+from segzs.masks import RLE, Mask
 from segzs.postprocess.selection import select_masks
-from segzs.sam.mask_generator import GeneratorOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from tests.conftest import EXAMPLES
 
 SAM, FAMILIAR = replace(SAMS["tiny"], predicted_iou=0.6, stability_score=0.6), 0.3
@@ -93,7 +93,7 @@ def test_an_adaptive_search_looks_around_what_sam_is_sure_of(
 ) -> None:
     shares: tuple[list[float], list[float]] = [], []
     for lenient, done in zip((False, True), shares, strict=True):
-        everything(segmenter.sam, picnic, GeneratorOptions(8, adaptive=True), done.append, lenient=lenient)
+        generate_masks(segmenter.sam, picnic, GeneratorOptions(8, adaptive=True), done.append, lenient=lenient)
     assert shares[0] == shares[1]
 
 

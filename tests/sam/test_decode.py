@@ -13,7 +13,7 @@ from segment_anything.modeling import TwoWayTransformer
 from segzs.checkpoints.locate import locate_sam
 from segzs.errors import PromptError
 from segzs.image import Image
-from segzs.masks import Masks, iou
+from segzs.masks import Mask, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import CHUNK, decode, enlarged, stability_score
 from segzs.sam.encode import EncodedImage, encode
@@ -28,7 +28,7 @@ def encoded(tiny: SamModel, desk: Image) -> EncodedImage:
     return encode(tiny, desk)
 
 
-def same(one: Masks, other: Masks) -> bool:
+def same(one: tuple[Mask, ...], other: tuple[Mask, ...]) -> bool:
     """Equal but for the rounding of another batch."""
     close = np.allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
     if one.low_res_logits.shape == other.low_res_logits.shape:
@@ -85,7 +85,7 @@ def test_answers_are_read_only_values(tiny: SamModel, encoded: EncodedImage) -> 
 def test_several_holds_the_best(tiny: SamModel, encoded: EncodedImage) -> None:
     (best,) = decode(tiny, encoded, [Prompt.point(300, 300)])
     (several,) = decode(tiny, encoded, [Prompt.point(300, 300)], multimask=True)
-    assert best.rles[0] == several.rles[0]
+    assert best.rle == several.rles[0]
 
 
 def test_a_box_partly_outside_is_cut(tiny: SamModel, encoded: EncodedImage) -> None:
@@ -112,7 +112,7 @@ def test_an_earlier_mask_is_refined(tiny: SamModel, encoded: EncodedImage) -> No
     prompt = Prompt.box(41, 22, 195, 224)
     (first,) = decode(tiny, encoded, [prompt])
     refined, plain = decode(
-        tiny, encoded, [Prompt([(120, 120)], mask=first.low_res_logits[0]), Prompt([(120, 120), (121, 121)])]
+        tiny, encoded, [Prompt([(120, 120)], mask=first.low_res_logits), Prompt([(120, 120), (121, 121)])]
     )
     assert len(refined) == 1
     assert not np.allclose(refined.low_res_logits, plain.low_res_logits)

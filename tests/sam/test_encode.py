@@ -13,7 +13,7 @@ from segzs.image import Image, read_image
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from segzs.sam.encode import encode
-from segzs.sam.mask_generator import GeneratorOptions, everything
+from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from segzs.sam.model import SamModel
 
 
@@ -57,7 +57,7 @@ def test_features_of_another_model_are_refused(tiny: SamModel, other_tiny: SamMo
     with pytest.raises(ModelMismatchError, match=refusal):
         decode(tiny, encoded, [Prompt.point(10, 10)])
     with pytest.raises(ModelMismatchError, match=refusal):
-        everything(tiny, encoded)
+        generate_masks(tiny, encoded)
 
 
 def test_the_same_weights_in_another_object_are_welcome(tiny: SamModel, desk: Image) -> None:
@@ -73,7 +73,7 @@ def test_use_does_not_change_the_model(tiny: SamModel, portrait: Image) -> None:
     encoded = encode(tiny, portrait)
     features = encoded.features.clone()
     decode(tiny, encoded, [Prompt.point(5, 5), Prompt.box(0, 0, 50, 50)], multimask=True)
-    everything(tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou=0, stability_score=0))
+    generate_masks(tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou_threshold=0, stability_score_threshold=0))
     after = tiny.module.state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
     assert set(vars(tiny.module)) | set(vars(tiny.module.image_encoder)) == attributes
@@ -95,11 +95,11 @@ def test_pictures_of_any_shape(width: int, height: int, tiny: SamModel) -> None:
     ]
     found = decode(tiny, encoded, prompts)
     found += everything(
-        tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou=0, stability_score=0, min_area=0)
+        tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou_threshold=0, stability_score_threshold=0, min_area=0)
     )
     for masks in found:
-        assert masks.rles[0].decode().shape == (height, width)
-        assert 0 <= masks.stability_score[0] <= 1
+        assert masks.rle.decode().shape == (height, width)
+        assert 0 <= masks.stability_score <= 1
         assert np.isfinite(masks.predicted_iou).all()
 
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from segzs.errors import PromptError
 from segzs.image import Image
-from segzs.masks import RLE, Masks, iou
+from segzs.masks import RLE, Mask, iou
 from segzs.prompts import Prompt
-from segzs.sam.decode import CHUNK, LowRes, decode_low_res, stability_score
+from segzs.sam.decode import CHUNK, LowResMasks, decode_low_res, stability_score
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.mask_generator import GeneratorOptions, _cleaned, everything, nms_bitmaps
+from segzs.sam.mask_generator import GeneratorOptions, _cleaned, generate_masks, nms_bitmaps
 from segzs.sam.model import SamModel
 
-MANY = GeneratorOptions(points_per_side=8, predicted_iou=0.3, stability_score=0.3)
+MANY = GeneratorOptions(points_per_side=8, predicted_iou_threshold=0.3, stability_score_threshold=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +28,16 @@ def encoded(tiny: SamModel, desk: Image) -> EncodedImage:
 
 
 @pytest.fixture(scope="module")
-def every(tiny: SamModel, encoded: EncodedImage) -> list[Masks]:
-    return everything(tiny, encoded, MANY)
+def every(tiny: SamModel, encoded: EncodedImage) -> list[Mask]:
+    return generate_masks(tiny, encoded, MANY)
 
 
 def codes(tiny: SamModel, encoded: EncodedImage, options: GeneratorOptions) -> list[RLE]:
-    return [masks.rles[0] for masks in everything(tiny, encoded, options)]
+    return [masks.rle for masks in generate_masks(tiny, encoded, options)]
 
 
-def test_it_is_deterministic_and_sorted_by_area(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
-    found = [masks.rles[0] for masks in every]
+def test_it_is_deterministic_and_sorted_by_area(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
+    found = [masks.rle for masks in every]
     assert len(found) > 5
     assert found == codes(tiny, encoded, MANY)
     areas = [mask.area for mask in found]
@@ -45,42 +45,42 @@ def test_it_is_deterministic_and_sorted_by_area(tiny: SamModel, encoded: Encoded
 
 
 @pytest.mark.parametrize("nms_threshold", [0.3, 0.7, 0.9])
-def test_no_object_twice(nms_threshold: float, tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
+def test_no_object_twice(nms_threshold: float, tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
     found = (
         every
         if nms_threshold == MANY.nms_threshold
-        else everything(tiny, encoded, replace(MANY, nms_threshold=nms_threshold))
+        else generate_masks(tiny, encoded, replace(MANY, nms_threshold=nms_threshold))
     )
     height, width = encoded.input_size
-    coarse = [RLE.encode(masks.low_res_logits[0][: height // 4, : width // 4] > 0) for masks in found]
-    fine = [masks.rles[0] for masks in found]
+    coarse = [RLE.encode(masks.low_res_logits[: height // 4, : width // 4] > 0) for masks in found]
+    fine = [masks.rle for masks in found]
     assert len(found) > 5
     assert np.triu(iou(coarse, coarse), 1).max() <= nms_threshold + 1e-6
     assert np.triu(iou(fine, fine), 1).max() <= nms_threshold + 0.05  # duplicates are sought on the model's grid
 
 
-def test_thresholds_are_respected(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
-    middle_iou = float(np.median([masks.predicted_iou[0] for masks in every]))
-    middle_stability = float(np.median([masks.stability_score[0] for masks in every]))
-    sure = everything(tiny, encoded, replace(MANY, predicted_iou=middle_iou))
-    stable = everything(tiny, encoded, replace(MANY, stability_score=middle_stability))
+def test_thresholds_are_respected(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
+    middle_iou = float(np.median([masks.predicted_iou for masks in every]))
+    middle_stability = float(np.median([masks.stability_score for masks in every]))
+    sure = generate_masks(tiny, encoded, replace(MANY, predicted_iou_threshold=middle_iou))
+    stable = generate_masks(tiny, encoded, replace(MANY, stability_score_threshold=middle_stability))
     assert 0 < len(sure) < len(every)
     assert 0 < len(stable) < len(every)
-    assert all(masks.predicted_iou[0] >= middle_iou for masks in sure)
-    assert all(masks.stability_score[0] >= middle_stability for masks in stable)
+    assert all(masks.predicted_iou >= middle_iou for masks in sure)
+    assert all(masks.stability_score >= middle_stability for masks in stable)
 
 
-def test_the_stability_reported_is_the_one_asked_for(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
+def test_the_stability_reported_is_the_one_asked_for(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
     """Masks are filtered on the model's grid first, where a mask may seem more stable than at the image's size."""
     height, width = (side // 4 for side in encoded.input_size)
-    grid = np.stack([masks.low_res_logits[0, :height, :width] for masks in every])
-    reported = np.array([masks.stability_score[0] for masks in every])
+    grid = np.stack([masks.low_res_logits[:height, :width] for masks in every])
+    reported = np.array([masks.stability_score for masks in every])
     seeming = stability_score(torch.from_numpy(grid), 0.0).numpy()
     worst = (seeming - reported).argmax()
     between = float(seeming[worst] + reported[worst]) / 2
     assert seeming[worst] > between > reported[worst]
-    kept = everything(tiny, encoded, replace(MANY, stability_score=between))
-    assert all(masks.stability_score[0] >= between for masks in kept)
+    kept = generate_masks(tiny, encoded, replace(MANY, stability_score_threshold=between))
+    assert all(masks.stability_score >= between for masks in kept)
 
 
 def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch
     halves[:, 1, :96, :100] = 9
     halves[:, 2, 96:, :100] = 9
     halves[..., 100:] = 9
-    monkeypatch.setattr("segzs.sam.mask_generator.decode_low_res", lambda *_: LowRes(halves, torch.ones(1, 4)))
-    options = GeneratorOptions(1, predicted_iou=0.5, stability_score=0.9, nms_threshold=0.3)
+    monkeypatch.setattr("segzs.sam.mask_generator.decode_low_res", lambda *_: LowResMasks(halves, torch.ones(1, 4)))
+    options = GeneratorOptions(1, predicted_iou_threshold=0.5, stability_score_threshold=0.9, nms_threshold=0.3)
     found = codes(tiny, encode(tiny, portrait), options)
     assert len(found) == 2
     assert sum(mask.area for mask in found) == pytest.approx(portrait.width * portrait.height, rel=0.03)
@@ -102,24 +102,24 @@ def test_the_models_own_thresholds_are_the_default(tiny: SamModel, encoded: Enco
     assert own == codes(tiny, encoded, GeneratorOptions(4, 0.5, 0.6)) != []
 
 
-def test_small_masks_are_dropped(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
-    areas = [masks.rles[0].area for masks in every]
+def test_small_masks_are_dropped(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
+    areas = [masks.rle.area for masks in every]
     limit = int(np.median(areas)) + 1
     kept = [mask.area for mask in codes(tiny, encoded, replace(MANY, min_area=limit))]
     assert kept == [area for area in areas if area >= limit]
 
 
-def test_max_masks_keeps_the_best(tiny: SamModel, encoded: EncodedImage, every: list[Masks]) -> None:
-    best = sorted((float(masks.predicted_iou[0]) for masks in every), reverse=True)[:3]
-    kept = everything(tiny, encoded, replace(MANY, max_masks=3))
-    assert sorted((float(masks.predicted_iou[0]) for masks in kept), reverse=True) == best
+def test_max_masks_keeps_the_best(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
+    best = sorted((float(masks.predicted_iou) for masks in every), reverse=True)[:3]
+    kept = generate_masks(tiny, encoded, replace(MANY, max_masks=3))
+    assert sorted((float(masks.predicted_iou) for masks in kept), reverse=True) == best
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("points", [1, 5])
 def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, encoded: EncodedImage) -> None:
     shares: list[float] = []
-    everything(tiny, encoded, GeneratorOptions(points, adaptive=adaptive), shares.append)
+    generate_masks(tiny, encoded, GeneratorOptions(points, adaptive=adaptive), shares.append)
     assert shares == sorted(set(shares))
     assert shares[0] > 0
     assert shares[-1] == pytest.approx(1)
@@ -169,7 +169,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     """Every prompt that everything mode asks."""
     seen: list[Prompt] = []
 
-    def noting(sam: SamModel, encoded: EncodedImage, prompts: list[Prompt]) -> LowRes:
+    def noting(sam: SamModel, encoded: EncodedImage, prompts: list[Prompt]) -> LowResMasks:
         seen.extend(prompts)
         return decode_low_res(sam, encoded, prompts)
 
@@ -201,10 +201,10 @@ def test_an_adaptive_grid_is_dense_where_something_is(
     monkeypatch.setattr(
         "segzs.sam.mask_generator.decode_low_res",
         lambda sam, encoded, prompts: (
-            asked.extend(prompts) or LowRes(answer.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
+            asked.extend(prompts) or LowResMasks(answer.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
         ),
     )
-    everything(tiny, encoded, GeneratorOptions(points_per_side=9, adaptive=True))
+    generate_masks(tiny, encoded, GeneratorOptions(points_per_side=9, adaptive=True))
     assert len(asked) == count
 
 
@@ -213,7 +213,7 @@ def test_what_progress_raises_ends_the_search(tiny: SamModel, encoded: EncodedIm
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        everything(tiny, encoded, GeneratorOptions(points_per_side=16), stop)
+        generate_masks(tiny, encoded, GeneratorOptions(points_per_side=16), stop)
     assert len(asked) == CHUNK
 
 
@@ -224,14 +224,12 @@ def test_specks_and_pinholes_are_cleaned_away() -> None:
     wanted[40:60, 40:60] = mask[40:60, 40:60] = False  # a hole that belongs to the object
     mask[25, 25] = False
     mask[5:8, 5:8] = mask[95, 95] = True
-    one = np.ones(1, np.float32)
-    cleaned = _cleaned(Masks((RLE.encode(mask),), one, one, np.zeros((1, 4, 4), np.float32)))
+    cleaned = _cleaned(Mask(RLE.encode(mask), 1.0, 1.0))
     assert (cleaned.rles[0].decode() == wanted).all()
 
 
 def test_an_empty_mask_stays_empty() -> None:
-    one = np.ones(1, np.float32)
-    empty = Masks((RLE.encode(np.zeros((9, 9), bool)),), one, one, np.zeros((1, 4, 4), np.float32))
+    empty = Mask(RLE.encode(np.zeros((9, 9), bool)), 1.0, 1.0)
     assert _cleaned(empty).rles[0].area == 0
 
 
@@ -242,6 +240,5 @@ def test_what_may_be_an_object_is_no_speck_and_what_reaches_the_border_no_pinhol
     mask[:, 350:360] = False
     mask[:, 362:] = False
     mask[100:120, 370:390] = True
-    one = np.ones(1, np.float32)
-    cleaned = _cleaned(Masks((RLE.encode(mask),), one, one, np.zeros((1, 4, 4), np.float32)))
+    cleaned = _cleaned(Mask(RLE.encode(mask), 1.0, 1.0))
     assert (cleaned.rles[0].decode() == mask).all()

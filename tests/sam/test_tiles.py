@@ -1,4 +1,4 @@
-"""Tiles cover the image, what a seam cuts is joined, and what is found is as good as elsewhere."""
+"""Tiles cover the image, what a seam cuts is group_parts, and what is found is as good as elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from segzs.errors import PromptError
 from segzs.image import Image, read_image
-from segzs.masks import RLE, Masks, iou
+from segzs.masks import RLE, Mask, iou
 from segzs.sam.encode import EncodedImage, encode
 from segzs.sam.mask_generator import GeneratorOptions
 from segzs.sam.model import SamModel
-from segzs.sam.tiles import Part, generate_masks_in_tiles, joined, tile_boxes
+from segzs.sam.tiles import Part, generate_masks_in_tiles, group_parts, tile_boxes
 
 FEW = GeneratorOptions(points_per_side=6)
 
@@ -27,8 +27,7 @@ def parts_of(mask: np.ndarray, per_side: int) -> list[Part]:
     for x1, y1, x2, y2 in tile_boxes(mask.shape[1], mask.shape[0], per_side):
         part = mask[y1:y2, x1:x2]
         if part.any():
-            score = np.ones(1, np.float32)
-            found.append(Part((x1, y1, x2, y2), Masks((RLE.encode(part),), score, score, np.zeros((1, 1, 1)))))
+            found.append(Part((x1, y1, x2, y2), Mask(RLE.encode(part), 1.0, 1.0)))
     return found
 
 
@@ -52,11 +51,11 @@ def test_an_object_on_the_crossing_of_all_seams_becomes_one() -> None:
     parts = parts_of(disc(400, 300, 180), 2)
     assert len(parts) == 4
     assert all(part.is_cut(read_image(np.zeros((600, 800), np.uint8))) for part in parts)
-    assert [len(group) for group in joined(parts)] == [4]
+    assert [len(group) for group in group_parts(parts)] == [4]
 
 
 def test_neighbours_at_a_seam_stay_two() -> None:
-    groups = joined([*parts_of(disc(400, 120, 100), 2), *parts_of(disc(400, 430, 100), 2)])
+    groups = group_parts([*parts_of(disc(400, 120, 100), 2), *parts_of(disc(400, 430, 100), 2)])
     assert sorted(len(group) for group in groups) == [2, 4]  # the lower one lies where the rows of tiles overlap, too
 
 
@@ -76,14 +75,14 @@ def test_what_is_found_in_tiles_is_of_the_whole_picture(tiny: SamModel, desk: Im
     assert len(tiles) == 4
     assert steps == sorted(steps)
     assert steps[-1] == 1
-    rles = [masks.rles[0] for masks in found]
+    rles = [masks.rle for masks in found]
     assert {(rle.height, rle.width) for rle in rles} == {pixels.shape[:2]}
     assert len(found) > len(plain)
     assert np.triu(iou(rles, rles), 1).max() <= FEW.nms_threshold
     for masks in found:
         height, width = photo.input_size
-        coarse = cv2.resize(masks.rles[0].decode().astype(np.float32), (width // 4, height // 4), cv2.INTER_AREA) > 0.5
-        low_res = masks.low_res_logits[0][: height // 4, : width // 4] > 0
+        coarse = cv2.resize(masks.rle.decode().astype(np.float32), (width // 4, height // 4), cv2.INTER_AREA) > 0.5
+        low_res = masks.low_res_logits[: height // 4, : width // 4] > 0
         assert (coarse & low_res).sum() > 0.7 * (coarse | low_res).sum()
 
 
