@@ -25,7 +25,8 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 FENCE = re.compile(r"^(?:<!-- not executed: (?P<reason>.+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-INLINE = re.compile(r"`(segzs [a-z][^`]*|python -m [^`]+)`")
+INLINE = re.compile(r"`segzs ([a-z]+)[^`]*`")
+MODULE = re.compile(r"python -m ([\w.]+)")
 LINK = re.compile(r"\]\((?!\w+:)(?P<file>[^)#\s]*)(?:#[^)\s]*)?\)")
 EXTRA = re.compile(r"'(?:\.|segzs)\[([\w,]+)\]'")
 
@@ -48,20 +49,24 @@ def read_blocks(page: Path) -> Iterator[Block]:
 
 
 def read_commands(page: Path) -> Iterator[list[str]]:
-    """Every command of a page as its words, from blocks of shell commands and from the text."""
+    """The words of every ``segzs`` command in the blocks of shell commands of a page."""
     texts = [block.text for block in read_blocks(page) if block.language == "sh"]
-    texts += INLINE.findall(FENCE.sub("", page.read_text("utf-8")))
-    for line in "\n".join(texts).replace("\\\n", " ").splitlines():
-        words: list[str] = []
+    for line in "".join(texts).replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.wordchars += "*:'[]{}@"
+        lexer.whitespace_split = True
+        words: list[str] = []
         for word in [*lexer, ";"]:
             if set(word) <= set("();<>|&"):
-                if words and words[0] in ("segzs", "python"):
-                    yield words
-                words = [">"] if word == ">" else []
+                if words[:1] == ["segzs"]:
+                    yield words[1:]
+                words = []
             else:
                 words.append(word)
+
+
+def command_names() -> list[str]:
+    (choices,) = [action.choices for action in build_parser()._actions if action.dest == "command"]
+    return list(choices or ())
 
 
 def by_name(page: Path) -> str:
@@ -86,14 +91,19 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_commands_parse(page: Path) -> None:
-    for command in read_commands(page):
-        if command[0] == "segzs":
-            try:
-                build_parser().parse_args(command[1:])
-            except SystemExit as stop:
-                assert not stop.code, f"{shlex.join(command)} is refused"
-        elif command[1] == "-m":
-            assert importlib.util.find_spec(command[2]), f"{shlex.join(command)}: there is no such module"
+    for words in read_commands(page):
+        try:
+            build_parser().parse_args(words)
+        except SystemExit as stop:
+            assert not stop.code, f"segzs {shlex.join(words)} is refused"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_named_commands_and_modules_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert set(INLINE.findall(text)) <= set(command_names())
+    for module in set(MODULE.findall(text)) - {"build", "venv"}:
+        assert importlib.util.find_spec(module), f"there is no module {module}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
@@ -126,15 +136,13 @@ def test_layers_are_those_of_the_import_linter() -> None:
 
 
 def test_every_format_is_in_the_table() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "docs/formats.md").read_text("utf-8"), re.M)
+    rows = re.findall(r"^\| `(\w[\w-]*)` \|", (ROOT / "docs/formats.md").read_text("utf-8"), re.M)
     assert rows == list(FORMATS)
 
 
 def test_every_command_is_in_the_table() -> None:
     rows = re.findall(r"^\| `segzs (\w+)", (ROOT / "docs/command-line.md").read_text("utf-8"), re.M)
-    (commands,) = [action.choices for action in build_parser()._actions if action.dest == "command"]
-    assert commands is not None
-    assert sorted(rows) == sorted(commands)
+    assert sorted(rows) == sorted(command_names())
 
 
 def test_every_public_name_is_in_the_reference() -> None:
