@@ -1,4 +1,4 @@
-"""Measure all rows, or those named: ``python -m benchmarks [ROW ...] [--out BENCHMARKS.md]``."""
+"""Measure all rows, or those named: ``python -m benchmarks [ROW ...] [--out docs/benchmarks.md]``."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def main() -> None:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `python -m benchmarks --out BENCHMARKS.md`: segzs and a peer in turn, on the same machine,",
+        "Written by `python -m benchmarks --out docs/benchmarks.md`: segzs and a peer in turn, on the same machine,",
         "weights and picture.",
         "",
         f"{datetime.date.today().isoformat()}, commit {commit()}; {machine()}, {torch.get_num_threads()} threads; "

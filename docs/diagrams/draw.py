@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT, GAP, MARGIN = 150, 64, 46, 14
+WIDTH, HEIGHT, ARROW, MARGIN = 168, 72, 168, 12
 STYLE = "font-family='system-ui, sans-serif' text-anchor='middle'"
 
 # A pipeline alternates values with their notes, and functions with their modules.
@@ -12,7 +12,7 @@ PIPELINES = {
         ("image file", "path, bytes, array"),
         ("read_image", "image.py"),
         ("Image", "RGB uint8, digest"),
-        ("encode", "sam/encode.py, cache.py"),
+        ("encode", "sam/encode.py"),
         ("EncodedImage", "image embedding"),
         ("decode", "sam/decode.py"),
         ("Mask", "RLE, scores"),
@@ -50,7 +50,7 @@ PIPELINES = {
 def draw(steps: list[tuple[str, str]]) -> str:
     """An SVG of values as boxes, and of the functions between them as labelled arrows."""
     values, functions = steps[::2], steps[1::2]
-    span = WIDTH + GAP * 3
+    span = WIDTH + ARROW
     width, height = span * (len(values) - 1) + WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN
     middle = height / 2
     parts = [
@@ -62,18 +62,18 @@ def draw(steps: list[tuple[str, str]]) -> str:
         x = MARGIN + index * span
         parts += [
             f"<rect x='{x}' y='{MARGIN}' width='{WIDTH}' height='{HEIGHT}' rx='6' fill='#ffffff' stroke='#00796b'/>",
-            f"<text x='{x + WIDTH / 2}' y='{middle - 3}' font-size='16' fill='#1a2b29'>{escape(name)}</text>",
-            f"<text x='{x + WIDTH / 2}' y='{middle + 17}' font-size='12' fill='#5b6b69'>{escape(note)}</text>",
+            f"<text x='{x + WIDTH / 2}' y='{middle - 3}' font-size='21' fill='#1a2b29'>{escape(name)}</text>",
+            f"<text x='{x + WIDTH / 2}' y='{middle + 22}' font-size='16' fill='#5b6b69'>{escape(note)}</text>",
         ]
     for index, (name, note) in enumerate(functions):
         start = MARGIN + index * span + WIDTH + 4
-        end = start + span - WIDTH - 8
+        end = start + ARROW - 8
         centre = (start + end) / 2
         parts += [
             f"<path d='M{start} {middle}H{end - 6}' stroke='#00796b' stroke-width='2'/>",
             f"<path d='M{end} {middle}l-9 -5v10z' fill='#00796b'/>",
-            f"<text x='{centre}' y='{middle - 9}' font-size='14' fill='#1a2b29'>{escape(name)}</text>",
-            f"<text x='{centre}' y='{middle + 20}' font-size='11' fill='#5b6b69'>{escape(note)}</text>",
+            f"<text x='{centre}' y='{middle - 9}' font-size='18' fill='#1a2b29'>{escape(name)}</text>",
+            f"<text x='{centre}' y='{middle + 24}' font-size='15' fill='#5b6b69'>{escape(note)}</text>",
         ]
     return "\n".join([*parts, "</svg>\n"])
 
