@@ -19,8 +19,8 @@ import segzs
 from benchmarks.memory import held
 from benchmarks.rows import PICTURE
 from segzs.dataset.directory import label_directory
+from segzs.dataset.journal import Failure
 from segzs.dataset.labeller import Labeller
-from segzs.formats.records import Failure
 
 
 def encoded(picture: PIL.Image.Image, kind: str, **options: object) -> bytes:

@@ -29,7 +29,7 @@ from segzs.clip.crops import crops
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.model import ClipModel
 from segzs.dataset.directory import label_directory
-from segzs.formats.records import Record
+from segzs.formats.annotations import Digests, ImageAnnotations
 from segzs.image import Image, read_image
 from segzs.loading import resolve_dtype
 from segzs.masks import RLE, Mask, iou
@@ -201,9 +201,9 @@ class Encoding:
     def prepare(self, data: bytes) -> PreparedImage:
         return prepare(vit_b(), read_image(data))
 
-    def label(self, path: str, sha256: str, image: PreparedImage) -> Record:
+    def label(self, path: str, sha256: str, image: PreparedImage) -> ImageAnnotations:
         encode(vit_b(), image)
-        return Record(path, sha256, image.width, image.height, image.digest, "", "", "", ())
+        return ImageAnnotations(path, image.width, image.height, digests=Digests(image.digest, sha256))
 
 
 def directory_of_photos(photographs: int = 3) -> Pair:
@@ -220,7 +220,7 @@ def directory_of_photos(photographs: int = 3) -> Pair:
     def ours(folder: tempfile.TemporaryDirectory = folder) -> None:
         with tempfile.TemporaryDirectory() as out:
             for result in label_directory(labeller, photos, out):
-                assert isinstance(result, Record), result
+                assert isinstance(result, ImageAnnotations), result
 
     return ours, lambda: [encode(vit_b(), image) for image in ready]
 
@@ -253,7 +253,7 @@ def names_alike(ours: object, theirs: object) -> str:
 
 
 def objects_alike(ours: object, theirs: object) -> str:
-    codes = [masks.rle for masks in ours if isinstance(masks, Masks)]  # type: ignore[attr-defined]
+    codes = [masks.rle for masks in ours if isinstance(masks, Mask)]  # type: ignore[attr-defined]
     wanted = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in theirs]  # type: ignore
     if not codes or not wanted:
         return f"{len(codes)} masks and {len(wanted)}"

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segzs.formats.parquet import records_to_bytes
-from segzs.formats.records import read_records, to_line
+from segzs.formats.native import read_lines, to_line
+from segzs.formats.parquet import to_bytes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    records = list(read_records(parser.parse_args().out / "segments.jsonl"))
+    records = list(read_lines(parser.parse_args().out / "segments.jsonl"))
     segments = [segment for record in records for segment in record.segments]
     for what, size in {
         "masks as RLE": sum(len(segment.rle.counts) for segment in segments),
         "lines of JSON": sum(len(to_line(record)) for record in records),
-        "one Parquet file": len(records_to_bytes(records)),
+        "one Parquet file": len(to_bytes(records)),
     }.items():
         print(f"{what}: {size:,} bytes, {size / len(records):,.0f} a picture, {size / len(segments):,.0f} a segment")
     print(f"{len(records)} pictures, {len(segments) / len(records):.1f} segments a picture")

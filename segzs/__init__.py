@@ -48,7 +48,7 @@ _HOMES = {
     "Segments": "segments",
     "SegzsError": "errors",
     "SegzsWarning": "errors",
-    "SemanticMap": "maps",
+    "SemanticMap": "postprocess.maps",
     "UnfamiliarWarning": "errors",
     "UsageError": "errors",
     "Vocabulary": "clip.vocabulary",
@@ -56,7 +56,7 @@ _HOMES = {
     "WeightsError": "errors",
     "load": "loading",
     "read_image": "image",
-    "save": "outputs",
+    "save": "formats",
 }
 
 __all__ = [

@@ -40,7 +40,7 @@ PIPELINES = {
         ("list_images", "dataset/listing.py"),
         ("image files", "sorted by path"),
         ("Labeller", "dataset/labeller.py"),
-        ("Record", "segments, digests"),
+        ("ImageAnnotations", "segments, digests"),
         ("Journal", "dataset/journal.py"),
         ("segments.jsonl", "and COCO, overlays"),
     ],

@@ -70,7 +70,7 @@ def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str
             labelled += part.labelled
             failed += len(part.failures)
             for failure in part.failures:
-                say(f"error: {failure.path}: {failure.reason}")
+                say(f"error: {failure.file}: {failure.reason}")
             advance(part.labelled + len(part.failures), known=part.known)
     done = f"{labelled} of {labelled + failed} pictures labelled: {out.name}/segments"
     report(f"{done}; {failed} failed: {out.name}/failures" if failed else done)

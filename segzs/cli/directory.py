@@ -50,8 +50,9 @@ def pictures_of(parsed: argparse.Namespace) -> ImageList | None:
 def label(segmenter: Segmenter, pictures: ImageList, parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Label a directory and return the exit status: 1 where pictures failed."""
     from segzs.dataset.directory import label_directory
+    from segzs.dataset.journal import Failure
     from segzs.dataset.labeller import Labeller
-    from segzs.formats.records import Failure, to_line
+    from segzs.formats.native import to_line
 
     out, failed = Path(parsed.out), 0
     known: set[str] = set()
@@ -64,10 +65,10 @@ def label(segmenter: Segmenter, pictures: ImageList, parsed: argparse.Namespace,
         for result in results:
             if isinstance(result, Failure):
                 failed += 1
-                say(f"error: {result.path}: {result.reason}")
+                say(f"error: {result.file}: {result.reason}")
             elif parsed.json:
                 print(to_line(result).decode(), end="", flush=True)
-            advance(known=result.path in known)
+            advance(known=result.file in known)
             known.clear()
     done = f"{len(pictures) - failed} of {len(pictures)} pictures labelled: {out / 'segments.jsonl'}"
     report(f"{done}; {failed} failed: {out / 'failures.jsonl'}" if failed else done)

@@ -1,4 +1,4 @@
-"""``segzs evaluate``: annotated pictures -> tables, JSON, Markdown and a picture of what is confused."""
+"""``segzs evaluate``: annotated images -> tables, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -14,33 +14,25 @@ from segzs.cli.progress import progress_bar
 from segzs.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from segzs.evaluate.measure import Row
     from segzs.evaluate.report import Report
     from segzs.evaluate.truth import Truth
     from segzs.segmenter import Segmenter
 
 Table = Callable[[Sequence[tuple[str, ...]]], None]
-Results = tuple[dict, list[str], "dict[str, Image]"]
-"""What becomes JSON, the pages of Markdown, and pictures by file name."""
-WRITTEN = ("report.json", "report.md", "confusion.png", "confusion-1.png", "confusion-2.png")
+Results = tuple[dict, list[str]]
+"""What becomes JSON, and the pages of Markdown."""
+WRITTEN = ("report.json", "report.md")
 
 
 def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Table) -> int:
-    """Measure one configuration, two beside each other, or every crop mode with every set of templates."""
-    if parsed.compare and parsed.choices:
-        raise PromptError("--compare and --choices are two things; ask for one")
+    """Measure one configuration, or two beside each other."""
     given = {name: value for name in ("clicks", "removed") if (value := getattr(parsed, name)) is not None}
-    if parsed.choices and (parsed.what or given or generator_options(parsed)):
-        raise PromptError("--choices is about names of true masks; --what, --clicks, --removed and a grid are not")
     from segzs.evaluate.measure import WHAT, Plan
     from segzs.evaluate.options import read_options
-    from segzs.formats.files import check_apart, make_folder
+    from segzs.files import check_apart, make_folder
 
     classes = Path(parsed.annotations).is_dir()
-    if classes and parsed.choices:
-        raise PromptError("--choices is about crops of objects; give a COCO file with masks")
     what = tuple(parsed.what or (("names",) if classes else WHAT))
     if classes and what != ("names",):
         raise PromptError(f"{parsed.annotations} is a folder of classes, without masks; only names can be measured")
@@ -52,29 +44,26 @@ def evaluate(parsed: argparse.Namespace, say: Callable[[str], None], table: Tabl
         raise UsageError(f"{parsed.json}: the name of a file of JSON ends with .json")
     truth = _truth(parsed, classes)
     inputs = [Path(one) for one in (parsed.annotations, *(parsed.compare or []))]
-    check_apart(_files(parsed), [*inputs, *(picture.path for picture in truth.pictures)])
+    check_apart(_files(parsed), [*inputs, *truth.paths])
     for folder in (parsed.out, parsed.json and Path(parsed.json).parent):
         if folder:
             make_folder(Path(folder))  # before hours are spent for nothing
     if not parsed.quiet:
-        say(f"{counted(truth.objects, 'object')} in {counted(len(truth.pictures), 'picture')}; loading models")
+        say(f"{counted(truth.objects, 'object')} in {counted(len(truth.images), 'picture')}; loading models")
     segmenters = [_load(one, truth, parsed) for one in options]
     labels = segmenters[0].vocabulary.labels
     if classes and len(labels) == len(truth.labels) and set(labels).isdisjoint(truth.labels):
         say(f"note: the labels are taken for the folders in their order: {truth.labels[0]} is {labels[0]!r}, ...")
         truth = truth.renamed(labels)
     about = [_about(parsed, truth, segmenter) for segmenter in segmenters]
-    if parsed.choices:
-        results = _choices(segmenters[0], truth, about[0], parsed, table)
-    else:
-        from segzs.evaluate.measure import measure
-        from segzs.evaluate.report import report
+    from segzs.evaluate.measure import measure
+    from segzs.evaluate.report import report
 
-        with progress_bar(parsed.quiet) as progress:
-            rows = measure(segmenters, truth, plan, progress)
-        about = [{**facts, "removed": plan.removed} for facts in about]
-        reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
-        results = (_two if parsed.compare else _one)(rows, reports, parsed, table)
+    with progress_bar(parsed.quiet) as progress:
+        rows = measure(segmenters, truth, plan, progress)
+    about = [{**facts, "removed": plan.removed} for facts in about]
+    reports = [report(some, facts, parsed.seed) for some, facts in zip(rows, about, strict=True)]
+    results = _two(rows, reports, parsed, table) if parsed.compare else _one(reports, table)
     return _write(results, parsed, say)
 
 
@@ -86,9 +75,9 @@ def _files(parsed: argparse.Namespace) -> Iterator[Path]:
         yield from (Path(parsed.out) / name for name in WRITTEN)
 
 
-def _one(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:
+def _one(reports: list[Report], table: Table) -> Results:
     table(reports[0].table())
-    return reports[0].to_dict(), [reports[0].markdown()], _confusions(rows, ["confusion.png"])
+    return reports[0].to_dict(), [reports[0].markdown()]
 
 
 def _two(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespace, table: Table) -> Results:
@@ -104,22 +93,14 @@ def _two(rows: list[list[Row]], reports: list[Report], parsed: argparse.Namespac
         "differences": {key: one.to_dict() for key, one in differences.items()},
     }
     pages = [f"# {names[0]} and {names[1]}\n\n{markdown(compared)}\n", *(one.markdown() for one in reports)]
-    return content, pages, _confusions(rows, ["confusion-1.png", "confusion-2.png"])
-
-
-def _confusions(rows: list[list[Row]], files: list[str]) -> dict[str, Image]:
-    from segzs.evaluate.confusion import draw_confusion
-
-    return {
-        file: draw_confusion(some) for file, some in zip(files, rows, strict=True) if any(row.answer for row in some)
-    }
+    return content, pages
 
 
 def _truth(parsed: argparse.Namespace, classes: bool) -> Truth:
     from segzs.evaluate.truth import read_classes, read_coco
 
     truth = read_classes(parsed.annotations) if classes else read_coco(parsed.annotations, parsed.images)
-    return truth.some(parsed.limit, parsed.objects_per_image, parsed.seed)
+    return truth.sample(parsed.limit, parsed.objects_per_image, parsed.seed)
 
 
 def _load(options: dict[str, Any], truth: Truth, parsed: argparse.Namespace) -> Segmenter:
@@ -132,7 +113,7 @@ def _load(options: dict[str, Any], truth: Truth, parsed: argparse.Namespace) -> 
 def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> dict[str, Any]:
     return {
         "data": str(parsed.annotations),
-        "pictures": len(truth.pictures),
+        "pictures": len(truth.images),
         "objects": truth.objects,
         "model": segmenter.model,
         "labels": len(segmenter.vocabulary.labels),
@@ -142,33 +123,14 @@ def _about(parsed: argparse.Namespace, truth: Truth, segmenter: Segmenter) -> di
     }
 
 
-def _choices(
-    segmenter: Segmenter, truth: Truth, about: dict[str, Any], parsed: argparse.Namespace, table: Table
-) -> Results:
-    from segzs.evaluate.choices import choices, choices_page, choices_table
-
-    with progress_bar(parsed.quiet) as progress:
-        found = choices(segmenter, truth, seed=parsed.seed, progress=progress)
-    table(choices_table(found))
-    plain = [
-        {"background": b, "margin": m, "templates": t, "top_1": c.top_1.to_dict(), "over_plain_box": c.gain.to_dict()}
-        for c in found
-        for b, m, t in [c.key]
-    ]
-    return {**about, "choices": plain}, [choices_page(found)], {}
-
-
 def _write(results: Results, parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
-    from segzs.formats.files import atomic_write
+    from segzs.files import atomic_write
 
-    content, pages, pictures = results
+    content, pages = results
     as_json = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     texts = {Path(parsed.json): as_json} if parsed.json else {}
     if parsed.out:
         texts |= {Path(parsed.out) / "report.json": as_json, Path(parsed.out) / "report.md": "\n".join(pages)}
-        for name, picture in pictures.items():
-            picture.save(Path(parsed.out) / name)
-            say(f"wrote {Path(parsed.out) / name}")
     for path, text in texts.items():
         with atomic_write(path) as file:
             file.write(text)

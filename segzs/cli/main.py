@@ -149,7 +149,7 @@ def _different_stems(images: Sequence[str]) -> list[str]:
 
 def _make_out(folder: Path, stems: Sequence[str], endings: Sequence[str], inputs: Sequence[str | None]) -> None:
     """Make the folder of ``--out``, unless a file in it would be written over that is read."""
-    from segzs.formats.files import check_apart, make_folder
+    from segzs.files import check_apart, make_folder
 
     files = (folder / f"{stem}.{ending}" for stem, ending in product(stems, endings))
     check_apart(files, [Path(given) for given in inputs if given])
@@ -200,8 +200,8 @@ def _classify(parsed: argparse.Namespace) -> int:
 
 
 def _convert(parsed: argparse.Namespace) -> int:
+    from segzs.files import check_apart
     from segzs.formats import find_format, read, write
-    from segzs.formats.files import check_apart
 
     known = find_format(parsed.to)
     given = {name: getattr(parsed, name) for name in ("categories", "base", "polygons", "like")}
@@ -212,7 +212,7 @@ def _convert(parsed: argparse.Namespace) -> int:
         options["categories"] = Vocabulary.of(parsed.categories).labels
     first = Path(parsed.inputs[0])
     stem = first.name.partition(".")[0]
-    out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.ending))
+    out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.suffix))
     check_apart([out], [Path(given) for given in (*parsed.inputs, parsed.like) if given])
     times: Counter[str] = Counter()
 

@@ -45,7 +45,6 @@ EVALUATE_EXAMPLES = """examples:
   segzs evaluate annotations.json --images photos/ --out report/     masks, everything mode, names
   segzs evaluate annotations.json --what names --limit 100           of 100 pictures the names alone
   segzs evaluate annotations.json --what names --compare a.yaml b.yaml   vocabularies, crops, models; a paired test
-  segzs evaluate annotations.json --choices                          which crops and templates name best
   segzs evaluate imagenette/val --labels labels.txt                  pictures in a folder a class; labels in their order
 """
 READ = ("segzs", "coco", "labelme", "parquet")
@@ -286,7 +285,6 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--compare", nargs=2, metavar="YAML", help="two files with segzs.load's options, side by side"
     )
-    evaluate.add_argument("--choices", action="store_true", help="compare all crop modes and sets of templates")
     _add_names(evaluate)
     _add_models(evaluate)
     _add_grid(evaluate)

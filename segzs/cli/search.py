@@ -40,8 +40,8 @@ def search(
     """Print the segments that are most like words or a picture."""
     if (parsed.query is None) == (parsed.like is None):
         raise PromptError("say what to look for: either words, or a picture with --like FILE")
+    from segzs.files import check_apart
     from segzs.formats import PICTURES
-    from segzs.formats.files import check_apart
     from segzs.search.index import SegmentIndex, load_clip_for
 
     if parsed.sheet and Path(parsed.sheet).suffix.lower() not in PICTURES:

@@ -3,5 +3,5 @@
 >>> from segzs.dataset.directory import label_directory
 >>> from segzs.dataset.labeller import Labeller
 >>> for result in label_directory(Labeller.of(segzs.load()), "photos", "out"):  # doctest: +SKIP
-...     print(result.path)
+...     print(result.file)
 """

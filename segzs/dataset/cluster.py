@@ -25,11 +25,12 @@ from typing import Any
 
 from segzs.checks import check_number
 from segzs.dataset.directory import LARGEST_FILE, Labels, ahead, differences, reason_of
+from segzs.dataset.journal import Failure
 from segzs.dataset.listing import RUN_FILE
 from segzs.dataset.storage import INSTALL, Listing, StorageFolder, list_stored_images
 from segzs.errors import OutputError, SegzsError, UsageError
 from segzs.formats import parquet
-from segzs.formats.records import Failure, Record, to_line
+from segzs.formats.annotations import ImageAnnotations
 
 SETTINGS_FILE = "segzs-settings.json"
 PART = 100
@@ -130,18 +131,20 @@ def label_cluster(
                 yield Part(name, 0, (failure,))
 
 
-def read_cluster(out: str | os.PathLike[str]) -> Iterator[Record]:
+def read_cluster(out: str | os.PathLike[str]) -> Iterator[ImageAnnotations]:
     """The records that `label_cluster` wrote, one at a time, in the order of paths.
 
     Raises:
         AnnotationError: a file is damaged.
 
-    >>> [record.path for record in read_cluster("s3://bucket/out")]  # doctest: +SKIP
+    >>> [record.file for record in read_cluster("s3://bucket/out")]  # doctest: +SKIP
     ['2024/cat.jpg', '2024/dog.jpg']
     """
     results = StorageFolder.at(out)
     for name in results.names("segments", ".parquet"):
-        yield from parquet.read_records(results.read(f"segments/{name}.parquet"))
+        yield from parquet.from_bytes(
+            results.read(f"segments/{name}.parquet"), f"{results.name}/segments/{name}.parquet"
+        )
 
 
 class _Worker:
@@ -157,7 +160,7 @@ class _Worker:
             self.problem = str(error) if isinstance(error, SegzsError) else f"{type(error).__name__}: {error}"
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        records: list[Record] = []
+        records: list[ImageAnnotations] = []
         failures: list[Failure] = []
         problem = self.problem
         if not problem:
@@ -172,7 +175,7 @@ class _Worker:
                 problem = str(error)
         return {"part": row["part"], "labelled": len(records), "failures": _lines(failures), "problem": problem}
 
-    def _results(self, names: list[str]) -> Iterator[Record | Failure]:
+    def _results(self, names: list[str]) -> Iterator[ImageAnnotations | Failure]:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="segzs") as pool:
             for name, ready in ahead(pool, self._read, names, THREADS + 1):
                 yield ready if isinstance(ready, Failure) else self._label(name, *ready)
@@ -184,7 +187,7 @@ class _Worker:
         except Exception as error:  # whatever a damaged picture does to a decoder, the others are not lost
             return Failure(name, reason_of(error))
 
-    def _label(self, name: str, sha256: str, image: Any) -> Record | Failure:
+    def _label(self, name: str, sha256: str, image: Any) -> ImageAnnotations | Failure:
         try:
             return self.labeller.label(name, sha256, image)
         except Exception as error:  # one too large for the device's memory, for instance
@@ -219,10 +222,10 @@ def _rows(
         raise SegzsError(f"the cluster gave up ({error}); once that is mended, the same call goes on") from error
 
 
-def _save(results: StorageFolder, name: str, records: Sequence[Record], failures: Sequence[Failure]) -> None:
+def _save(results: StorageFolder, name: str, records: Sequence[ImageAnnotations], failures: Sequence[Failure]) -> None:
     if failures:
         results.write(f"failures/{name}.jsonl", _lines(failures))
-    results.write(f"segments/{name}.parquet", parquet.records_to_bytes(records))  # last: it says that the part is done
+    results.write(f"segments/{name}.parquet", parquet.to_bytes(records))  # last: it says that the part is done
 
 
 def _earlier(results: StorageFolder, name: str, parts: dict[str, list[str]]) -> Part:
@@ -235,7 +238,7 @@ def _earlier(results: StorageFolder, name: str, parts: dict[str, list[str]]) -> 
 
 
 def _lines(failures: Iterable[Failure]) -> bytes:
-    return b"".join(map(to_line, failures))
+    return b"".join(failure.to_line() for failure in failures)
 
 
 def _failures(lines: bytes) -> tuple[Failure, ...]:

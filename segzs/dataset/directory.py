@@ -3,7 +3,7 @@
 In the folder ``out``:
 
 - ``segzs-run.json``: the settings, written first;
-- ``segments.jsonl``: a record a line, appended as images are done; see `segzs.formats.records`;
+- ``segments.jsonl``: a record a line, appended as images are done; see `segzs.formats.native`;
 - ``failures.jsonl``: the bad pictures of the latest run, with path and reason;
 - ``annotations.json``: COCO, written at the end;
 - ``overlays/``: pictures of what was found, where asked for.
@@ -29,12 +29,13 @@ from typing import Any, Protocol, TypeVar
 from filelock import FileLock, Timeout
 
 from segzs.checks import check_number
-from segzs.dataset.journal import Journal, saying, write_all
+from segzs.dataset.journal import Failure, Journal, saying, write_all
 from segzs.dataset.listing import OVERLAYS, RUN_FILE, ImageList, list_images
 from segzs.errors import ImageError, OutputError, UsageError
+from segzs.files import atomic_write, leftovers, make_folder
 from segzs.formats import coco
-from segzs.formats.files import atomic_write, leftovers, make_folder
-from segzs.formats.records import Failure, Record, read_records, to_line
+from segzs.formats.annotations import ImageAnnotations
+from segzs.formats.native import read_lines
 from segzs.image import Image, read_image
 
 THREADS = 4
@@ -53,7 +54,7 @@ class Labels(Protocol):
     @property
     def settings(self) -> dict[str, Any]: ...
     def prepare(self, data: bytes) -> Any: ...
-    def label(self, path: str, sha256: str, image: Any) -> Record: ...
+    def label(self, path: str, sha256: str, image: Any) -> ImageAnnotations: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def label_directory(
     overlays: bool = False,
     threads: int = THREADS,
     on_known: Callable[[str], object] = lambda path: None,
-) -> Generator[Record | Failure, None, None]:
+) -> Generator[ImageAnnotations | Failure, None, None]:
     """Label all pictures of a directory, in the order of their paths; gives what was found in each.
 
     What ``out`` holds already, of the same content and settings, is given from there. Stop when you like: the same
@@ -95,7 +96,7 @@ def label_directory(
 
     >>> from segzs.dataset.labeller import Labeller
     >>> for result in label_directory(Labeller.of(segzs.load()), "photos", "out"):  # doctest: +SKIP
-    ...     print(result.path)
+    ...     print(result)
     """
     if not isinstance(pictures, ImageList):
         pictures = list_images(pictures)
@@ -105,7 +106,7 @@ def label_directory(
     with ExitStack() as held:
         held.enter_context(alone(folder))
         with saying(folder):
-            for part in (*leftovers(folder), *leftovers(folder / OVERLAYS, deep=True)):
+            for part in (*leftovers(folder), *leftovers(folder / OVERLAYS, recursive=True)):
                 part.unlink(missing_ok=True)
         _check_settings(folder / RUN_FILE, labeller.settings, pictures)
         journal = held.enter_context(Journal(folder / "segments.jsonl"))
@@ -119,9 +120,9 @@ def label_directory(
             result = ready if isinstance(ready, Failure) else _record(labeller, journal, name, ready, on_known)
             if isinstance(result, Failure):
                 with saying(folder / "failures.jsonl"):
-                    write_all(failures, to_line(result))
+                    write_all(failures, result.to_line())
             else:
-                key = (result.path, result.sha256)
+                key = (result.file, result.digests.file)
                 if key not in journal:
                     journal.append(result)
                 done.append(key)
@@ -153,10 +154,10 @@ def _read(labeller: Labels, journal: Journal, pictures: ImageList, name: str) ->
 
 def _record(
     labeller: Labels, journal: Journal, name: str, ready: Ready, on_known: Callable[[str], object]
-) -> Record | Failure:
+) -> ImageAnnotations | Failure:
     if journal.has_content(ready.sha256):
         on_known(name)
-        return replace(journal.record(ready.sha256), path=name)
+        return replace(journal.record(ready.sha256), file=name)
     try:
         return labeller.label(name, ready.sha256, ready.image)
     except Exception as error:  # one too large for the device's memory, for instance
@@ -274,13 +275,13 @@ def _overlay(folder: Path, name: str, sha256: str) -> Path:
     return folder / OVERLAYS / path.parent / f"{path.name[:LONGEST_NAME]}.{mark}.png"
 
 
-def _draw(record: Record, image: Image | None, source: Path, target: Path) -> None:
+def _draw(record: ImageAnnotations, image: Image | None, source: Path, target: Path) -> None:
     if target.exists():
         return
     if image is None:
         image = read_image(source)
     buffer = io.BytesIO()
-    record.annotated.on(image).overlay().save(buffer, "PNG")
+    record.on(image).overlay().save(buffer, "PNG")
     with saying(target), atomic_write(target, "wb", durable=True) as file:
         file.write(buffer.getbuffer())
 
@@ -288,4 +289,4 @@ def _draw(record: Record, image: Image | None, source: Path, target: Path) -> No
 def _write_coco(folder: Path) -> None:
     lines, file = folder / "segments.jsonl", folder / "annotations.json"
     with saying(file):
-        coco.write((record.annotated for record in read_records(lines)), file)
+        coco.write(read_lines(lines, verify=False), file)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from segzs.errors import OutputError, SegzsError
-from segzs.formats.files import atomic_write
-from segzs.formats.records import Record, from_line, to_line
+from segzs.files import atomic_write
+from segzs.formats.annotations import ImageAnnotations
+from segzs.formats.native import from_line, to_line
 
 Key = tuple[str, str]
 """The path and the SHA-256 of an image file."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image file that cannot be labelled, and why: a line of ``failures.jsonl``."""
+
+    file: str
+    reason: str
+
+    def to_line(self) -> bytes:
+        """The line, with the line feed."""
+        return f"{json.dumps(asdict(self), ensure_ascii=False)}\n".encode(errors="backslashreplace")
 
 
 class Journal:
@@ -53,13 +68,13 @@ class Journal:
         """Whether a file of that digest was done, under whatever path."""
         return sha256 in self._contents
 
-    def record(self, sha256: str) -> Record:
+    def record(self, sha256: str) -> ImageAnnotations:
         """What was found in a file of that digest, under whatever path."""
         with saying(self.path), self.path.open("rb") as lines:
             lines.seek(self._contents[sha256])
-            return from_line(lines.readline())
+            return from_line(lines.readline(), verify=False)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: ImageAnnotations) -> None:
         """Write a record's line, handed to the operating system before this returns.
 
         Raises:
@@ -97,7 +112,7 @@ class Journal:
                 try:
                     if not line.endswith(b"\n"):
                         break
-                    record = from_line(line)
+                    record = from_line(line, verify=False)
                 except SegzsError as error:
                     if end == 0:
                         raise OutputError(f"{self.path} is none of segzs's: {error}; choose another folder") from error
@@ -106,9 +121,9 @@ class Journal:
                 end += len(line)
         return end
 
-    def _remember(self, record: Record, place: int) -> None:
-        self._places[record.path, record.sha256] = place
-        self._contents.setdefault(record.sha256, place)
+    def _remember(self, record: ImageAnnotations, place: int) -> None:
+        self._places[record.file, record.digests.file] = place
+        self._contents.setdefault(record.digests.file, place)
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:

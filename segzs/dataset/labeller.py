@@ -9,7 +9,7 @@ from typing import Any
 
 from segzs import __version__
 from segzs.cache import MEBI
-from segzs.formats.records import Record
+from segzs.formats.annotations import Digests, ImageAnnotations
 from segzs.image import read_image
 from segzs.loading import load
 from segzs.sam.encode import PreparedImage, prepare
@@ -42,7 +42,7 @@ class Labeller:
         passing = segmenter.with_cache(replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory)))
         return cls(passing, GeneratorOptions(**options))
 
-    def __call__(self, path: str, data: bytes) -> Record:
+    def __call__(self, path: str, data: bytes) -> ImageAnnotations:
         """The record of an image file.
 
         Raises:
@@ -58,19 +58,16 @@ class Labeller:
         """
         return prepare(self.segmenter.sam, read_image(data))
 
-    def label(self, path: str, sha256: str, image: PreparedImage) -> Record:
+    def label(self, path: str, sha256: str, image: PreparedImage) -> ImageAnnotations:
         """The record of a prepared image, from a file of that digest."""
         segments = self.segmenter.everything(self.segmenter.encode(image), **asdict(self.options))
-        return Record(
-            path=path,
-            sha256=sha256,
+        return ImageAnnotations(
+            file=path,
             width=image.width,
             height=image.height,
-            image_sha256=image.digest,
-            model=segments.model,
-            sam_sha256=self.segmenter.sam.digest,
-            clip_sha256=self.segmenter.clip.digest,
             segments=tuple(Segment.from_dict(segment.to_dict()) for segment in segments),  # what a file would hold
+            model=segments.model,
+            digests=Digests(image.digest, sha256, self.segmenter.sam.digest, self.segmenter.clip.digest),
         )
 
     @property

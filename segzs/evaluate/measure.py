@@ -1,4 +1,4 @@
-"""Segmenters on the truth: a row of figures for each object, which reports and comparisons are made from."""
+"""Segmenters on the truth: a row of values for each object, which reports and comparisons are made from."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 
 from segzs.checks import check_number
-from segzs.errors import AnnotationError, UsageError
+from segzs.errors import AnnotationError, ImageError, SegzsWarning, UsageError, warn
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks
 from segzs.evaluate.naming import Judged, features_of, judge, removed_labels, unknown_scores
 from segzs.evaluate.recall import THRESHOLDS, matches
-from segzs.evaluate.truth import Picture, Truth
+from segzs.evaluate.truth import Truth, names_of
+from segzs.formats.annotations import ImageAnnotations
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.sam.encode import EncodedImage
 from segzs.sam.mask_generator import GeneratorOptions
 from segzs.segmenter import Segmenter
+from segzs.segments import Segment
 
 WHAT = ("masks", "everything", "names")
-CLICKS_SHOWN = (1, 3, 5)
+CLICKS_REPORTED = (1, 3, 5)
 GOALS = (85, 90)
 SIZES = {"small": 32**2, "medium": 96**2, "large": float("inf")}
-"""COCO's sizes of objects, by their pixels."""
+"""COCO's sizes of objects: the number of pixels is smaller."""
 
 Values = dict[str, float]
 
@@ -35,14 +37,14 @@ class Plan:
     """What is measured.
 
     Args:
-        what: "masks" from clicks and boxes, "everything" mode, "names" on the true masks; any of them.
-        clicks: after so many clicks an object counts as never reached.
-        removed: the share of the labels that is left out of the list to measure "unknown"; 0 leaves that out.
-        seed: of what is drawn at random.
+        what: any of "masks" from clicks and boxes, "everything" mode, and "names" of the true masks.
+        clicks: clicks on an object at most; an object that does not reach an IoU counts with all of them.
+        removed: the share of the labels that is removed to measure "unknown"; with 0 it is not measured.
+        seed: of the random removal.
         grid: options of `Segmenter.everything`.
 
     Raises:
-        UsageError: one of them is out of range, or asks for nothing.
+        UsageError: an argument is out of range.
     """
 
     what: tuple[str, ...] = WHAT
@@ -52,23 +54,25 @@ class Plan:
     grid: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if strange := [part for part in self.what if part not in WHAT] or not self.what:
-            raise UsageError(f"what to measure is {strange or 'nothing'}; some of {', '.join(WHAT)} are expected")
+        unknown = [part for part in self.what if part not in WHAT]
+        if unknown or not self.what:
+            raise UsageError(f"cannot measure {', '.join(unknown) or 'nothing'}; choose from {', '.join(WHAT)}")
         check = partial(check_number, error=UsageError)
-        check("clicks", self.clicks, "a whole number from 1 to 100", 1, 100, whole=True)
+        check("clicks", self.clicks, "an integer from 1 to 100", 1, 100, whole=True)
         check("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99)
-        check("seed", self.seed, "a whole number from 0 on", 0, whole=True)
+        check("seed", self.seed, "an integer from 0", 0, whole=True)
         GeneratorOptions(**self.grid)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One object: where it is from, and its figures by name; what was not measured is not among them.
+    """One object and its measured values by name.
 
-    ``answer`` and ``best`` are the name that it got on its true mask, and the most probable label.
+    ``image`` is the index of the image, ``name`` the right name, ``area`` the pixels of the mask (0 for a whole image).
+    ``answer`` is the name of the true mask, ``best`` the most probable label.
     """
 
-    picture: int
+    image: int
     source: str
     name: str
     area: int
@@ -78,7 +82,7 @@ class Row:
 
     @property
     def size(self) -> str:
-        """Its size in COCO's words; empty for a whole picture."""
+        """The size in COCO's words; empty for a whole image."""
         return next(size for size, limit in SIZES.items() if self.area < limit) if self.area else ""
 
 
@@ -88,41 +92,52 @@ def measure(
     plan: Plan = Plan(),
     progress: Callable[[float], object] | None = None,
 ) -> list[list[Row]]:
-    """For each of several segmenters a row an object, the same objects in the same order.
+    """For each segmenter a row an object, for all segmenters the same objects in the same order.
 
-    ImageList are encoded once for all that have the same SAM. Objects whose names are not among a segmenter's labels
-    have no figures of names.
+    An image is encoded once for all segmenters with the same SAM. Objects whose names are not among the labels of a
+    segmenter have no values of names. ``progress`` is called with the share done, from 0 to 1.
 
     Raises:
-        ImageError: a picture cannot be read.
-        AnnotationError: it is not the one that was annotated, or there are no masks to measure.
+        AnnotationError: an image is not the annotated one, or there are no masks to measure.
+        ImageError: no image can be read.
         VocabularyError: no name of the truth is a label.
+
+    Warns:
+        SegzsWarning: an image cannot be read and is left out.
     """
-    if plan.what != ("names",) and not all(picture.masks for picture in truth.pictures):
-        raise AnnotationError("pictures of classes have no masks; only 'names' can be measured on them")
+    if plan.what != ("names",) and any(one.label for one in truth.images):
+        raise AnnotationError("folders of classes have no masks; only 'names' can be measured")
     cache = segmenters[0].cache
-    measured = [segmenter.with_cache(cache) for segmenter in segmenters]
+    shared = [segmenter.with_cache(cache) for segmenter in segmenters]
     if plan.what != ("masks",):
-        for segmenter in measured:
+        for segmenter in shared:
             truth.check_labels(segmenter.vocabulary.labels)
-    parts = [_with_fewer_labels(segmenter, plan) for segmenter in measured]
-    rows: list[list[Row]] = [[] for _ in measured]
-    for number, picture in enumerate(truth.pictures):
-        image = picture.read()
-        for found, whole, part in zip(rows, measured, parts, strict=True):
-            found += _rows(whole, part, number, picture, image, plan)
+    reduced = [_with_fewer_labels(segmenter, plan) for segmenter in shared]
+    rows: list[list[Row]] = [[] for _ in shared]
+    error: ImageError | None = None
+    for index, one in enumerate(truth.images):
+        try:
+            image = truth.read(one)
+        except ImageError as unreadable:
+            error = unreadable
+            warn(f"{error}; the image is left out", SegzsWarning)
+        else:
+            for measured, whole, part in zip(rows, shared, reduced, strict=True):
+                measured += _rows(whole, part, index, one, image, plan)
         if progress is not None:
-            progress((number + 1) / len(truth.pictures))
+            progress((index + 1) / len(truth.images))
+    if error and not rows[0]:
+        raise error
     return rows
 
 
 def measure_masks(segmenter: Segmenter, photo: EncodedImage, truths: Sequence[RLE], clicks: int = 20) -> list[Values]:
-    """The figures of objects from clicks and from boxes."""
+    """The values of objects from clicks and from boxes."""
     values: list[Values] = [{} for _ in truths]
     ious = iou_of_clicks(segmenter.sam, photo, truths, clicks=clicks)
-    for shown in CLICKS_SHOWN:
-        if shown <= clicks:
-            _add(values, f"iou_{shown}", ious[:, shown - 1])
+    for count in CLICKS_REPORTED:
+        if count <= clicks:
+            _add(values, f"iou_{count}", ious[:, count - 1])
     _add(values, "iou_box", iou_of_boxes(segmenter.sam, photo, truths))
     for goal in GOALS:
         _add(values, f"clicks_{goal}", clicks_to(ious, goal / 100))
@@ -130,43 +145,44 @@ def measure_masks(segmenter: Segmenter, photo: EncodedImage, truths: Sequence[RL
 
 
 def measure_everything(
-    segmenter: Segmenter, photo: EncodedImage, picture: Picture, grid: Mapping[str, Any]
+    segmenter: Segmenter, photo: EncodedImage, truths: Sequence[Segment], grid: Mapping[str, Any]
 ) -> list[Values]:
-    """The figures of objects from what everything mode finds, and from what it calls that."""
-    values: list[Values] = [{} for _ in picture.masks]
-    found = segmenter.everything(photo, **grid)
-    owners = matches(picture.masks, [s.rle for s in found], [s.predicted_iou for s in found])
+    """The values of objects from the masks of everything mode, and from their names."""
+    values: list[Values] = [{} for _ in truths]
+    segments = segmenter.everything(photo, **grid)
+    owners = matches([s.rle for s in truths], [s.rle for s in segments], [s.predicted_iou for s in segments])
     _add(values, "average_recall", (owners >= 0).mean(0))
     _add(values, "recall_75", owners[np.isclose(THRESHOLDS, 0.75).argmax()] >= 0)
-    for value, owner, name in zip(values, owners[0], picture.names, strict=True):
-        if owner >= 0 and (judged := judge(found[owner].names, name, segmenter.vocabulary)) is not None:
+    for value, owner, truth in zip(values, owners[0], truths, strict=True):
+        if owner >= 0 and (judged := judge(segments[owner].names, truth.name, segmenter.vocabulary)) is not None:
             value |= _rights(judged, "own_")
     return values
 
 
 def _rows(
-    whole: Segmenter, part: Segmenter | None, number: int, picture: Picture, image: Image, plan: Plan
+    whole: Segmenter, part: Segmenter | None, index: int, truth: ImageAnnotations, image: Image, plan: Plan
 ) -> list[Row]:
-    values: list[Values] = [{} for _ in picture.names]
-    judged: list[Judged | None] = [None for _ in picture.names]
+    names, masks = names_of(truth), [segment.rle for segment in truth.segments]
+    values: list[Values] = [{} for _ in names]
+    judged: list[Judged | None] = [None for _ in names]
     if "masks" in plan.what:
-        _join(values, measure_masks(whole, whole.encode(image), picture.masks, plan.clicks))
+        _join(values, measure_masks(whole, whole.encode(image), masks, plan.clicks))
     if "everything" in plan.what:
-        _join(values, measure_everything(whole, whole.encode(image), picture, plan.grid))
+        _join(values, measure_everything(whole, whole.encode(image), truth.segments, plan.grid))
     if "names" in plan.what:
-        features = features_of(whole, image, picture.masks)
+        features = features_of(whole, image, masks)
         ranked = whole.classifier.names(features)
-        judged = [judge(names, name, whole.vocabulary) for names, name in zip(ranked, picture.names, strict=True)]
+        judged = [judge(*pair, whole.vocabulary) for pair in zip(ranked, names, strict=True)]
         for value, one in zip(values, judged, strict=True):
             if one is not None:
                 value |= {**_rights(one, ""), "confidence": one.confidence}
         if part is not None and (scores := unknown_scores(part, features)) is not None:
             _add(values, "unknown_score", scores)
-            _add(values, "removed", [name not in part.vocabulary.labels for name in picture.names])
-    areas = [mask.area for mask in picture.masks] or [0] * len(picture.names)
+            _add(values, "removed", [name not in part.vocabulary.labels for name in names])
+    areas = [mask.area for mask in masks] or [0]
     return [
-        Row(number, picture.source, name, area, value, one.answer if one else "", one.best if one else "")
-        for name, area, value, one in zip(picture.names, areas, values, judged, strict=True)
+        Row(index, truth.source, name, area, value, one.answer if one else "", one.best if one else "")
+        for name, area, value, one in zip(names, areas, values, judged, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""How right the names of objects are: top-1, top-5, "unknown", and what a name's probability is worth."""
+"""Whether the names of objects are right: top-1, top-5, "unknown"."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segzs.clip.classifier import encode_pictures
-from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.vocabulary import Vocabulary
 from segzs.image import Image
 from segzs.masks import RLE
@@ -22,11 +20,11 @@ FEW = 5
 
 @dataclass(frozen=True)
 class Judged:
-    """One object's names beside its right one.
+    """The names of one object, judged by the right name.
 
-    ``answer`` is the name it gets, "unknown" or a label, with its probability, and whether it is right; ``best`` the
-    most probable label. ``first`` and ``among_five`` say whether the right name is that, or among the five most
-    probable, "unknown" set aside.
+    ``answer`` is the first name, "unknown" or a label, ``confidence`` its probability, and ``answered`` whether it is
+    right. ``best`` is the most probable label; ``first`` and ``among_five`` say whether the right name is the most
+    probable label, or among the five most probable labels.
     """
 
     answer: str
@@ -37,20 +35,13 @@ class Judged:
     among_five: bool
 
 
-def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE], cropping: Cropping | None = None) -> Tensor:
-    """What the CLIP of a segmenter sees of masks, as its naming and cropping say, (masks, width).
-
-    Without masks it is the whole picture, (1, width).
-    """
-    if not masks:
-        return encode_pictures(segmenter.clip, [image.pixels])
-    if cropping is None:
-        return segmenter.region_encoder.encode(image, masks)
-    return encode_masks(segmenter.clip, image.pixels, masks, cropping)
+def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE]) -> Tensor:
+    """Image features of masks as the segmenter names them, (masks, width); without masks of the image, (1, width)."""
+    return segmenter.region_encoder.encode(image, masks) if masks else segmenter.region_encoder.encode_whole(image)
 
 
 def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged | None:
-    """One object by its names as `Segment.names` has them; None where the right one is no label.
+    """Judge the names of an object, as of `Segment.names`; None where the right name is not a label.
 
     A label below the right one is right as well: a cat is an animal.
 
@@ -60,7 +51,7 @@ def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged |
     """
     if name not in vocabulary.labels:
         return None
-    labels = [found.label for found in ranked if found.label != UNKNOWN]
+    labels = [one.label for one in ranked if one.label != UNKNOWN]
     right = [name in vocabulary.lineage(label) for label in labels]
     answer = ranked[0]
     return Judged(
@@ -69,13 +60,13 @@ def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged |
 
 
 def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[str]:
-    """A share of the labels, drawn at random, to be left out of the list; at least one is, and at least one stays."""
+    """A random share of the labels; at least one is removed, and at least one stays."""
     count = min(max(1, round(share * len(labels))), len(labels) - 1) if share else 0
     return [labels[i] for i in sorted(np.random.default_rng(seed).permutation(len(labels))[:count])]
 
 
 def unknown_scores(segmenter: Segmenter, features: Tensor) -> np.ndarray | None:
-    """The probability of "unknown" of features (objects, width), float (objects,); None where it is never said."""
+    """The probability of "unknown" of features (objects, width), float (objects,); None without "unknown"."""
     with torch.inference_mode():
         probabilities = segmenter.classifier.exclusive(features)
     if probabilities.shape[1] == len(segmenter.vocabulary.labels):

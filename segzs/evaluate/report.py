@@ -193,7 +193,7 @@ def columns(rows: Sequence[Row]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The values of rows by name, float (rows,) with NaN where there is none, and the numbers of their pictures."""
     keys = dict.fromkeys(key for row in rows for key in row.values)
     values = {key: np.array([row.values.get(key, math.nan) for row in rows]) for key in keys}
-    return values, np.array([row.picture for row in rows], int)
+    return values, np.array([row.image for row in rows], int)
 
 
 STATISTICS = {

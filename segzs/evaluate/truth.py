@@ -1,66 +1,59 @@
-"""What is known of pictures: a COCO file with its images, or a folder with a folder of pictures for each class."""
+"""What is measured against: a COCO file with its images, or a folder with a folder of images for each class."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from segzs.checks import check_number
 from segzs.errors import AnnotationError, VocabularyError
-from segzs.formats.annotations import blank
-from segzs.formats.coco import WHAT, mask_of
-from segzs.formats.files import load_json, reading
-from segzs.image import Image, read_image
-from segzs.masks import RLE
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture file and its objects: a name for each, and a mask unless the picture as a whole has the name."""
-
-    path: Path
-    names: tuple[str, ...]
-    masks: tuple[RLE, ...] = ()
-    source: str = ""
-
-    def read(self) -> Image:
-        """Its pixels.
-
-        Raises:
-            ImageError: the file cannot be read.
-            AnnotationError: it has another size than its masks.
-        """
-        image = read_image(self.path)
-        for mask in self.masks[:1]:
-            if (image.width, image.height) != (mask.width, mask.height):
-                raise AnnotationError(
-                    f"{self.path} has {image.width}x{image.height} pixels, and was annotated at "
-                    f"{mask.width}x{mask.height}; give the pictures that belong to the annotations"
-                )
-        return image
+from segzs.formats.annotations import ImageAnnotations
+from segzs.formats.coco import CocoFile
+from segzs.image import Image
+from segzs.segments import UNKNOWN, Name
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Annotated pictures, and all the names that their annotations might have used."""
+    """Annotated images in a folder, and all labels that the annotations might use.
 
-    pictures: tuple[Picture, ...] = field(repr=False)
+    The objects of an image are its segments; or the whole image, where it has no segments but a label.
+    """
+
+    images: tuple[ImageAnnotations, ...] = field(repr=False)
     labels: tuple[str, ...]
+    folder: Path = Path()
 
     @property
     def objects(self) -> int:
-        """How many objects there are in all pictures."""
-        return sum(len(picture.names) for picture in self.pictures)
+        """The number of objects on all images."""
+        return sum(len(names_of(one)) for one in self.images)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The image files."""
+        return [self.folder / one.file for one in self.images]
+
+    def read(self, annotations: ImageAnnotations) -> Image:
+        """The pixels of one of the images.
+
+        Raises:
+            ImageError: the file cannot be read.
+            AnnotationError: the image is not the annotated one.
+        """
+        return annotations.on(self.folder / annotations.file).image
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise `VocabularyError` if no object can get its right name from these."""
-        names = sorted({name for picture in self.pictures for name in picture.names})
+        """Check that the labels contain the right name of an object.
+
+        Raises:
+            VocabularyError: they do not.
+        """
+        names = sorted({name for one in self.images for name in names_of(one)})
         if set(names).isdisjoint(labels):
             raise VocabularyError(
                 f"none of the annotated names ({_listed(names)}) is among the labels ({_listed(labels)}); "
@@ -68,78 +61,85 @@ class Truth:
             )
 
     def renamed(self, labels: Sequence[str]) -> Truth:
-        """The same with other words for its labels, in their order: for folders that have ids for names.
+        """The same with other labels in the same order, for folders whose names are ids.
 
         Raises:
-            VocabularyError: there are more or fewer of them.
+            VocabularyError: the number of labels differs.
         """
         if len(labels) != len(self.labels):
-            raise VocabularyError(
-                f"{len(labels)} labels cannot stand for {len(self.labels)} classes; give one for each"
-            )
+            raise VocabularyError(f"{len(labels)} labels are given for {len(self.labels)} classes; give one for each")
         words = dict(zip(self.labels, labels, strict=True))
-        pictures = (replace(one, names=tuple(words[name] for name in one.names)) for one in self.pictures)
-        return Truth(tuple(pictures), tuple(labels))
+        return replace(self, images=tuple(_renamed(one, words) for one in self.images), labels=tuple(labels))
 
-    def some(self, pictures: int | None = None, objects: int | None = None, seed: int = 0) -> Truth:
-        """At most so many pictures, chosen at random, and at most so many objects of each; in their order.
+    def sample(self, images: int | None = None, objects: int | None = None, seed: int = 0) -> Truth:
+        """At most so many images, and at most so many objects of each, chosen at random; the order stays.
 
         Raises:
-            SegzsError: a number is none from 1 on.
+            SegzsError: a number is not an integer from 1.
         """
-        for name, number in (("limit", pictures), ("objects_per_image", objects)):
+        for name, number in (("limit", images), ("objects_per_image", objects)):
             if number is not None:
-                check_number(name, number, "a whole number from 1 on, or None for all,", 1, whole=True)
+                check_number(name, number, "an integer from 1, or None for all,", 1, whole=True)
         rng = np.random.default_rng(seed)
-        chosen = [self.pictures[i] for i in _some(len(self.pictures), pictures, rng)]
-        return replace(self, pictures=tuple(_with_some(picture, objects, rng) for picture in chosen))
+        chosen = [self.images[index] for index in _choose(len(self.images), images, rng)]
+        return replace(
+            self,
+            images=tuple(
+                replace(one, segments=tuple(one.segments[index] for index in _choose(len(names_of(one)), objects, rng)))
+                if one.segments
+                else one
+                for one in chosen
+            ),
+        )
+
+
+def names_of(annotations: ImageAnnotations) -> tuple[str, ...]:
+    """The right names of the objects of an image: of its segments, or of the whole image."""
+    return tuple(segment.name for segment in annotations.segments) or (annotations.label,)
 
 
 def read_coco(annotations: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Truth:
-    """The truth of a COCO instance file; masks may be run lengths or polygons.
+    """The truth of a COCO instance file, with masks as run lengths or polygons.
 
-    Crowds, annotations that a file calls stuff (``isthing`` 0) and those without a mask are left out, and pictures
-    without objects. ``source`` or ``dataset`` of an image, or of the file, says where a picture is from.
+    Crowds, stuff (``isthing`` 0), objects of a category "unknown", and images without objects are left out. ``source``
+    or ``dataset`` of an image, or of the file, is the data set that an image is from.
 
     Args:
         annotations: the file.
-        images: the folder of its pictures; left out, ``images`` beside the file, or the file's own folder.
+        images: the folder of the images; None is ``images`` beside the file, or else the file's own folder.
 
     Raises:
-        AnnotationError: it is no such file, nothing in it can be measured, or pictures are missing.
+        AnnotationError: the file cannot be read, has nothing to measure, or images are missing.
+
+    Warns:
+        FormatWarning: rows are left out because they cannot be used.
 
     Source: https://cocodataset.org/#format-data
     """
     path = Path(annotations)
-    with reading(path, WHAT):
-        known = load_json(path)
-        if isinstance(known, list):
-            raise ValueError("it is a list, as COCO results are")
-        names = {category["id"]: _name(category["name"]) for category in known["categories"]}
-        of_image: dict[Any, list[Mapping]] = defaultdict(list)
-        for row in known["annotations"]:
-            if row.get("segmentation") and not row.get("iscrowd", 0) and row.get("isthing", 1):
-                of_image[row["image_id"]].append(row)
-        folder = _folder(path, images)
-        pictures = [
-            _picture(image, of_image[image["id"]], names, folder, _source(image) or _source(known))
-            for image in known["images"]
-            if image["id"] in of_image
-        ]
-        pictures = [picture for picture in pictures if picture.names]
-    if not names:
-        raise AnnotationError(f"{path} has no categories; {WHAT} with names is expected")
-    if not pictures:
+    file = CocoFile.load(path)
+    words = {name: " ".join(name.split()) for name in file.labels.values()}
+    labels = tuple(dict.fromkeys(word for word in words.values() if word != UNKNOWN))
+    if not labels:
+        raise AnnotationError(f"{path} has no categories; a COCO instance file with names is expected")
+    kept = []
+    for one in file.images(things_only=True):
+        if segments := tuple(segment for segment in one.segments if segment.name not in ("", UNKNOWN)):
+            kept.append(_renamed(replace(one, segments=segments), words))
+    if not kept:
         raise AnnotationError(f"{path} has no object with a mask on any of its images; there is nothing to measure")
-    _check_files([picture.path for picture in pictures], folder)
-    return Truth(tuple(pictures), tuple(dict.fromkeys(names.values())))
+    beside = path.parent / "images"
+    folder = Path(images) if images is not None else beside if beside.is_dir() else path.parent
+    truth = Truth(tuple(kept), labels, folder)
+    _check_files(truth)
+    return truth
 
 
 def read_classes(folder: str | os.PathLike[str]) -> Truth:
-    """The truth of a folder with a folder of pictures for each class, named after it; "_" counts as a space.
+    """The truth of a folder with a folder of images for each class, named after it; "_" counts as a space.
 
     Raises:
-        AnnotationError: it is no such folder.
+        AnnotationError: there are no such folders, or no images in them.
     """
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
@@ -147,65 +147,41 @@ def read_classes(folder: str | os.PathLike[str]) -> Truth:
     try:
         classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         if not classes:
-            raise AnnotationError(f"{root} has no folders in it; a folder of pictures for each class is expected")
+            raise AnnotationError(f"{root} has no folders in it; a folder of images for each class is expected")
         numbers = {name: number for number, name in enumerate(classes)}
         files = make_dataset(root, numbers, IMG_EXTENSIONS, allow_empty=True)
     except OSError as error:
         raise AnnotationError(f"the folder {root} cannot be read: {error.strerror or error}") from error
     if not files:
-        raise AnnotationError(f"no folder in {root} has a picture ({', '.join(IMG_EXTENSIONS)}) in it")
-    labels = [_name(name.replace("_", " ")) for name in classes]
-    pictures = tuple(Picture(Path(file), (labels[number],)) for file, number in files)
-    return Truth(pictures, tuple(dict.fromkeys(labels)))
-
-
-def _picture(image: Mapping, rows: Iterable[Mapping], names: Mapping[Any, str], folder: Path, source: str) -> Picture:
-    size = blank(image["file_name"], image["width"], image["height"])
-    found = [(names[row["category_id"]], mask_of(row["segmentation"], size)) for row in rows]
-    found = [(name, mask) for name, mask in found if mask.area]
-    return Picture(
-        folder / size.file, tuple(name for name, _ in found), tuple(mask for _, mask in found), source=source
+        raise AnnotationError(f"no folder in {root} has an image ({', '.join(IMG_EXTENSIONS)}) in it")
+    labels = [" ".join(name.replace("_", " ").split()) for name in classes]
+    images = tuple(
+        ImageAnnotations(Path(file).relative_to(root).as_posix(), label=labels[number]) for file, number in files
     )
+    return Truth(images, tuple(dict.fromkeys(labels)), root)
 
 
-def _name(name: Any) -> str:
-    if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"the name of a category is {name!r}")
-    return " ".join(name.split())
+def _renamed(one: ImageAnnotations, words: dict[str, str]) -> ImageAnnotations:
+    return replace(
+        one,
+        label=words.get(one.label, one.label),
+        segments=tuple(replace(segment, names=(Name(words[segment.name], 1.0),)) for segment in one.segments),
+    )
 
 
 def _listed(words: Sequence[str]) -> str:
     return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
 
 
-def _source(known: Mapping) -> str:
-    return str(known.get("source") or known.get("dataset") or "")
-
-
-def _folder(annotations: Path, images: str | os.PathLike[str] | None) -> Path:
-    beside = annotations.parent / "images"
-    return Path(images) if images is not None else beside if beside.is_dir() else annotations.parent
-
-
-def _check_files(paths: Sequence[Path], folder: Path) -> None:
-    if not folder.is_dir():
-        raise AnnotationError(f"the folder of images {folder} is not there; say with --images in which folder they are")
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
+def _check_files(truth: Truth) -> None:
+    if not truth.folder.is_dir():
+        raise AnnotationError(f"the folder of images {truth.folder} does not exist; give it with --images")
+    if missing := [path for path in truth.paths if not path.is_file()]:
         raise AnnotationError(
-            f"{len(missing)} of {len(paths)} annotated images are not in {folder}, the first is {missing[0]}; "
-            "say with --images in which folder they are"
+            f"{len(missing)} of {len(truth.images)} annotated images are not in {truth.folder}, the first is "
+            f"{missing[0]}; give the folder of the images with --images"
         )
 
 
-def _some(count: int, most: int | None, rng: np.random.Generator) -> list[int]:
-    return list(range(count)) if most is None else sorted(rng.permutation(count)[:most].tolist())
-
-
-def _with_some(picture: Picture, objects: int | None, rng: np.random.Generator) -> Picture:
-    kept = _some(len(picture.names), objects, rng)
-    return replace(
-        picture,
-        names=tuple(picture.names[i] for i in kept),
-        masks=tuple(picture.masks[i] for i in kept) if picture.masks else (),
-    )
+def _choose(count: int, limit: int | None, rng: np.random.Generator) -> list[int]:
+    return list(range(count)) if limit is None else sorted(rng.permutation(count)[:limit].tolist())

@@ -1,10 +1,11 @@
-"""Annotated: what files of every format hold of an image: its name and size, and its segments, without the pixels."""
+"""ImageAnnotations: the named segments of one image file, without its pixels, and how the formats number and score."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,41 @@ from pycocotools import mask as coco_mask
 
 from segzs.checks import check_number
 from segzs.errors import AnnotationError, UsageError
-from segzs.image import MAX_PIXELS, ImageSource, read_image
+from segzs.image import MAX_PIXELS, Image, ImageSource, read_image
 from segzs.masks import RLE
 from segzs.segments import UNKNOWN, Name, Segment, Segments
 
 
 @dataclass(frozen=True)
-class ImageAnnotations:
-    """An image's file name and size with its segments; thousands of them fit into memory where pixels would not.
+class Digests:
+    """SHA-256 digests as hexadecimal digits; empty where they are not known.
 
-    ``file`` is the name as a file states it, mostly relative to some folder of pictures. ``model`` says which models
-    made the segments and ``digest`` is that of `Image`; both are empty where that is not known. What people drew has
-    a predicted IoU, a stability and a probability of 1.
+    ``pixels`` is `Image.digest`, ``file`` is of the bytes of the image file, ``sam`` and ``clip`` are of the weights.
+    """
+
+    pixels: str = ""
+    file: str = ""
+    sam: str = ""
+    clip: str = ""
+
+
+@dataclass(frozen=True)
+class ImageAnnotations:
+    """The segments of one image file, without pixels: thousands of them fit into memory.
+
+    Args:
+        file: the file name, relative to a folder of images.
+        width: pixels; 0 where the size is not known, as of whole images without segments.
+        height: pixels; 0 where the width is.
+        segments: what is on the image. Masks that people drew have a predicted IoU, a stability score and a
+            probability of 1.
+        model: the models that made the segments, as "sam+clip"; empty where that is not known.
+        digests: of the pixels, the file and the weights.
+        source: the data set that the image is from; empty where that is not known.
+        label: of the whole image, in a folder of classes; formats do not hold it.
 
     Raises:
-        AnnotationError: the size is no size, or a mask has another one.
+        AnnotationError: the size is invalid, or a mask has another size.
 
     >>> mask = RLE.encode(np.ones((2, 3), bool))
     >>> cat = Segment(mask, 0.9, 0.8, (Name("cat", 0.7), Name("dog", 0.2)))
@@ -35,143 +56,157 @@ class ImageAnnotations:
     """
 
     file: str
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
     segments: tuple[Segment, ...] = ()
     model: str = ""
-    digest: str = ""
+    digests: Digests = Digests()
+    source: str = ""
+    label: str = ""
 
     def __post_init__(self) -> None:
+        if (self.width, self.height, self.segments) == (0, 0, ()):
+            return
         for side in (self.width, self.height):
             if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-                raise AnnotationError(f"{self.file!r} has a side of {side!r} pixels; a whole number from 1 is expected")
+                raise AnnotationError(f"{self.file!r} has a side of {side!r} pixels; an integer from 1 is expected")
         for segment in self.segments:
             if (segment.rle.width, segment.rle.height) != (self.width, self.height):
                 raise AnnotationError(
-                    f"{self.file!r} has {self.width}x{self.height} pixels, "
-                    f"and a mask of {segment.rle.width}x{segment.rle.height}"
+                    f"{self.file!r} has {self.width}x{self.height} pixels, but a mask has "
+                    f"{segment.rle.width}x{segment.rle.height}"
                 )
 
     @classmethod
     def of(cls, segments: Segments, file: str) -> ImageAnnotations:
-        """What there is to write of segments, under the file name of their image."""
+        """The annotations of segments, under the file name of their image."""
         image = segments.image
-        return cls(file, image.width, image.height, segments.items, segments.model, image.digest)
+        items = tuple(replace(segment, low_res_logits=None, image=None) for segment in segments)
+        return cls(file, image.width, image.height, items, segments.model, Digests(image.digest))
 
     def on(self, source: ImageSource) -> Segments:
-        """The segments on their image, to be looked at, or named by `Segmenter.name`.
+        """The segments on their image, to be drawn, or named by `Segmenter.name`.
 
         Raises:
             ImageError: the image cannot be read.
-            AnnotationError: it has another size, or other pixels than those that were annotated.
+            AnnotationError: the image has another size, or other pixels than the annotated one.
         """
         image = read_image(source)
-        if (image.width, image.height) != (self.width, self.height):
+        if self.width and (image.width, image.height) != (self.width, self.height):
             raise AnnotationError(
-                f"the image has {image.width}x{image.height} pixels, "
-                f"{self.file!r} was annotated at {self.width}x{self.height}"
+                f"the image has {image.width}x{image.height} pixels, but {self.file!r} was annotated at "
+                f"{self.width}x{self.height}; give the image that belongs to the annotations"
             )
-        if self.digest not in ("", image.digest):
-            raise AnnotationError(f"the image is not the {self.file!r} that was annotated: its pixels differ")
+        if self.digests.pixels not in ("", image.digest):
+            raise AnnotationError(
+                f"the pixels of the image differ from those of the annotated {self.file!r}; give the image that "
+                "belongs to the annotations"
+            )
         return Segments(image, self.segments, self.model)
 
-    def to_dict(self) -> dict:
-        """Plain values, ready for JSON: what `Segments.to_dict` says, and the file."""
-        return {
-            "file": self.file,
-            "format": "segzs/1",
-            "model": self.model,
-            "image": {"width": self.width, "height": self.height, "sha256": self.digest},
-            "segments": [segment.to_dict() for segment in self.segments],
-        }
 
-
-def blank(file: object, width: Any, height: Any, model: object = "", digest: object = "") -> ImageAnnotations:
-    """An image of a file, before its masks are read.
+def image_of_row(row: Mapping[str, Any], file: Any, width: Any, height: Any, source: str = "") -> ImageAnnotations:
+    """The image of a row of a file, before its masks are parsed; ``model`` and ``sha256`` are optional keys of the row.
 
     Raises:
-        AnnotationError: the size is no size, or one that `read_image` refuses.
+        TypeError: the file name is not text.
+        AnnotationError: the size is invalid, or larger than `read_image` permits.
     """
-    image = ImageAnnotations(str(file), width, height, (), str(model), str(digest))
+    if not isinstance(file, str) or not file:
+        raise TypeError(f"the file name is {file!r}; text is expected")
+    check_number(f"the width of {file!r}", width, "an integer from 1", 1, whole=True, error=AnnotationError)
+    digests = Digests(str(row.get("sha256") or ""))
+    image = ImageAnnotations(file, width, height, (), str(row.get("model") or ""), digests, source)
     if width * height > MAX_PIXELS:
-        raise AnnotationError(f"{image.file!r} has {width}x{height} pixels, more than {MAX_PIXELS:,}")
+        raise AnnotationError(f"{file!r} has {width}x{height} pixels; at most {MAX_PIXELS:,} are expected")
     return image
 
 
 def label_of(segment: Segment) -> str:
-    """The name under which a segment is filed: formats know no objects without one."""
+    """The name of a segment, or "unknown": formats know no objects without a name."""
     return segment.name or UNKNOWN
 
 
 def score_of(segment: Segment) -> float:
-    """The one number that formats have room for: of the name, or where there is none, of the mask."""
+    """The one score that formats have room for: the probability of the name, or else the predicted IoU."""
     return round(float(segment.probability if segment.names else segment.predicted_iou), 4)
 
 
 def details_of(segment: Segment) -> dict:
-    """What is known of a segment beyond its mask, label and score; `segment_of` reads it."""
-    known = segment.to_dict()
-    return {key: known[key] for key in ("names", "predicted_iou", "stability_score")}
+    """The runner-up names and mask scores of a segment as plain values; `segment_of` reads them."""
+    values = segment.to_dict()
+    return {key: values[key] for key in ("names", "predicted_iou", "stability_score")}
 
 
-def segment_of(rle: RLE, label: str, score: float, details: Mapping[str, Any]) -> Segment:
-    """The segment of a mask, label and score with what `details_of` wrote, or nothing of it.
+def segment_of(rle: RLE, label: Any, score: Any, details: Mapping[str, Any]) -> Segment:
+    """The segment of a mask, label and score, with what `details_of` wrote where it is given; null is not given.
 
     Raises:
-        KeyError, TypeError, ValueError: the details are not such.
+        KeyError, TypeError, ValueError: the label, the score or the details are invalid.
     """
-    if not isinstance(label, str):
-        raise TypeError(f"the label is {label!r}; text is expected")
-    names = details.get("names", [{"label": label, "probability": score}])
+    names = details.get("names")
+    if names is None or label not in ([names[0]["label"]] if names else ["", UNKNOWN]):  # other tools change labels
+        if not isinstance(label, str) or not label.strip():
+            raise TypeError(f"the label is {label!r}; text is expected")
+        names = [{"label": label, "probability": score}]
     return Segment(
         rle,
-        float(details.get("predicted_iou", 1)),
-        float(details.get("stability_score", 1)),
-        tuple(Name(str(name["label"]), float(name["probability"])) for name in names),
+        _number(details.get("predicted_iou")),
+        _number(details.get("stability_score")),
+        tuple(Name(str(name["label"]), _number(name["probability"])) for name in names),
     )
 
 
-def rle_of(code: Mapping[str, Any], image: ImageAnnotations) -> RLE:
-    """A mask of COCO's run lengths, compressed or not, that must have the size of the image.
+def _number(value: Any) -> float:
+    number = 1.0 if value is None else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a score is {value!r}; a finite number is expected")
+    return number
+
+
+def rle_of(code: Mapping[str, Any], image: ImageAnnotations | Image) -> RLE:
+    """The mask of COCO run lengths, compressed or not, which must have the size of the image.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no such mask.
+        KeyError, TypeError, ValueError: the run lengths are invalid.
     """
     counts, width, height = code["counts"], image.width, image.height
     if list(code["size"]) != [height, width]:
-        raise ValueError(f"a mask has the size {code['size']}, [height, width] of the image is [{height}, {width}]")
+        raise ValueError(f"a mask has the size {code['size']}; [height, width] of the image is [{height}, {width}]")
     if isinstance(counts, str | bytes):
         return RLE.encode(coco_mask.decode({"size": [height, width], "counts": counts}))
     lengths = np.asarray(counts)
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != width * height:
-        raise ValueError(f"the run lengths of a mask are not whole numbers that add up to {width} x {height}")
+        raise ValueError(f"the run lengths of a mask are not integers that add up to {width} x {height}")
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return RLE.encode(flat.reshape((height, width), order="F"))
 
 
-def check_near(coordinates: Iterable[float], image: ImageAnnotations) -> None:
-    """Refuse shapes that would take forever to be drawn.
+def check_near(coordinates: Iterable[float], image: ImageAnnotations | Image) -> None:
+    """Refuse shapes that would take too long to draw.
 
     Raises:
         ValueError: a coordinate is far outside of the image, or not finite.
     """
     reach = 2 * (image.width + image.height)
-    if strange := [number for number in coordinates if not -reach <= number <= reach]:
-        raise ValueError(
-            f"a shape has a coordinate {strange[0]}, far outside of an image of {image.width}x{image.height}"
-        )
+    if far := [number for number in coordinates if not -reach <= number <= reach]:
+        raise ValueError(f"a coordinate is {far[0]}, far outside of an image of {image.width}x{image.height}")
 
 
 def category_ids(categories: Iterable[str], base: int) -> dict[str, int]:
-    """Label -> number from ``base`` on: first these, then others as they are asked for.
+    """Category ids by label, from ``base``: the given categories first, further labels when they are looked up.
+
+    >>> ids = category_ids(["cat"], 1)
+    >>> ids["dog"], ids["cat"]
+    (2, 1)
 
     Raises:
-        UsageError: ``base`` is no number from 0 on, or a category is there twice.
+        UsageError: ``base`` is not an integer from 0, or a category occurs twice.
     """
-    check_number("base", base, "a whole number from 0 on", 0, whole=True, error=UsageError)
+    check_number("base", base, "an integer from 0", 0, whole=True, error=UsageError)
     categories = list(categories)
-    if twice := [name for name in categories if categories.count(name) > 1]:
-        raise UsageError(f"the category {twice[0]!r} is there twice, and can have one id only")
+    if duplicates := [name for name in categories if categories.count(name) > 1]:
+        raise UsageError(f"the category {duplicates[0]!r} occurs twice; give each category once")
     ids: dict[str, int] = defaultdict(lambda: max(ids.values(), default=base - 1) + 1)
     for name in categories:
         ids[name]

@@ -1,8 +1,8 @@
 """COCO instance files and results, as pycocotools, CVAT, FiftyOne and most trainers read them.
 
 Ids start at 1 (0 breaks CVAT's import and COCO's evaluation), ``iscrowd`` is 0 so that evaluators count every mask,
-masks are RLE so that holes and parts survive, ``area`` is the mask's. What COCO has no field for (runner-up names,
-SAM's scores, models, digests) stands under keys of its own, which readers pass over.
+masks are RLE so that holes and parts survive. What COCO has no field for (runner-up names, mask scores, models,
+digests) stands under keys of its own, which other readers ignore. Segments without pixels are not written.
 
 Source: https://cocodataset.org/#format-data and #format-results.
 """
@@ -10,128 +10,247 @@ Source: https://cocodataset.org/#format-data and #format-results.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
-from segzs.errors import OutputError
+from segzs.errors import AnnotationError, OutputError
+from segzs.files import atomic_write
 from segzs.formats.annotations import (
     ImageAnnotations,
-    blank,
     category_ids,
     check_near,
     details_of,
+    image_of_row,
     label_of,
     rle_of,
     score_of,
     segment_of,
 )
-from segzs.formats.files import atomic_write, load_json, reading
+from segzs.formats.files import LeftOut, load_json, reading
 from segzs.formats.polygons import corners
+from segzs.image import Image
 from segzs.masks import RLE
 from segzs.segments import Segment
 
-WHAT = "a COCO instance file"
+EXPECTED = "a COCO instance file"
+MAX_NAME = 40
 
 
 def write(
-    annotated: Iterable[ImageAnnotations],
+    annotations: Iterable[ImageAnnotations],
     destination: Path,
     *,
     categories: Sequence[str] = (),
     base: int = 1,
     polygons: bool = False,
 ) -> None:
-    """Write one instance file, annotation by annotation, so that memory holds one image at a time.
+    """Write an instance file, annotation by annotation, so that memory holds one image at a time.
 
     Args:
-        annotated: the images.
+        annotations: the images.
         destination: the file.
-        categories: labels in the order of their ids; others follow as they come.
+        categories: labels in the order of their ids; further labels follow as they occur.
         base: the first category id.
         polygons: write polygons instead of RLE, for trainers that read nothing else; holes are joined to the outline.
     """
     ids, images, number = category_ids(categories, base), [], count(1)
     with atomic_write(destination) as file:
         file.write('{"info": {"description": "segzs"},\n"annotations": [')
-        for image_id, one in enumerate(annotated, start=1):
-            images.append(_image(image_id, one))
-            for segment in one.segments:
+        for image_id, one in enumerate(annotations, start=1):
+            images.append(_image_row(image_id, one))
+            for segment in filter(_has_pixels, one.segments):
                 index = next(number)
-                annotation: dict = {"id": index, "image_id": image_id, "category_id": ids[label_of(segment)]}
-                annotation |= {**_result(segment), "area": segment.area, "iscrowd": 0, **details_of(segment)}
+                row: dict = {"id": index, "image_id": image_id, "category_id": ids[label_of(segment)]}
+                row |= {**_result(segment), "area": segment.area, "iscrowd": 0, **details_of(segment)}
                 if polygons:
-                    annotation["segmentation"] = [ring.ravel().tolist() for ring in corners(segment.mask)]
-                file.write(("\n" if index == 1 else ",\n") + _dumps(annotation))
+                    row["segmentation"] = [ring.ravel().tolist() for ring in corners(segment.mask)]
+                file.write(("\n" if index == 1 else ",\n") + _dumps(row))
         file.write('],\n"images": [' + ",\n".join(map(_dumps, images)))
         file.write('],\n"categories": ' + _dumps([{"id": id_, "name": name} for name, id_ in ids.items()]) + "}\n")
 
 
 def write_results(
-    annotated: Iterable[ImageAnnotations],
+    annotations: Iterable[ImageAnnotations],
     destination: Path,
     *,
     categories: Sequence[str] = (),
     base: int = 1,
     like: Path | None = None,
 ) -> None:
-    """Write detections to be compared with a COCO file of the truth, ``COCO.loadRes``'s argument.
+    """Write detections to be compared with a COCO file of the truth: the argument of ``COCO.loadRes``.
 
     Args:
-        annotated: the images; without ``like``, numbered as `write` numbers them.
+        annotations: the images; without ``like``, numbered as `write` numbers them.
         destination: the file.
         categories: as for `write`.
         base: as for `write`.
-        like: the COCO file of the truth, whose ids for images (by file name) and categories (by name) are taken.
+        like: the COCO file of the truth, whose ids of images (by file name) and categories (by name) are taken.
 
     Raises:
+        AnnotationError: ``like`` cannot be read.
         OutputError: an image is not in ``like``.
     """
-    ids, images = category_ids(categories, base), {}
+    ids, image_ids = category_ids(categories, base), {}
     if like is not None:
-        with reading(Path(like), WHAT):
+        with reading(Path(like), EXPECTED):
             truth = load_json(Path(like))
             ids |= {category["name"]: category["id"] for category in truth["categories"]}
-            images = {image["file_name"]: image["id"] for image in truth["images"]}
+            image_ids = {image["file_name"]: image["id"] for image in truth["images"]}
     with atomic_write(destination) as file:
-        start = "["
-        for number, one in enumerate(annotated, start=1):
-            if like is not None and one.file not in images:
+        separator = "["
+        for number, one in enumerate(annotations, start=1):
+            if like is not None and one.file not in image_ids:
                 raise OutputError(f"{one.file!r} is not among the images of {like}")
-            for segment in one.segments:
-                found = {"image_id": images.get(one.file, number), "category_id": ids[label_of(segment)]}
-                file.write(start + _dumps({**found, **_result(segment)}))
-                start = ",\n"
-        file.write("]\n" if start != "[" else "[]\n")
+            for segment in filter(_has_pixels, one.segments):
+                row = {"image_id": image_ids.get(one.file, number), "category_id": ids[label_of(segment)]}
+                file.write(separator + _dumps({**row, **_result(segment)}))
+                separator = ",\n"
+        file.write("]\n" if separator != "[" else "[]\n")
 
 
 def read(path: Path) -> Iterator[ImageAnnotations]:
-    """Read an instance file: RLE and polygons. A crowd is read as one object, and what has no mask is left out."""
-    with reading(path, WHAT):
-        known = load_json(path)
-        names = {category["id"]: category["name"] for category in known["categories"]}
-        of_image: dict[Any, list[dict]] = defaultdict(list)
-        for annotation in known["annotations"]:
-            of_image[annotation["image_id"]].append(annotation)
-        for row in known["images"]:
-            size = row["width"], row["height"]
-            image = blank(row["file_name"], *size, row.get("model", ""), row.get("sha256", ""))
-            segments = (
-                segment_of(mask_of(one["segmentation"], image), names[one["category_id"]], one.get("score", 1), one)
-                for one in of_image[row["id"]]
-                if one["segmentation"]
-            )
+    """Read an instance file: RLE and polygons, a crowd as one object; unusable rows are left out with a warning."""
+    return CocoFile.load(path).images()
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """A COCO instance file whose masks are not parsed yet.
+
+    ``labels`` has the names of the categories by their ids, in the order of the file. Ids may be numbers or text.
+    """
+
+    path: Path
+    labels: Mapping[str, str]
+    content: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> CocoFile:
+        """Read a file.
+
+        Raises:
+            AnnotationError: the file cannot be read, or is not a COCO instance file.
+
+        Warns:
+            FormatWarning: a category without a name is left out.
+        """
+        with reading(path, EXPECTED):
+            content = load_json(path)
+            if isinstance(content, list):
+                raise ValueError("it is a list, as COCO results are")
+            for key in ("categories", "annotations", "images"):
+                if not isinstance(content[key], list):
+                    raise TypeError(f"{key!r} is {type(content[key]).__name__}; a list is expected")
+            labels, left_out = {}, LeftOut(path)
+            for row in content["categories"]:
+                with left_out.unless_valid(f"category {_name_of(row)}"):
+                    labels[_key(row["id"])] = _category_name(row["name"])
+            left_out.warn()
+            return cls(path, labels, content)
+
+    def images(self, *, things_only: bool = False) -> Iterator[ImageAnnotations]:
+        """The images with their segments, one after the other.
+
+        A row that cannot be used costs that row: without a mask or with an invalid one, of an unknown category or
+        image, without a file name or a size.
+
+        Args:
+            things_only: leave out crowds, and rows that the file calls stuff (``isthing`` 0).
+
+        Raises:
+            AnnotationError: none of the images can be used.
+
+        Warns:
+            FormatWarning: rows are left out; names the file, the ids and why.
+        """
+        left_out = LeftOut(self.path)
+        images: list[tuple[str, ImageAnnotations]] = []
+        for row in self.content["images"]:
+            with left_out.unless_valid(f"image {_name_of(row)}"):
+                images.append((_key(row["id"]), self._image(row)))
+        if self.content["images"] and not images:
+            raise AnnotationError(f"{left_out}; {EXPECTED} is expected")
+        rows_of: dict[str, list[Mapping]] = {image_id: [] for image_id, _ in images}
+        for row in self.content["annotations"]:
+            with left_out.unless_valid(f"annotation {_name_of(row)}"):
+                if (image_id := _key(row["image_id"])) not in rows_of:
+                    raise ValueError(f"its image {image_id} is not in the file")
+                if not things_only or not (row.get("iscrowd") or row.get("isthing") == 0):
+                    rows_of[image_id].append(row)
+        for image_id, image in images:
+            segments = []
+            for row in rows_of[image_id]:
+                with left_out.unless_valid(f"annotation {_name_of(row)}"):
+                    segments.append(self._segment(row, image))
             yield replace(image, segments=tuple(segments))
+        left_out.warn()
+
+    def _image(self, row: Mapping[str, Any]) -> ImageAnnotations:
+        source = next((str(of[key]) for of in (row, self.content) for key in ("source", "dataset") if of.get(key)), "")
+        return image_of_row(row, row["file_name"], row["width"], row["height"], source)
+
+    def _segment(self, row: Mapping[str, Any], image: ImageAnnotations) -> Segment:
+        category = _key(row["category_id"])
+        if category not in self.labels:
+            raise ValueError(f"the category {category} is missing")
+        if not row.get("segmentation"):
+            raise ValueError("no segmentation")
+        rle = mask_of(row["segmentation"], image)
+        if not rle.area:
+            raise ValueError("the mask has no pixels")
+        return segment_of(rle, self.labels[category], row.get("score"), row)
 
 
-def _image(number: int, one: ImageAnnotations) -> dict:
-    known = {"id": number, "file_name": one.file, "width": one.width, "height": one.height}
-    return known | ({"model": one.model} if one.model else {}) | ({"sha256": one.digest} if one.digest else {})
+def mask_of(code: Any, image: ImageAnnotations | Image) -> RLE:
+    """The mask of a ``segmentation``: run lengths, polygons, or a bool array (height, width) as SAM's generator gives.
+
+    Raises:
+        KeyError, TypeError, ValueError: the segmentation is invalid, or has another size than the image.
+    """
+    if isinstance(code, Mapping):
+        return rle_of(code, image)
+    if isinstance(code, np.ndarray):
+        if code.shape != (image.height, image.width):
+            raise ValueError(f"the mask has the shape {code.shape}; ({image.height}, {image.width}) is expected")
+        return RLE.encode(code.astype(bool))
+    if not isinstance(code, list) or not all(isinstance(polygon, list) for polygon in code):
+        raise TypeError(f"the segmentation is a {type(code).__name__}, but not of lists; polygons or RLE are expected")
+    polygons = [[float(number) for number in polygon] for polygon in code]
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(f"a polygon has {len(polygon)} numbers; x and y of at least three points are expected")
+        check_near(polygon, image)
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, image.height, image.width))
+    return RLE(image.height, image.width, rle["counts"].decode())
+
+
+def _category_name(name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise TypeError(f"its name is {name!r}; text is expected")
+    return name
+
+
+def _key(id_: Any) -> str:
+    """An id as text: 7, 7.0 and "7" are the same id."""
+    if not isinstance(id_, int | float | str):
+        raise TypeError(f"an id is {id_!r}; a number or text is expected")
+    return str(int(id_)) if isinstance(id_, float) and id_.is_integer() else str(id_)
+
+
+def _name_of(row: Any) -> str:
+    """What a warning calls a row: by its id."""
+    return str(row.get("id", "without an id") if isinstance(row, Mapping) else row)[:MAX_NAME]
+
+
+def _image_row(number: int, one: ImageAnnotations) -> dict:
+    row = {"id": number, "file_name": one.file, "width": one.width, "height": one.height}
+    return row | {k: v for k, v in (("model", one.model), ("sha256", one.digests.pixels), ("source", one.source)) if v}
 
 
 def _result(segment: Segment) -> dict:
@@ -139,22 +258,8 @@ def _result(segment: Segment) -> dict:
     return {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score_of(segment)}
 
 
-def mask_of(code: Mapping | list, image: ImageAnnotations) -> RLE:
-    """A mask of COCO's run lengths or polygons, at the size of the image.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is no such mask.
-    """
-    if isinstance(code, Mapping):
-        return rle_of(code, image)
-    width, height = image.width, image.height
-    polygons = [[float(number) for number in polygon] for polygon in code]
-    for polygon in polygons:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon has {len(polygon)} numbers; x and y of three points at least")
-        check_near(polygon, image)
-    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    return RLE(height, width, rle["counts"].decode())
+def _has_pixels(segment: Segment) -> bool:
+    return segment.area > 0
 
 
 def _dumps(value: Any) -> str:

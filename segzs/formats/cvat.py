@@ -1,7 +1,7 @@
 """CVAT's XML 1.1 for images, with masks or polygons, and the list of numbers that is a mask to cvat-sdk.
 
-A score is an attribute of its shape; CVAT passes it over in projects whose labels have no such attribute. Parts of an
-object in polygons share a ``group_id``.
+A score is an attribute of its shape; CVAT ignores it in projects whose labels have no such attribute. The parts of an
+object in polygons share a ``group_id``. Segments without pixels are not written.
 
 Source: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/, and ``cvat_sdk.masks``.
 """
@@ -16,19 +16,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segzs.errors import OutputError
+from segzs.files import atomic_write
 from segzs.formats.annotations import ImageAnnotations, category_ids, label_of, score_of
-from segzs.formats.files import atomic_write
 from segzs.formats.polygons import corners
-from segzs.formats.runs import row_runs
+from segzs.formats.rasters import row_runs
 from segzs.masks import RLE
 from segzs.segments import Segment
 
 
-def write(annotated: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False) -> None:
+def write(annotations: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False) -> None:
     """Write the XML file; ``polygons`` writes polygons instead of masks, holes joined to the outline."""
     labels = category_ids((), 0)
     with atomic_write(destination) as file, tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as images:
-        for index, one in enumerate(annotated):
+        for index, one in enumerate(annotations):
             image = ET.Element(
                 "image", id=f"{index}", name=_text(one.file), width=f"{one.width}", height=f"{one.height}"
             )
@@ -39,13 +39,13 @@ def write(annotated: Iterable[ImageAnnotations], destination: Path, *, polygons:
             images.write(f"  {ET.tostring(image, encoding='unicode')}\n")
         images.seek(0)
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
-        file.write(f"  {_meta(labels)}\n")  # before the images, though the labels are known after them only
+        file.write(f"  {_meta(labels)}\n")  # before the images, although they determine the labels
         shutil.copyfileobj(images, file)
         file.write("</annotations>\n")
 
 
 def points(rle: RLE) -> list[int]:
-    """A mask as the ``points`` of cvat-sdk's shapes of type "mask": runs in its box, and x1 y1 x2 y2, inclusive.
+    """A mask as the ``points`` of a "mask" shape of cvat-sdk: row runs inside the box, then x1 y1 x2 y2, inclusive.
 
     Raises:
         OutputError: the mask is empty.
@@ -56,7 +56,7 @@ def points(rle: RLE) -> list[int]:
     """
     x1, y1, x2, y2 = rle.box
     if not rle.area:
-        raise OutputError("an empty mask has no box, and CVAT no form for it; leave it out")
+        raise OutputError("a mask without pixels has no box, which CVAT requires; leave it out")
     return [*row_runs(rle.decode()[y1:y2, x1:x2]).tolist(), x1, y1, x2 - 1, y2 - 1]
 
 
@@ -69,9 +69,9 @@ def _mask(segment: Segment) -> Iterator[ET.Element]:
 
 def _polygons(segment: Segment, group: int) -> Iterator[ET.Element]:
     parts = corners(segment.mask)
-    together = {"group_id": f"{group}"} if len(parts) > 1 else {}
+    shared = {"group_id": f"{group}"} if len(parts) > 1 else {}
     for polygon in parts:
-        yield _shape("polygon", segment, points=";".join(f"{x:.2f},{y:.2f}" for x, y in polygon), **together)
+        yield _shape("polygon", segment, points=";".join(f"{x:.2f},{y:.2f}" for x, y in polygon), **shared)
 
 
 def _shape(tag: str, segment: Segment, **attributes: str) -> ET.Element:
@@ -97,5 +97,5 @@ def _meta(names: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Without what XML 1.0 cannot hold."""
+    """The text with U+FFFD in place of characters that XML 1.0 does not permit."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

@@ -1,114 +1,127 @@
-"""What formats share about files: written whole or not at all, named after pictures, read with clear words."""
+"""What the formats share about files: names after images, and reading that survives bad rows and bad files."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any, TypeVar
 
-from segzs.errors import AnnotationError, OutputError, SegzsWarning, UsageError
+from segzs.errors import AnnotationError, OutputError, SegzsWarning, warn
 
+INVALID = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError)
+"""What parsing raises on values of a wrong kind."""
+MAX_LISTED = 3
+MAX_TEXT = 120
 
-def make_folder(folder: Path) -> None:
-    """Make an output folder, before work is done for nothing.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"{folder} is a file; a folder is expected, which is made where it is missing") from error
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
-
-
-def check_apart(outs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Make sure that writing files loses nothing that was read.
-
-    Raises:
-        UsageError: one of them is one of the inputs, or a file that is inside of one.
-    """
-    read = {given.resolve() for given in inputs}
-    for out in outs:
-        target = out.resolve()
-        if target in read or (target.is_file() and not read.isdisjoint(target.parents)):
-            raise UsageError(f"{out} is, or may be, a part of what is read, and would be lost; write to another place")
+T = TypeVar("T")
 
 
 class FormatWarning(SegzsWarning):
-    """A format has no room for something, or something in a file is no mask; said once."""
-
-
-@contextmanager
-def atomic_write(path: Path, mode: str = "w", *, durable: bool = False) -> Iterator[IO[Any]]:
-    """A file that takes its place when all is written, and leaves what was there when something fails.
-
-    ``durable`` waits until all of it is on the disk. A process that is killed leaves a hidden file, see `leftovers`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    # file names that are no UTF-8 become JSON's escapes
-    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
-    try:
-        with open(part, mode, **text) as file:  # type: ignore[call-overload]
-            yield file
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def leftovers(folder: Path, deep: bool = False) -> Iterator[Path]:
-    """What killed processes left in a folder, and in those below if ``deep``, in the midst of `atomic_write` files."""
-    pattern = f".*.{'[0-9a-f]' * 8}.part"
-    return folder.rglob(pattern) if deep else folder.glob(pattern)
+    """A format cannot hold something, or something in a file is left out because it cannot be used."""
 
 
 class Stems:
-    """Names of files after pictures, with their folders and without their ending: ``Stems()("a/1.jpg")`` is ``a/1``."""
+    """File names after image names: the folders stay, the suffix goes.
+
+    >>> Stems()("a/1.jpg")
+    'a/1'
+    """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def __call__(self, picture: str) -> str:
-        """The stem; of two pictures that differ by the ending alone, the second one keeps it.
+    def __call__(self, image: str) -> str:
+        """The stem of an image; of two images that differ only by the suffix, the second one keeps it.
 
         Raises:
-            OutputError: the picture was there already, or has no name.
+            OutputError: the image came before, or its name is empty.
         """
-        kept = [part for part in PurePosixPath(picture.replace("\\", "/")).parts if part not in ("/", "..")]
-        path = PurePosixPath(*kept)  # whatever a file says, nothing is written outside the folder
+        parts = [part for part in PurePosixPath(image.replace("\\", "/")).parts if part not in ("/", "..")]
+        path = PurePosixPath(*parts)  # nothing is written outside the folder
         if not path.name:
-            raise OutputError(f"{picture!r} is no name of a picture, and files are named after pictures here")
+            raise OutputError(f"{image!r} is not the name of an image; output files are named after images")
         for stem in (str(path.with_suffix("")), str(path)):
-            if stem.casefold() not in self._taken:  # some file systems do not tell A from a
+            if stem.casefold() not in self._taken:  # some file systems ignore case
                 self._taken.add(stem.casefold())
                 return stem
-        raise OutputError(f"the picture {picture!r} is there twice, and files are named after pictures here")
+        raise OutputError(f"the image {image!r} occurs twice; output files are named after images")
 
 
 @contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn what goes wrong while a file is taken apart into an `AnnotationError` that names it and what is expected."""
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """Turn errors of reading and parsing a file into an `AnnotationError` that names the file and what is expected."""
     try:
         yield
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AnnotationError(f"{path} is no JSON: {error}") from error
-    except KeyError as error:
-        raise AnnotationError(f"{path}: {error} is missing; {what} is expected") from error
-    except (TypeError, ValueError, ArithmeticError, AttributeError, IndexError) as error:
-        raise AnnotationError(f"{path}: {error}; {what} is expected") from error
+        raise AnnotationError(f"{path} is not JSON: {error}") from error
+    except INVALID as error:
+        raise AnnotationError(f"{path}: {explain(error)}; {expected} is expected") from error
 
 
 def load_json(path: Path) -> Any:
-    """What a JSON file holds."""
-    return json.loads(path.read_text("utf-8"))
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
+    return json.loads(path.read_bytes())
+
+
+def explain(error: Exception) -> str:
+    """An error in words, at most 120 characters."""
+    text = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+
+
+class LeftOut:
+    """The rows of a file that cannot be used, and one warning about all of them.
+
+    >>> left_out, values = LeftOut(Path("a.json")), []
+    >>> for row in ({"id": 7}, {"id": 8, "score": 0.5}):
+    ...     with left_out.unless_valid(f"annotation {row['id']}"):
+    ...         values.append(row["score"])
+    >>> values, str(left_out)
+    ([0.5], "a.json: left out annotation 7 ('score' is missing)")
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._first: list[str] = []
+
+    def __str__(self) -> str:
+        more = f" and {self.count - MAX_LISTED} more" if self.count > MAX_LISTED else ""
+        return f"{self.path}: left out {', '.join(self._first)}{more}"
+
+    @contextmanager
+    def unless_valid(self, row: str) -> Iterator[None]:
+        """Leave out the row if parsing it in this block raises; ``row`` is what the warning calls it."""
+        try:
+            yield
+        except INVALID as error:
+            self.count += 1
+            if self.count <= MAX_LISTED:
+                self._first.append(f"{row} ({explain(error)})")
+
+    def warn(self) -> None:
+        """Warn if rows were left out, naming the file, the first three rows and why."""
+        if self.count:
+            warn(str(self), FormatWarning)
+
+
+def read_files(paths: Iterable[Path], read: Callable[[Path], Iterator[T]]) -> Iterator[T]:
+    """The values of several files; a file that cannot be read is left out with a warning.
+
+    Raises:
+        AnnotationError: no file can be read.
+    """
+    errors, count = [], 0
+    for path in paths:
+        try:
+            yield from read(path)
+        except AnnotationError as error:
+            errors.append(error)
+            warn(f"{error}; the file is left out", FormatWarning)
+        count += 1
+    if errors and len(errors) == count:
+        raise errors[0]

@@ -1,8 +1,8 @@
 """Label Studio: ``tasks.json`` with predictions, as brush RLE or polygons, and ``config.xml``, the labeling interface.
 
-Import the tasks into a project with that interface; the pictures are expected in local storage, or where ``prefix``
-says. Runner-up names and SAM's scores are in ``meta``. Polygons of a part each share the label alone, so masks are
-written as brush strokes unless polygons are asked for.
+Import the tasks into a project with that interface; the images are expected in local storage, or under ``prefix``.
+Runner-up names and mask scores are in ``meta``. Masks are brush strokes by default, because Label Studio cannot join
+the polygons of one object. Segments without pixels are not written.
 
 Source: https://labelstud.io/guide/predictions, https://labelstud.io/tags/brushlabels; the bits are those of
 https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack.
@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 import numpy as np
 
+from segzs.files import atomic_write
 from segzs.formats.annotations import ImageAnnotations, category_ids, details_of, label_of, score_of
-from segzs.formats.files import atomic_write
 from segzs.formats.polygons import corners
-from segzs.formats.runs import row_runs
+from segzs.formats.rasters import row_runs
 from segzs.segments import Segment
 
 RUN_BITS = (3, 4, 8, 16)
@@ -29,16 +29,16 @@ PREFIX = "/data/local-files/?d="
 
 
 def write(
-    annotated: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False, prefix: str = PREFIX
+    annotations: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False, prefix: str = PREFIX
 ) -> None:
-    """Write the folder; ``prefix`` and the file name, quoted, are where Label Studio looks for a picture."""
+    """Write the folder; Label Studio looks for an image at ``prefix`` plus its file name, quoted."""
     kind = "polygonlabels" if polygons else "brushlabels"
     labels = category_ids((), 0)
     with atomic_write(destination / "tasks.json") as file:
-        start = "["
-        for one in annotated:
+        separator = "["
+        for one in annotations:
             results: list[dict] = []
-            for segment in one.segments:
+            for segment in (segment for segment in one.segments if segment.area):
                 labels[label_of(segment)]
                 for value in _polygons(segment) if polygons else _brush(segment):
                     results.append(_result(one, segment, kind, value, f"{len(results)}"))
@@ -46,9 +46,9 @@ def write(
             prediction = {"model_version": one.model, "result": results}
             prediction |= {"score": round(sum(scores) / len(scores), 4)} if scores else {}
             task = {"data": {"image": prefix + quote(one.file, errors="surrogateescape")}, "predictions": [prediction]}
-            file.write(start + json.dumps(task, ensure_ascii=False))
-            start = ",\n"
-        file.write("]\n" if start != "[" else "[]\n")
+            file.write(separator + json.dumps(task, ensure_ascii=False))
+            separator = ",\n"
+        file.write("]\n" if separator != "[" else "[]\n")
     with atomic_write(destination / "config.xml") as file:
         file.write(_config("PolygonLabels" if polygons else "BrushLabels", labels))
 
@@ -56,8 +56,8 @@ def write(
 def brush(mask: np.ndarray) -> list[int]:
     """A bool array (height, width) as Label Studio's brush RLE: bytes that hold the bits of rle-pack.
 
-    Of each pixel four values are packed, 0 or 255. The header is their number in 32 bits, then the size of a word and
-    of four kinds of run lengths, less 1. A run is a bit 1, its kind in 2 bits, its length less 1, and the value.
+    A pixel is four values, 0 or 255. The header is the number of values in 32 bits, then the sizes of a word and of the
+    four kinds of run lengths, less 1. A run is a bit 1, its kind in 2 bits, its length less 1, and the value.
 
     >>> brush(np.ones((1, 2), bool))
     [0, 0, 0, 8, 57, 27, 252, 255, 224]

@@ -1,9 +1,10 @@
 """labelme: a JSON file an image, named after it; masks as labelme's own PNGs, or polygons that can be edited there.
 
-Put beside the pictures, ``labelme FOLDER`` opens them. Scores and runner-up names stand under keys of their own,
-which labelme keeps. Parts of one object share a ``group_id``.
+``labelme FOLDER`` opens the files where they lie beside the images. Scores and runner-up names stand under keys of
+their own, which labelme keeps. The parts of an object share a ``group_id``. X-AnyLabeling's files are read as well.
 
-Source: https://github.com/wkentaro/labelme, ``labelme/_label_file.py`` and ``labelme/utils/shape.py``.
+Source: https://github.com/wkentaro/labelme, ``labelme/_label_file.py`` and ``labelme/utils/shape.py``;
+https://github.com/CVHub520/X-AnyLabeling.
 """
 
 from __future__ import annotations
@@ -20,31 +21,41 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from segzs.errors import warn
-from segzs.formats.annotations import ImageAnnotations, blank, check_near, details_of, label_of, score_of, segment_of
-from segzs.formats.files import FormatWarning, Stems, atomic_write, load_json, reading
+from segzs.files import atomic_write
+from segzs.formats.annotations import (
+    ImageAnnotations,
+    check_near,
+    details_of,
+    image_of_row,
+    label_of,
+    score_of,
+    segment_of,
+)
+from segzs.formats.files import LeftOut, Stems, load_json, read_files, reading
 from segzs.formats.polygons import pixels
+from segzs.image import read_image
 from segzs.masks import RLE
 from segzs.segments import Segment
 
-WHAT = "a file that labelme wrote"
+EXPECTED = "a labelme file"
 VERSION = "5.5.0"  # the first that reads masks as they are written here
 
 
-def write(annotated: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False) -> None:
-    """Write a JSON file an image into the folder, and into folders of it where file names have such.
+def write(annotations: Iterable[ImageAnnotations], destination: Path, *, polygons: bool = False) -> None:
+    """Write a JSON file an image into the folder, and into subfolders where the file names have them.
 
-    ``polygons`` writes polygons instead of masks; labelme draws them as exactly the same pixels.
+    ``polygons`` writes polygons instead of masks; labelme draws them as exactly the same pixels. Segments without
+    pixels are not written.
     """
     stems = Stems()
-    for one in annotated:
+    for one in annotations:
         stem = stems(one.file)
         shapes = [
             shape
             for number, segment in enumerate(one.segments, start=1)
             for shape in (_polygons(segment, number) if polygons else _masks(segment))
         ]
-        known: dict = {
+        content: dict = {
             "version": VERSION,
             "flags": {},
             "shapes": shapes,
@@ -53,65 +64,80 @@ def write(annotated: Iterable[ImageAnnotations], destination: Path, *, polygons:
             "imageHeight": one.height,
             "imageWidth": one.width,
             "model": one.model,
-            "sha256": one.digest,
+            "sha256": one.digests.pixels,
         }
         with atomic_write(destination / f"{stem}.json") as file:
-            json.dump(known, file, ensure_ascii=False, indent=1)
+            json.dump(content, file, ensure_ascii=False, indent=1)
 
 
 def read(path: Path) -> Iterator[ImageAnnotations]:
-    """Read a file, or all of a folder and its folders: masks, polygons, rectangles and circles.
+    """Read a file, or all of a folder and its subfolders: masks, polygons, circles, rectangles, also rotated ones.
 
-    Shapes of one label and ``group_id`` are one object. Points and lines are left out, with a warning.
+    Shapes of one label and ``group_id`` are one object. Shapes that cannot be used, as points and lines, are left out
+    with a warning, and so are bad files of a folder.
     """
-    for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
-        with reading(file, WHAT):
-            folder = file.parent.relative_to(path) if path.is_dir() else PurePath()
-            yield _annotated(load_json(file), folder)
+    if path.is_dir():
+        files = sorted(path.rglob("*.json"))
+        yield from read_files(files, lambda file: _read(file, file.parent.relative_to(path)))
+    else:
+        yield from _read(path, PurePath())
 
 
-def _annotated(known: dict, folder: PurePath) -> ImageAnnotations:
-    name = PureWindowsPath(known["imagePath"]).as_posix()  # labelme writes the separators of its machine
-    size = known["imageWidth"], known["imageHeight"]
-    image = blank((folder / name).as_posix(), *size, known.get("model", ""), known.get("sha256", ""))
-    objects: dict[object, tuple[np.ndarray, dict]] = {}
-    for index, shape in enumerate(known["shapes"]):
-        mask = _drawn(shape, image)
-        if mask is None:
-            warn(f"labelme's {shape['shape_type']}s enclose nothing and are left out", FormatWarning)
-            continue
-        group = shape.get("group_id")
-        key = ("shape", index) if group is None else (shape["label"], group)
-        before, first = objects.get(key, (False, shape))
-        objects[key] = (before | mask, first)
-    segments = (
-        segment_of(RLE.encode(mask), shape["label"], shape.get("score", 1), shape) for mask, shape in objects.values()
-    )
-    return replace(image, segments=tuple(segments))
+def _read(file: Path, folder: PurePath) -> Iterator[ImageAnnotations]:
+    """Read one file; the name of its image gets the folder in front."""
+    with reading(file, EXPECTED):
+        content = load_json(file)
+        name = PureWindowsPath(content["imagePath"]).as_posix()  # the separators are those of the writer's machine
+        size = content["imageWidth"], content["imageHeight"]
+        image = image_of_row(content, (folder / name).as_posix(), *size)
+        left_out = LeftOut(file)
+        objects: dict[object, tuple[np.ndarray, dict]] = {}
+        for index, shape in enumerate(content["shapes"]):
+            with left_out.unless_valid(f"shape {index}"):
+                group = shape.get("group_id")
+                key = ("shape", index) if group is None else (shape["label"], group)
+                before, first = objects.get(key, (False, shape))
+                objects[key] = (before | _mask_of(shape, image), first)
+        segments = []
+        for mask, shape in objects.values():
+            with left_out.unless_valid(f"the shape {str(shape.get('label'))!r:.40}"):
+                segments.append(segment_of(RLE.encode(mask), shape["label"], shape.get("score"), shape))
+        left_out.warn()
+    yield replace(image, segments=tuple(segments))
 
 
-def _drawn(shape: dict, image: ImageAnnotations) -> np.ndarray | None:
-    """The shape as a mask, as labelme draws it: bool (height, width); None where it is no area."""
+def _mask_of(shape: dict, image: ImageAnnotations) -> np.ndarray:
+    """A shape as labelme draws it: bool (height, width).
+
+    Raises:
+        KeyError, TypeError, ValueError: the shape is invalid, encloses no area, or has no pixels.
+    """
     canvas = PIL.Image.new("L", (image.width, image.height))
     draw = PIL.ImageDraw.Draw(canvas)
     points = [(float(x), float(y)) for x, y in shape["points"]]
     check_near([side for point in points for side in point], image)
     kind = shape.get("shape_type") or "polygon"
     if kind == "mask":
-        with PIL.Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as picture:
-            canvas.paste(picture.convert("L").point(bool), (int(points[0][0]), int(points[0][1])))
-    elif kind in ("polygon", "oriented_rectangle"):
+        png = base64.b64decode(shape["mask"])
+        part = read_image(png, background=(0, 0, 0), max_pixels=image.width * image.height).pixels.any(2)
+        canvas.paste(PIL.Image.fromarray(part.astype(np.uint8)), (int(points[0][0]), int(points[0][1])))
+    elif kind in ("polygon", "oriented_rectangle", "rotation"):
+        if len(points) < 3:
+            raise ValueError(f"a polygon has {len(points)} points; at least three are expected")
         draw.polygon(points, fill=1, outline=1)
-    elif kind == "rectangle":
-        (x1, y1), (x2, y2) = points
-        draw.rectangle((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), fill=1, outline=1)
+    elif kind == "rectangle":  # two opposite corners, or all four
+        xs, ys = zip(*points, strict=True)
+        draw.rectangle((min(xs), min(ys), max(xs), max(ys)), fill=1, outline=1)
     elif kind == "circle":
         (x, y), edge = points
         radius = math.dist((x, y), edge)
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
     else:
-        return None
-    return np.asarray(canvas).astype(bool)
+        raise ValueError(f"labelme's {kind}s enclose no area")
+    mask = np.asarray(canvas).astype(bool)
+    if not mask.any():
+        raise ValueError("the mask has no pixels")
+    return mask
 
 
 def _masks(segment: Segment) -> list[dict]:

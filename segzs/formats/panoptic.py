@@ -1,7 +1,7 @@
 """COCO panoptic: ``panoptic.json``, and in ``panoptic/`` a PNG an image, whose colours are the ids of its segments.
 
-A pixel has one id, R + 256 G + 65536 B, and 0 where there is nothing. Where masks overlap the smallest lies on top;
-what is hidden altogether is left out. All categories are things.
+A pixel has one id, R + 256 G + 65536 B, and 0 where there is no segment. Where masks overlap, the smallest lies on
+top; segments that are hidden completely are left out. All categories are things.
 
 Source: https://cocodataset.org/#format-data, section 4, and panopticapi.
 """
@@ -15,18 +15,19 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from segzs.files import atomic_write
 from segzs.formats.annotations import ImageAnnotations, category_ids, label_of
-from segzs.formats.files import Stems, atomic_write
-from segzs.formats.flat import flattened
+from segzs.formats.files import Stems
+from segzs.formats.rasters import flattened
 from segzs.masks import RLE
 
 
 def write(
-    annotated: Iterable[ImageAnnotations], destination: Path, *, categories: Sequence[str] = (), base: int = 1
+    annotations: Iterable[ImageAnnotations], destination: Path, *, categories: Sequence[str] = (), base: int = 1
 ) -> None:
     """Write the folder; ``categories`` and ``base`` number the categories as for `coco.write`."""
-    ids, stems, images, annotations = category_ids(categories, base), Stems(), [], []
-    for image_id, one in enumerate(annotated, start=1):
+    ids, stems, images, rows = category_ids(categories, base), Stems(), [], []
+    for image_id, one in enumerate(annotations, start=1):
         file_name = f"{stems(one.file)}.png"
         canvas = flattened(one, range(1, len(one.segments) + 1))
         with atomic_write(destination / "panoptic" / file_name, "wb") as file:
@@ -34,18 +35,18 @@ def write(
             PIL.Image.fromarray(colours.astype(np.uint8)).save(file, "PNG")
         infos = []
         for number, segment in enumerate(one.segments, start=1):
-            category, shown = ids[label_of(segment)], RLE.encode(canvas == number)
-            x1, y1, x2, y2 = shown.box
-            if shown.area:
+            category, visible = ids[label_of(segment)], RLE.encode(canvas == number)
+            x1, y1, x2, y2 = visible.box
+            if visible.area:
                 box = [x1, y1, x2 - x1, y2 - y1]
-                infos.append({"id": number, "category_id": category, "area": shown.area, "bbox": box, "iscrowd": 0})
+                infos.append({"id": number, "category_id": category, "area": visible.area, "bbox": box, "iscrowd": 0})
         images.append({"id": image_id, "file_name": one.file, "width": one.width, "height": one.height})
-        annotations.append({"image_id": image_id, "file_name": file_name, "segments_info": infos})
-    known = {
+        rows.append({"image_id": image_id, "file_name": file_name, "segments_info": infos})
+    content = {
         "info": {"description": "segzs"},
         "images": images,
-        "annotations": annotations,
+        "annotations": rows,
         "categories": [{"id": number, "name": name, "isthing": 1} for name, number in ids.items()],
     }
     with atomic_write(destination / "panoptic.json") as file:
-        json.dump(known, file, ensure_ascii=False)
+        json.dump(content, file, ensure_ascii=False)

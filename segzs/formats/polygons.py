@@ -1,8 +1,8 @@
-"""Masks -> polygons that draw the same mask again: one a part, its holes joined to it by a line there and back.
+"""Masks -> polygons that draw exactly the same mask: one a part, its holes joined to the outline by a line.
 
-Programs disagree about what a coordinate is. For some, (3, 3) is a corner of pixels, and a polygon encloses an area:
-`corners`. For others it is a pixel, and drawing a polygon paints its outline too: `pixels`. Mixed up, a mask of one
-pixel becomes four or none.
+Programs disagree about coordinates. For some, (3, 3) is a corner of pixels, and a polygon encloses an area: `corners`.
+For others it is a pixel, and drawing a polygon paints its outline too: `pixels`. Confusing the two turns a mask of one
+pixel into four, or none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 Ring = list[tuple[int, int]]
-"""Points (x, y) around a part or a hole, each one step from the next."""
+"""Points (x, y) around a part or a hole; neighbours are one step apart."""
 
-STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # clockwise on the screen, where y grows downwards
+STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # clockwise, as y grows downwards
 
 
 def corners(mask: np.ndarray) -> list[np.ndarray]:
@@ -51,10 +51,10 @@ def pixels(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _edge_rings(mask: np.ndarray) -> tuple[list[Ring], list[Ring]]:
-    """Rings along the edges between pixels of the mask, which lie to the right, and others: around parts, and holes."""
+    """Rings along the edges of the mask, which lies to their right: those around parts, and those around holes."""
     framed = np.pad(mask, 1)
     inside = framed[1:-1, 1:-1]
-    edges: dict[tuple[int, int], set[int]] = defaultdict(set)  # where it starts -> directions, as indices of STEPS
+    edges: dict[tuple[int, int], set[int]] = defaultdict(set)  # start -> directions, as indices of STEPS
     for direction, (neighbour, dx, dy) in enumerate(
         [(framed[:-2, 1:-1], 0, 0), (framed[1:-1, 2:], 1, 0), (framed[2:, 1:-1], 1, 1), (framed[1:-1, :-2], 0, 1)]
     ):
@@ -71,16 +71,14 @@ def _edge_rings(mask: np.ndarray) -> tuple[list[Ring], list[Ring]]:
                 ring.append((x, y))
                 dx, dy = STEPS[direction]
                 x, y, area = x + dx, y + dy, area + x * dy - y * dx
-                turns = [
-                    (direction + turn) % 4 for turn in (3, 0, 1)
-                ]  # left first: past the corner, into its neighbour
+                turns = [(direction + turn) % 4 for turn in (3, 0, 1)]  # left first: pixels that meet at a corner join
                 direction = next((turn for turn in turns if turn in edges[x, y]), direction)
             (outer if area > 0 else holes).append(ring)
     return outer, holes
 
 
 def _joined(mask: np.ndarray, outer: Sequence[Ring], holes: Sequence[Ring]) -> list[np.ndarray]:
-    """Holes, from left to right, joined through the mask to what is left of them: their part's outline, or a hole."""
+    """The outer rings with the holes joined in, from left to right, each to the ring on its left."""
     polygons = [list(ring) for ring in outer]
     home = {point: polygon for polygon in polygons for point in polygon}
     for hole in sorted(holes, key=min):
@@ -95,7 +93,7 @@ def _joined(mask: np.ndarray, outer: Sequence[Ring], holes: Sequence[Ring]) -> l
 
 
 def _straightened(polygon: np.ndarray) -> np.ndarray:
-    """Without the points at which the direction does not change; three at least, if need be the last one again."""
+    """A polygon without the points where the direction stays; of at least three points, the last one repeated."""
     points = polygon[(polygon != np.roll(polygon, 1, 0)).any(1)]
     before, after = points - np.roll(points, 1, 0), np.roll(points, -1, 0) - points
     cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]

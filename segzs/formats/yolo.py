@@ -1,9 +1,9 @@
 """YOLO-seg: ``labels/`` with a text file an image, a line a part of an object, and the dataset's ``data.yaml``.
 
-ImageList belong into ``images/`` beside ``labels/``, under the names that they had. A line is a class, counted from 0,
-and a polygon in shares of width and height. Trainers draw it in whole pixels with its outline, and some round what
-others cut off: coordinates lie a quarter of a pixel after the pixel's, where both find it. A line that joined the
-parts of an object would be drawn as well, so each part has a line of its own, as supervision writes them.
+The images belong into ``images/`` beside ``labels/``. A line is a class, counted from 0, and a polygon in shares of
+width and height. Trainers draw the polygon in whole pixels with its outline; some round, others truncate, so the
+coordinates lie a quarter of a pixel after the pixel's. A line that joined the parts of an object would be drawn too,
+so each part has a line of its own, as supervision writes them.
 
 Source: https://docs.ultralytics.com/datasets/segment/.
 """
@@ -16,22 +16,23 @@ from pathlib import Path, PurePosixPath
 import yaml  # type: ignore[import-untyped]
 
 from segzs.errors import OutputError
+from segzs.files import atomic_write
 from segzs.formats.annotations import ImageAnnotations, category_ids, label_of
-from segzs.formats.files import Stems, atomic_write
+from segzs.formats.files import Stems
 from segzs.formats.polygons import pixels
 
 
-def write(annotated: Iterable[ImageAnnotations], destination: Path, *, categories: Sequence[str] = ()) -> None:
-    """Write the folder; ``categories`` are labels in the order of their classes, others follow as they come.
+def write(annotations: Iterable[ImageAnnotations], destination: Path, *, categories: Sequence[str] = ()) -> None:
+    """Write the folder; ``categories`` are labels in the order of their classes, further labels follow as they occur.
 
     Raises:
-        OutputError: two pictures differ by their ending alone; YOLO has one file of labels for both.
+        OutputError: two images differ only by the suffix; YOLO has one file of labels for both.
     """
     ids, stems = category_ids(categories, 0), Stems()
-    for one in annotated:
+    for one in annotations:
         stem = stems(one.file)
         if PurePosixPath(stem).suffix and PurePosixPath(stem).name == PurePosixPath(one.file).name:
-            raise OutputError(f"{one.file!r} and another picture differ by the ending alone; YOLO takes them for one")
+            raise OutputError(f"{one.file!r} and another image differ only by the suffix; YOLO cannot tell them apart")
         lines = [
             f"{ids[label_of(segment)]} {' '.join(f'{share:.6f}' for share in shares.ravel())}\n"
             for segment in one.segments
@@ -40,6 +41,6 @@ def write(annotated: Iterable[ImageAnnotations], destination: Path, *, categorie
         ]
         with atomic_write(destination / "labels" / f"{stem}.txt") as file:
             file.writelines(lines)
-    known = {"train": "images", "val": "images", "names": {number: name for name, number in ids.items()}}
+    content = {"train": "images", "val": "images", "names": {number: name for name, number in ids.items()}}
     with atomic_write(destination / "data.yaml") as file:
-        yaml.safe_dump(known, file, allow_unicode=True, sort_keys=False)
+        yaml.safe_dump(content, file, allow_unicode=True, sort_keys=False)

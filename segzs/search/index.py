@@ -29,9 +29,11 @@ from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.retrieval import encode_words
 from segzs.dataset.directory import alone
+from segzs.dataset.journal import Failure
 from segzs.dataset.listing import RUN_FILE
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError
-from segzs.formats.records import Failure, Record, read_records
+from segzs.formats.annotations import ImageAnnotations
+from segzs.formats.native import read_lines
 from segzs.image import ImageSource, read_image
 from segzs.loading import resolve_device, resolve_dtype
 from segzs.masks import Box
@@ -196,7 +198,7 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
             f"the index in {folder} is of other results; delete {folder / TABLE}.lance and run this again"
         )
     known = set(table.search().select(["image"]).to_arrow()["image"].to_pylist())
-    wanted = {_key(record) for record in read_records(lines) if record.segments}
+    wanted = {_key(record) for record in read_lines(lines, verify=False) if record.segments}
     gone = sorted(known - wanted)
     for start in range(0, len(gone), ROWS_A_COMMIT):
         with writing(folder):
@@ -204,13 +206,13 @@ def _index(folder: Path, run: dict, clip: ClipModel, progress: Callable[[float],
 
     root, settings, skipped, done = Path(run["folder"]), run["settings"], [], 0
     new, rows = wanted - known, []
-    for record in read_records(lines):
+    for record in read_lines(lines, verify=False):
         if not record.segments or _key(record) not in new:
             continue
         try:
             rows += _rows(record, root, clip, settings)
         except (ImageError, AnnotationError) as error:
-            skipped.append(Failure(record.path, str(error)))
+            skipped.append(Failure(record.file, str(error)))
         done += 1
         if len(rows) >= ROWS_A_COMMIT or (rows and done == len(new)):
             with writing(folder):
@@ -247,21 +249,21 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
     return load_clip(files, place, resolve_dtype("auto", place, files.spec.name))
 
 
-def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[dict]:
+def _rows(record: ImageAnnotations, root: Path, clip: ClipModel, settings: dict) -> list[dict]:
     """The rows of a picture.
 
     Raises:
         ImageError, AnnotationError: it is gone, or has changed.
     """
-    segments = record.annotated.on(root / record.path)
+    segments = record.on(root / record.file)
     masks = [segment.rle for segment in segments]
     cropping = Cropping(settings["background"], settings["margin"], settings.get("scales", (1.0,)))
     features = encode_masks(clip, segments.image.pixels, masks, cropping).cpu().numpy()
     of_image = {
         "image": _key(record),
-        "file": record.path.encode(errors="surrogateescape"),
-        "sha256": record.sha256,
-        "pixels": record.image_sha256,
+        "file": record.file.encode(errors="surrogateescape"),
+        "sha256": record.digests.file,
+        "pixels": record.digests.pixels,
     }
     return [
         {
@@ -276,8 +278,8 @@ def _rows(record: Record, root: Path, clip: ClipModel, settings: dict) -> list[d
     ]
 
 
-def _key(record: Record) -> str:
-    return hashlib.sha256(f"{record.path}\n{record.sha256}".encode(errors="surrogateescape")).hexdigest()
+def _key(record: ImageAnnotations) -> str:
+    return hashlib.sha256(f"{record.file}\n{record.digests.file}".encode(errors="surrogateescape")).hexdigest()
 
 
 def _run(folder: Path) -> dict:

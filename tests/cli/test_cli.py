@@ -280,7 +280,7 @@ def test_out_takes_the_place_of_nothing_that_is_read(run: Run, pictures: list[Pa
     for inputs in ((picture, "--regions", found), (drawn, picture)):
         code, _, said = run("label", *inputs, "--out", folder)
         assert code == 2
-        assert "is, or may be, a part of what is read" in said
+        assert "would overwrite an input" in said
         assert "loading" not in said
     assert (found.read_text(), drawn.read_bytes()) == ("[]", before)
     assert not (folder / f"{stem}.segzs.json").exists()

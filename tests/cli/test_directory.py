@@ -18,7 +18,7 @@ import pytest
 import segzs
 from segzs.cli import directory
 from segzs.cli.main import main
-from segzs.formats.records import read_records
+from segzs.formats.native import read_lines
 from tests.cli.conftest import Run
 from tests.conftest import EXAMPLES
 
@@ -49,7 +49,7 @@ def test_a_directory_is_labelled_and_its_bad_picture_is_told_of(run: Run, photos
     assert (code, printed) == (1, "")
     assert "error: bad.jpg: " in said
     assert f"2 of 3 pictures labelled: {out / 'segments.jsonl'}; 1 failed: {out / 'failures.jsonl'}" in said
-    assert [record.path for record in read_records(out / "segments.jsonl")] == ["a/1.png", "b/1.png"]
+    assert [record.file for record in read_lines(out / "segments.jsonl")] == ["a/1.png", "b/1.png"]
     assert len(list((out / "overlays").rglob("*.png"))) == 2
 
 
@@ -156,4 +156,4 @@ def test_an_interrupt_is_said_with_how_to_go_on(run: Run, photos: Path, tmp_path
     assert code == 130
     assert "1 of 3 pictures done; the same command goes on from there" in said
     assert run(photos, "--out", tmp_path / "out")[0] == 1
-    assert len(list(read_records(tmp_path / "out" / "segments.jsonl"))) == 2
+    assert len(list(read_lines(tmp_path / "out" / "segments.jsonl"))) == 2

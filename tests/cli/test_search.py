@@ -106,7 +106,7 @@ def test_a_sheet_takes_the_place_of_no_photo(run: Run, out: Path, tmp_path: Path
     before = photo.read_bytes()
     code, printed, said = run("search", out, "apple", "--sheet", photo)
     assert (code, printed) == (2, "")
-    assert "desk.png is, or may be, a part of what is read" in said
+    assert "desk.png would overwrite an input" in said
     assert photo.read_bytes() == before
     assert run("search", out, "apple", "--sheet", photo.with_name("found.png"))[0] == 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from segzs.formats.records import Record
+from segzs.formats.annotations import Digests, ImageAnnotations
 from segzs.image import Image, read_image
 from segzs.masks import RLE
 from segzs.segments import Name, Segment
@@ -26,12 +26,14 @@ class FakeLabeller:
     def prepare(self, data: bytes) -> Image:
         return read_image(data)
 
-    def label(self, path: str, sha256: str, image: Image) -> Record:
+    def label(self, path: str, sha256: str, image: Image) -> ImageAnnotations:
         self.labelled.append(path)
         mask = image.pixels[..., 0] > 127
         names = (Name("bright", round(float(mask.mean()), 4)), Name("unknown", 0.1))
         segments = (Segment(RLE.encode(mask), 0.9, 0.8, names),) if mask.any() else ()
-        return Record(path, sha256, image.width, image.height, image.digest, "fake", "5a", "c1", segments)
+        return ImageAnnotations(
+            path, image.width, image.height, segments, "fake", Digests(image.digest, sha256, "5a", "c1")
+        )
 
 
 def paint(path: Path, seed: int, size: tuple[int, int] = (24, 16), **options: Any) -> Path:
@@ -56,7 +58,7 @@ class MortalLabeller(FakeLabeller):
         super().__init__()
         self.deaths, self.name, self.times = deaths, name, times
 
-    def label(self, path: str, sha256: str, image: Image) -> Record:
+    def label(self, path: str, sha256: str, image: Image) -> ImageAnnotations:
         if path == self.name and len(died := list(self.deaths.iterdir())) < self.times:
             (self.deaths / str(len(died))).touch()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from segzs.formats.records import Record
+from segzs.formats.annotations import Digests, ImageAnnotations
 from segzs.image import Image, read_image
 from segzs.segments import Name, Segment
 from tests.conftest import read_scene
@@ -19,8 +19,10 @@ class KnownLabeller:
     def prepare(self, data: bytes) -> Image:
         return read_image(data)
 
-    def label(self, path: str, sha256: str, image: Image) -> Record:
+    def label(self, path: str, sha256: str, image: Image) -> ImageAnnotations:
         scene = read_scene(Path(path).stem.partition("-")[0])
         pairs = zip(scene.names, scene.masks, strict=True)
         segments = tuple(Segment(mask, 0.9, 0.8, (Name(name, 0.5),)) for name, mask in pairs)
-        return Record(path, sha256, image.width, image.height, image.digest, "known", "5a", "c1", segments)
+        return ImageAnnotations(
+            path, image.width, image.height, segments, "known", Digests(image.digest, sha256, "5a", "c1")
+        )

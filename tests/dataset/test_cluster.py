@@ -20,10 +20,11 @@ from segzs.clip.support_set import SupportSet
 from segzs.dataset import cluster, labelling
 from segzs.dataset.cluster import Part, _check_listening, label_cluster, read_cluster
 from segzs.dataset.directory import label_directory
+from segzs.dataset.journal import Failure
 from segzs.dataset.storage import Listing, list_stored_images
 from segzs.errors import ImageError, SegzsError, UsageError
 from segzs.formats import read, write
-from segzs.formats.records import Failure, Record, to_line
+from segzs.formats.annotations import ImageAnnotations
 from tests.dataset.fake import FakeLabeller, MortalLabeller, contents, paint
 
 pytest.importorskip("pyarrow", reason="pip install 'segzs[ray]'")
@@ -56,10 +57,10 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
-def alone(photos: Path, out: Path) -> tuple[list[Record], list[Failure]]:
+def alone(photos: Path, out: Path) -> tuple[list[ImageAnnotations], list[Failure]]:
     """What one process finds."""
     results = list(label_directory(FakeLabeller(), photos, out))
-    return [r for r in results if isinstance(r, Record)], [r for r in results if isinstance(r, Failure)]
+    return [r for r in results if isinstance(r, ImageAnnotations)], [r for r in results if isinstance(r, Failure)]
 
 
 def run(photos: Path | Listing, out: Path, load: Callable = FakeLabeller, **options: Any) -> list[Part]:
@@ -89,7 +90,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(photos: Path, tmp_path: P
     records, failures = alone(photos, tmp_path / "alone")
     assert list(read_cluster(out)) == records
     assert failures_of(parts) == failures
-    assert [failure.path for failure in failures] == ["a/bad.jpg", "b/empty.png"]
+    assert [failure.file for failure in failures] == ["a/bad.jpg", "b/empty.png"]
     assert {part.name: part.labelled for part in parts} == {"000000": 4, "000001": 3, "000002": 4, "000003": 2}
     again = run(photos, out)  # nothing is left to be done
     assert sorted(again, key=lambda part: part.name) == sorted(parts, key=lambda part: part.name)
@@ -111,7 +112,7 @@ def test_a_picture_that_always_kills_fails_alone(photos: Path, tmp_path: Path, m
     load = partial(MortalLabeller, deaths, "b/05.png", 99)
     parts = run(photos, tmp_path / "out", load, part=7)
     records, failures = alone(photos, tmp_path / "alone")
-    assert list(read_cluster(tmp_path / "out")) == [record for record in records if record.path != "b/05.png"]
+    assert list(read_cluster(tmp_path / "out")) == [record for record in records if record.file != "b/05.png"]
     died = Failure("b/05.png", "the worker died of it, 1 times out of 1")
     assert failures_of(parts) == sorted([*failures, died], key=lambda failure: failure.path)
     assert len(list(deaths.iterdir())) == 2  # with its part, and by itself
@@ -162,7 +163,7 @@ def test_a_store_instead_of_folders(photos: Path, tmp_path: Path) -> None:
     answers = [work(pictures, "memory://bucket/out", f"00000{number}") for number in range(4)]
     records, failures = alone(photos, tmp_path / "alone")
     assert list(read_cluster("memory://bucket/out")) == records
-    assert b"".join(answer["failures"] for answer in answers) == b"".join(map(to_line, failures))
+    assert b"".join(answer["failures"] for answer in answers) == b"".join(failure.to_line() for failure in failures)
     assert not [name for name in store.find("/bucket/out") if ".part" in name]
 
 
@@ -172,7 +173,7 @@ def test_a_name_that_is_no_utf8(photos: Path, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     assert work(list_stored_images(photos), tmp_path / "out", "000000")["labelled"] == 4
-    assert "a/01\\udce9.png" in [record.path for record in read_cluster(tmp_path / "out")]
+    assert "a/01\\udce9.png" in [record.file for record in read_cluster(tmp_path / "out")]
 
 
 def fake_models(
@@ -208,7 +209,7 @@ def test_the_command_and_what_converts_its_result(photos: Path, tmp_path: Path, 
     assert (settings["labels"], settings["examples"]) == (["cat", "dog"], ["cat", "mug"])  # files of this machine
     assert settings["everything"] == {"points_per_side": 2}
     annotated = list(read(out))
-    assert [one.file for one in annotated] == [record.path for record in read_cluster(out)]
+    assert [one.file for one in annotated] == [record.file for record in read_cluster(out)]
     images = json.loads(write(annotated, tmp_path / "all.json", "coco").read_text())["images"]
     assert [image["file_name"] for image in images] == [one.file for one in annotated]
 

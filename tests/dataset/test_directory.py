@@ -21,9 +21,11 @@ from pycocotools.coco import COCO
 
 from segzs.dataset import directory, journal
 from segzs.dataset.directory import label_directory
+from segzs.dataset.journal import Failure
 from segzs.dataset.listing import list_images
 from segzs.errors import OutputError, SegzsError, UsageError
-from segzs.formats.records import Failure, Record, read_records
+from segzs.formats.annotations import ImageAnnotations
+from segzs.formats.native import read_lines
 from tests.dataset.fake import FakeLabeller, contents, paint
 
 
@@ -38,7 +40,7 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
-def run(photos: Path, out: Path, **options: Any) -> list[Record | Failure]:
+def run(photos: Path, out: Path, **options: Any) -> list[ImageAnnotations | Failure]:
     return list(label_directory(FakeLabeller(), photos, out, **options))
 
 
@@ -51,11 +53,11 @@ NAMES = ["a/1.bmp", "a/1.png", "b/1.png", "b/bad.jpg", "b/copy.png", "c.png", "d
 
 def test_every_picture_is_given_and_written_in_the_order_of_paths(photos: Path, tmp_path: Path) -> None:
     results = run(photos, tmp_path / "out")
-    assert [result.path for result in results] == NAMES
-    records = [result for result in results if isinstance(result, Record)]
-    assert list(read_records(tmp_path / "out" / "segments.jsonl")) == records
+    assert [result.file for result in results] == NAMES
+    records = [result for result in results if isinstance(result, ImageAnnotations)]
+    assert list(read_lines(tmp_path / "out" / "segments.jsonl")) == records
     assert rows(tmp_path / "out" / "failures.jsonl") == [
-        {"path": "b/bad.jpg", "reason": "what these 5 bytes hold is not a picture of a format that Pillow reads"}
+        {"file": "b/bad.jpg", "reason": "what these 5 bytes hold is not a picture of a format that Pillow reads"}
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")) == [
         "annotations.json",
@@ -69,8 +71,8 @@ def test_the_coco_file_holds_all_of_it(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "out")
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(tmp_path / "out" / "annotations.json"))
-    records = list(read_records(tmp_path / "out" / "segments.jsonl"))
-    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == [record.path for record in records]
+    records = list(read_lines(tmp_path / "out" / "segments.jsonl"))
+    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == [record.file for record in records]
     assert coco.loadCats(coco.getCatIds()) == [{"id": 1, "name": "bright"}]
     for number, record in enumerate(records, start=1):
         (segment,), (annotation,) = record.segments, coco.loadAnns(coco.getAnnIds(imgIds=[number]))
@@ -102,7 +104,7 @@ def test_overlays_may_be_asked_for_later(photos: Path, tmp_path: Path) -> None:
 def test_only_what_is_new_is_labelled_and_a_content_once(photos: Path, tmp_path: Path) -> None:
     labeller = FakeLabeller()
     iterator = label_directory(labeller, photos, tmp_path / "out", threads=1)
-    assert [next(iterator).path for _ in range(3)] == NAMES[:3]
+    assert [next(iterator).file for _ in range(3)] == NAMES[:3]
     iterator.close()
     assert labeller.labelled == NAMES[:3]
     assert not (tmp_path / "out" / "annotations.json").exists()
@@ -187,7 +189,7 @@ def check_whole(out: Path) -> None:
         elif path.suffix == ".json":
             json.loads(path.read_text("utf-8"))
         elif path.name == "segments.jsonl":
-            list(read_records(path))
+            list(read_lines(path))
 
 
 def test_killed_at_every_moment_it_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
@@ -226,7 +228,7 @@ def test_killed_again_and_again_it_loses_one_picture_at_most(photos: Path, tmp_p
         out, kept = tmp_path / str(attempt), 0
         for _ in range(30):
             crash(photos, out, chance.randint(1, 12))
-            now = len(list(read_records(out / "segments.jsonl"))) if (out / "segments.jsonl").exists() else 0
+            now = len(list(read_lines(out / "segments.jsonl"))) if (out / "segments.jsonl").exists() else 0
             assert now >= kept
             kept = now
         run(photos, out, overlays=True)
@@ -297,7 +299,7 @@ def test_zeros_that_a_power_cut_leaves_are_cut_off(photos: Path, tmp_path: Path)
 
 def test_a_picture_on_which_the_models_stumble_does_not_lose_the_others(photos: Path, tmp_path: Path) -> None:
     class Stumbling(FakeLabeller):
-        def label(self, path: str, sha256: str, image: Any) -> Record:
+        def label(self, path: str, sha256: str, image: Any) -> ImageAnnotations:
             if path == "a/1.png":
                 raise MemoryError("too large")
             return super().label(path, sha256, image)
@@ -315,7 +317,7 @@ def test_a_directory_of_bad_pictures_only(tmp_path: Path) -> None:
     (tmp_path / "photos" / "bad.jpg").touch()
     (tmp_path / "photos" / "gone.jpg").symlink_to(tmp_path / "gone.jpg")
     results = run(tmp_path / "photos", tmp_path / "out")
-    assert [result.path for result in results if isinstance(result, Failure)] == ["bad.jpg", "gone.jpg"]
+    assert [result.file for result in results if isinstance(result, Failure)] == ["bad.jpg", "gone.jpg"]
     assert results[1].reason == "cannot be read: No such file or directory"  # type: ignore[union-attr]
     assert json.loads((tmp_path / "out" / "annotations.json").read_text("utf-8"))["images"] == []
 
@@ -326,7 +328,7 @@ def test_a_name_that_is_no_utf8(photos: Path, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     for _ in range(2):
-        assert os.fsdecode(b"caf\xe9.png") in [result.path for result in run(photos, tmp_path / "out", overlays=True)]
+        assert os.fsdecode(b"caf\xe9.png") in [result.file for result in run(photos, tmp_path / "out", overlays=True)]
     assert len(rows(tmp_path / "out" / "segments.jsonl")) == 7
 
 
@@ -348,7 +350,7 @@ def test_other_settings_are_said_and_nothing_is_touched(photos: Path, tmp_path: 
 def test_out_inside_the_directory_is_not_labelled(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "out", overlays=True)
     for _ in range(2):
-        assert [result.path for result in run(photos, photos / "out", overlays=True)] == NAMES
+        assert [result.file for result in run(photos, photos / "out", overlays=True)] == NAMES
     run(photos, tmp_path / "another")
     assert contents(tmp_path / "another").keys() < contents(photos / "out").keys()
 
@@ -360,7 +362,7 @@ def test_folders_that_cannot_be_out(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds what segzs drew"):
         run(tmp_path / "out" / "overlays" / "a", tmp_path / "out")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="is a file; a folder is expected"):
+    with pytest.raises(OutputError, match="is a file; give a folder"):
         run(photos, tmp_path / "file")
     for name in ("segments.jsonl", "annotations.json"):  # the latter may be somebody's own
         file = tmp_path / f"with {name}" / name
@@ -415,7 +417,7 @@ def test_two_runs_do_not_write_to_one_folder(photos: Path, tmp_path: Path) -> No
 
 def test_an_interrupt_ends_the_threads_and_goes_on_later(photos: Path, tmp_path: Path) -> None:
     class Interrupted(FakeLabeller):
-        def label(self, path: str, sha256: str, image: Any) -> Record:
+        def label(self, path: str, sha256: str, image: Any) -> ImageAnnotations:
             if path == "b/1.png":
                 raise KeyboardInterrupt
             return super().label(path, sha256, image)

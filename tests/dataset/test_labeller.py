@@ -11,13 +11,14 @@ import torch
 import segzs
 from segzs.dataset.labeller import Labeller, load_labeller
 from segzs.errors import ImageError, PromptError
-from segzs.formats.records import Record, from_line, to_line
+from segzs.formats.annotations import ImageAnnotations
+from segzs.formats.native import from_line, to_dict, to_line
 from segzs.image import read_image
 from segzs.sam.encode import PreparedImage, encode
 from tests.conftest import EXAMPLES
 
 pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
-FEW = {"points_per_side": 4, "predicted_iou": 0.5, "stability_score": 0.5}
+FEW = {"points_per_side": 4, "predicted_iou_threshold": 0.5, "stability_score_threshold": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +32,21 @@ def labeller(segmenter: segzs.Segmenter) -> Labeller:
 
 
 @pytest.fixture(scope="module")
-def record(labeller: Labeller, data: bytes) -> Record:
+def record(labeller: Labeller, data: bytes) -> ImageAnnotations:
     return labeller("desk.png", data)
 
 
-def test_a_record_is_what_the_segmenter_finds(record: Record, segmenter: segzs.Segmenter, data: bytes) -> None:
+def test_a_record_is_what_the_segmenter_finds(
+    record: ImageAnnotations, segmenter: segzs.Segmenter, data: bytes
+) -> None:
     expected = segmenter.everything(segmenter.encode(data), **FEW)
     assert len(record.segments) > 0
-    assert record.to_dict().items() >= expected.to_dict().items()
-    assert (record.sam_sha256, record.clip_sha256) == (segmenter.sam.digest, segmenter.clip.digest)
-    assert record.annotated.on(expected.image).overlay().size == (768, 576)
+    assert to_dict(record).items() >= expected.to_dict().items()
+    assert (record.digests.sam, record.digests.clip) == (segmenter.sam.digest, segmenter.clip.digest)
+    assert record.on(expected.image).overlay().size == (768, 576)
 
 
-def test_a_record_survives_its_line(record: Record) -> None:
+def test_a_record_survives_its_line(record: ImageAnnotations) -> None:
     assert from_line(to_line(record)) == record
 
 
@@ -73,7 +76,7 @@ def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmente
     assert Labeller.of(segmenter, **FEW).settings == settings
 
 
-def test_a_labeller_that_is_loaded_by_itself(record: Record, data: bytes) -> None:
+def test_a_labeller_that_is_loaded_by_itself(record: ImageAnnotations, data: bytes) -> None:
     loaded = load_labeller("tiny", everything=FEW)
     assert loaded("desk.png", data) == record
     assert loaded.segmenter.cache.folder is None

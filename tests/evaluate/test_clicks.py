@@ -63,13 +63,13 @@ class Painter:
         self.calls.append(prompts)
         return [self.answer(prompt) for prompt in prompts]
 
-    def answer(self, prompt: Prompt) -> Masks:
+    def answer(self, prompt: Prompt) -> tuple[Mask, ...]:
         x, y = prompt.points[0]
         truth = next(truth for truth in self.truths if truth[int(y), int(x)])
         rows = np.flatnonzero(truth.any(1))[: len(prompt.points)]
         answer = np.zeros_like(truth)
         answer[rows] = truth[rows]
-        return Masks((RLE.encode(answer),), np.ones(1), np.ones(1), np.full((1, 4, 4), len(prompt.points), np.float32))
+        return (Mask(RLE.encode(answer), 1.0, 1.0, np.full((4, 4), len(prompt.points), np.float32)),)
 
 
 def test_clicks_go_on_until_it_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

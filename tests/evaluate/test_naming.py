@@ -3,6 +3,7 @@ import pytest
 
 import segzs
 from segzs.clip.labels import Label
+from segzs.clip.regions import Naming
 from segzs.clip.vocabulary import Vocabulary
 from segzs.evaluate.naming import features_of, judge, removed_labels, unknown_scores
 from segzs.segments import Name
@@ -31,7 +32,7 @@ def test_names_are_judged_by_hand() -> None:
     assert judge(names, "zebra", vocabulary) is None
 
 
-def test_unknown_is_set_aside_but_no_right_answer() -> None:
+def test_unknown_is_ignored_for_top_1_and_wrong_as_an_answer() -> None:
     names = ranked("unknown", "cat", "dog")
     cat, dog = (judge(names, name, ANIMALS) for name in ("cat", "dog"))
     assert cat is not None
@@ -49,7 +50,7 @@ def test_unknown_is_set_aside_but_no_right_answer() -> None:
         (("mug", "animal"), "animal", False),
     ],
 )
-def test_what_is_below_the_right_label_is_right(names: tuple[str, ...], right: str, first: bool) -> None:
+def test_labels_below_the_right_one_are_right(names: tuple[str, ...], right: str, first: bool) -> None:
     judged = judge(ranked(*names), right, ANIMALS)
     assert judged is not None
     assert (judged.first, judged.answered, judged.among_five) == (first, first, True)
@@ -66,11 +67,11 @@ def test_a_share_of_the_labels_is_removed(share: float, count: int) -> None:
     assert removed_labels(LABELS, 0) == removed_labels(["cat"], share) == []
 
 
-def test_unknown_has_a_score_unless_it_is_never_said(segmenter: segzs.Segmenter) -> None:
+def test_unknown_has_a_score_unless_it_is_switched_off(segmenter: segzs.Segmenter) -> None:
     named = segmenter.with_labels(["laptop", "pencil"])
     features = features_of(named, segzs.read_image(read_scene("desk").path), ())
     assert features.shape[0] == 1
     scores = unknown_scores(named, features)
     assert scores is not None
     assert np.allclose(scores, named.classifier.probabilities(features)[:, 2])
-    assert unknown_scores(segzs.load(labels=["laptop"], unknown=None, cache=False), features) is None
+    assert unknown_scores(segzs.load(labels=["laptop"], naming=Naming(unknown=None), cache=False), features) is None

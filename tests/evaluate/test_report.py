@@ -3,7 +3,6 @@ import math
 
 import pytest
 
-from segzs.evaluate.confusion import confusion, draw_confusion
 from segzs.evaluate.measure import Row
 from segzs.evaluate.report import TITLES, compare, comparison_table, report
 
@@ -77,32 +76,3 @@ def test_two_segmenters_side_by_side() -> None:
     assert table[0][:4] == ("", "plain", "grey", "difference")
     assert ("names: top-1", "0.000", "1.000", "+1.000") in [line[:4] for line in table]
     assert not math.isnan(found["top_1"].first)
-
-
-def test_the_most_confused_come_first() -> None:
-    rows = [row(0, "cat", "dog")] * 3 + [row(0, "dog", "dog")] * 2 + [row(0, "dog", "unknown")]
-    rows += [row(0, "cow", "cow")] * 5 + [Row(0, "", "owl", 9, {})]
-    names, answers, table = confusion(rows)
-    assert names == ["cat", "dog"]
-    assert answers == ["dog", "unknown"]
-    assert table.tolist() == [[3, 0], [2, 1]]
-
-
-def test_many_answers_become_others() -> None:
-    rows = [row(0, "cat", f"answer {n}") for n in range(40)] + [row(0, f"name {n}", "cat") for n in range(40)]
-    names, answers, table = confusion(rows, most=5)
-    assert names[0] == "cat"
-    assert len(names) == 5
-    assert answers[-1] == "others"
-    assert table.sum() == 40 + 4
-
-
-def test_the_picture_shows_each_cell() -> None:
-    rows = [row(0, f"a rather long name of number {n % 7}", f"name {n % 11}") for n in range(300)]
-    names, answers, _ = confusion(rows)
-    picture = draw_confusion(rows)
-    small = draw_confusion([row(0, "cat", "cat")])
-    assert picture.width > 36 * len(answers)
-    assert picture.height > 36 * len(names)
-    assert len(set(picture.getdata())) > 20
-    assert len(set(small.getdata())) > 2  # says that there is nothing to show

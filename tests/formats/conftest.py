@@ -1,4 +1,4 @@
-"""Masks that formats stumble over, as segments of two images of different size, and a strategy for more of them."""
+"""Masks that are difficult for formats, as segments of two images of different size, and a strategy for more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from segzs import Name, Segment
-from segzs.formats import ImageAnnotations
+from segzs.formats import Digests, ImageAnnotations
 from segzs.masks import RLE
 
 
@@ -43,12 +43,12 @@ def segments_of(masks: dict[str, np.ndarray]) -> tuple[Segment, ...]:
 
 @pytest.fixture
 def annotated() -> list[ImageAnnotations]:
-    """Three images: two with all difficult masks, in a folder each, and one where nothing was found."""
+    """Three images: two with all difficult masks, in a folder each, and one without segments."""
     wide, high = segments_of(difficult_masks(40, 24)), segments_of(difficult_masks(31, 53))
     return [
-        ImageAnnotations("a/1.png", 40, 24, wide, "tiny+tiny", "ab" * 32),
-        ImageAnnotations("b/1.jpg", 31, 53, high[::-1], "vit_b+ViT-B-16", "cd" * 32),
-        ImageAnnotations("empty.png", 9, 5, (), "tiny+tiny", "ef" * 32),
+        ImageAnnotations("a/1.png", 40, 24, wide, "tiny+tiny", Digests("ab" * 32)),
+        ImageAnnotations("b/1.jpg", 31, 53, high[::-1], "vit_b+ViT-B-16", Digests("cd" * 32)),
+        ImageAnnotations("empty.png", 9, 5, (), "tiny+tiny", Digests("ef" * 32)),
     ]
 
 

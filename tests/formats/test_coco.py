@@ -1,4 +1,4 @@
-"""COCO files load in pycocotools and say there what the segments say; `save` writes or explains."""
+"""COCO files load in pycocotools with the masks and names of the segments; `save` writes, or explains why not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def load(path: Path) -> COCO:
         return COCO(str(path))
 
 
-def test_pycocotools_reads_what_the_segments_are(desk: Segments, tmp_path: Path) -> None:
+def test_pycocotools_reads_the_segments(desk: Segments, tmp_path: Path) -> None:
     coco = load(segzs.save(desk, tmp_path / "desk.coco.json", image_name="photos/desk.png"))
     (image,) = coco.loadImgs(coco.getImgIds())
     assert (image["file_name"], image["width"], image["height"]) == ("photos/desk.png", 768, 576)
@@ -54,7 +54,7 @@ def test_pycocotools_reads_what_the_segments_are(desk: Segments, tmp_path: Path)
         assert annotation["score"] == pytest.approx(segment.probability)
 
 
-def test_ids_start_at_one_and_categories_are_few(desk: Segments, tmp_path: Path) -> None:
+def test_ids_start_at_one_and_categories_occur_once(desk: Segments, tmp_path: Path) -> None:
     coco = load(segzs.save(desk, tmp_path / "desk.coco.json"))
     assert sorted(coco.getAnnIds()) == list(range(1, 12))
     assert sorted(coco.getCatIds()) == list(range(1, 11))
@@ -81,7 +81,7 @@ def test_segments_without_names_and_none_at_all(desk: Segments, tmp_path: Path) 
     assert (empty.getAnnIds(), empty.getImgIds()) == ([], [1])
 
 
-def test_the_ending_says_what_is_written(desk: Segments, tmp_path: Path) -> None:
+def test_the_suffix_determines_the_format(desk: Segments, tmp_path: Path) -> None:
     folder = tmp_path / "made" / "on demand"
     assert json.loads(segzs.save(desk, folder / "a.json").read_text("utf-8"))["format"] == "segzs/1"
     assert "annotations" in json.loads(segzs.save(desk, folder / "a.COCO.json").read_text("utf-8"))
@@ -99,28 +99,28 @@ def test_names_of_any_script_are_kept(desk: Segments, tmp_path: Path) -> None:
     assert "猫 & Öl" in segzs.save(named, tmp_path / "ä.txt").read_text("utf-8")
 
 
-def test_a_picture_whose_name_is_no_utf8(desk: Segments, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8(desk: Segments, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     path = segzs.save(desk, tmp_path / "desk.coco.json", image_name=name)
     assert json.loads(path.read_text("utf-8"))["images"][0]["file_name"] == name
 
 
 @pytest.mark.parametrize("name", ["a.xml", "a", "a.json.gz", ".gitignore"])
-def test_endings_that_mean_nothing_are_refused_and_leave_nothing(desk: Segments, tmp_path: Path, name: str) -> None:
+def test_unknown_suffixes_are_refused_and_nothing_is_written(desk: Segments, tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match=r"\.coco\.json, .*\.json, \.txt, \.png"):
         segzs.save(desk, tmp_path / "new" / name)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [".png", ".COCO.json", ".json", ".txt"])
-def test_an_ending_without_a_name_is_refused(desk: Segments, tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match="is an ending without a name"):
+def test_a_suffix_without_a_name_is_refused(desk: Segments, tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="has no name before the suffix"):
         segzs.save(desk, tmp_path / "new" / name)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.coco.json", "a.txt", "a.png"])
-def test_what_cannot_be_written_is_an_output_error(desk: Segments, tmp_path: Path, name: str) -> None:
+def test_an_unwritable_file_is_an_output_error(desk: Segments, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / name).mkdir()
     for place in (tmp_path / "file" / name, tmp_path / name):
@@ -136,7 +136,7 @@ def test_a_folder_without_permission(desk: Segments, tmp_path: Path) -> None:
         segzs.save(desk, tmp_path / "a.json")
 
 
-def test_saving_again_replaces(desk: Segments, tmp_path: Path) -> None:
+def test_saving_again_replaces_the_file(desk: Segments, tmp_path: Path) -> None:
     path = segzs.save(desk, tmp_path / "desk.json")
     segzs.save(desk[:2], path)
     assert len(json.loads(path.read_text("utf-8"))["segments"]) == 2

@@ -1,4 +1,4 @@
-"""Each format says to a reader that others wrote what the segments are; what it has no room for is said once."""
+"""Readers of other projects read what each format wrote; a format warns once about what it cannot hold."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,7 @@ from pycocotools.cocoeval import COCOeval
 
 import segzs
 from segzs import AnnotationError, OutputError, Segment, Segments, UsageError, read_image
-from segzs.formats import FORMATS, Format, FormatWarning, ImageAnnotations, read, write
+from segzs.formats import FORMATS, Digests, Format, FormatWarning, ImageAnnotations, read, write
 from segzs.formats.voc import palette
 from tests.formats.conftest import iou
 
@@ -37,7 +38,7 @@ def peer(name: str) -> ModuleType:
 
 
 @pytest.fixture(autouse=True)
-def _quiet_about_what_is_lost() -> None:
+def _ignore_format_warnings() -> None:
     warnings.simplefilter("ignore", FormatWarning)
 
 
@@ -55,16 +56,16 @@ def pictures(annotated: list[ImageAnnotations], tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-def test_what_is_written_reads_back_equal(annotated: list[ImageAnnotations], tmp_path: Path, name: str) -> None:
-    path = write(annotated, tmp_path / f"all{FORMATS[name].ending}", name)
-    for found in (list(read(path)), list(read(path, name))):
-        assert sorted(found, key=lambda one: one.file) == annotated
+def test_written_files_read_back_equal(annotated: list[ImageAnnotations], tmp_path: Path, name: str) -> None:
+    path = write(annotated, tmp_path / f"all{FORMATS[name].suffix}", name)
+    for images in (list(read(path)), list(read(path, name))):
+        assert sorted(images, key=lambda one: one.file) == annotated
 
 
 @pytest.mark.parametrize("name", ["coco", "labelme"])
 def test_polygons_read_back_as_the_same_pixels(annotated: list[ImageAnnotations], tmp_path: Path, name: str) -> None:
-    found = read(write(annotated, tmp_path / f"all{FORMATS[name].ending}", name, polygons=True))
-    assert sorted(found, key=lambda one: one.file) == annotated
+    images = read(write(annotated, tmp_path / f"all{FORMATS[name].suffix}", name, polygons=True))
+    assert sorted(images, key=lambda one: one.file) == annotated
 
 
 def test_json_of_one_image_reads_back_with_its_name(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
@@ -78,13 +79,19 @@ def test_json_of_one_image_reads_back_with_its_name(annotated: list[ImageAnnotat
     assert [one.file for one in read(tmp_path)] == ["desk.jpg"]
 
 
-def test_segments_are_put_on_their_image_only(annotated: list[ImageAnnotations]) -> None:
-    with pytest.raises(AnnotationError, match="pixels differ"):
+def test_segments_go_on_their_own_image_only(annotated: list[ImageAnnotations]) -> None:
+    with pytest.raises(AnnotationError, match="pixels of the image differ"):
         annotated[0].on(np.zeros((24, 40, 3), np.uint8))
-    with pytest.raises(AnnotationError, match=r"40x25 pixels, 'a/1\.png' was annotated at 40x24"):
+    with pytest.raises(AnnotationError, match=r"40x25 pixels, but 'a/1\.png' was annotated at 40x24"):
         annotated[0].on(np.zeros((25, 40, 3), np.uint8))
     own = ImageAnnotations("x.png", 40, 24, annotated[0].segments)
     assert own.on(np.zeros((24, 40, 3), np.uint8)).names == [segment.name for segment in own.segments]
+
+
+def test_native_files_hold_all_digests_and_the_source(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+    full = [replace(one, digests=Digests("ab", "cd", "ef", "01"), source="holidays") for one in annotated]
+    for name in ("segzs", "parquet"):
+        assert list(read(write(full, tmp_path / f"all{FORMATS[name].suffix}", name))) == full
 
 
 # COCO
@@ -110,14 +117,14 @@ def test_coco_in_pycocotools(annotated: list[ImageAnnotations], tmp_path: Path, 
             assert coco.loadCats(annotation["category_id"])[0]["name"] == (segment.name or "unknown")
 
 
-def test_coco_categories_are_numbered_as_asked(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_coco_categories_have_the_given_ids(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     path = write(annotated, tmp_path / "all.json", "coco", categories=["whale", "thin", "parts"], base=0)
     ids = {category["name"]: category["id"] for category in json.loads(path.read_text("utf-8"))["categories"]}
     assert (ids["whale"], ids["thin"], ids["parts"], ids["ring"]) == (0, 1, 2, 3)
     assert sorted(ids.values()) == list(range(len(ids)))
 
 
-def test_results_against_the_truth_are_perfect(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_results_against_themselves_are_perfect(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     truth = load_coco(write(annotated[::-1], tmp_path / "truth.json", "coco", base=7))
     results = write(annotated, tmp_path / "found.json", "coco-results", like=tmp_path / "truth.json")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -130,7 +137,7 @@ def test_results_against_the_truth_are_perfect(annotated: list[ImageAnnotations]
         write([ImageAnnotations("other.png", 4, 4)], results, "coco-results", like=tmp_path / "truth.json")
 
 
-def test_results_of_nothing_are_an_empty_list(tmp_path: Path) -> None:
+def test_results_without_segments_are_an_empty_list(tmp_path: Path) -> None:
     path = write([ImageAnnotations("empty.png", 4, 4)], tmp_path / "found.json", "coco-results")
     assert json.loads(path.read_text()) == []
 
@@ -147,7 +154,7 @@ def test_coco_in_supervision(annotated: list[ImageAnnotations], pictures: Path, 
             assert np.array_equal(mask, segment.mask)
 
 
-def test_other_peoples_coco(tmp_path: Path) -> None:
+def test_coco_of_other_tools(tmp_path: Path) -> None:
     known = {
         "images": [{"id": "x", "file_name": "a.jpg", "width": 5, "height": 4}],
         "categories": [{"id": 90, "name": "cat"}],
@@ -158,7 +165,8 @@ def test_other_peoples_coco(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "people.json").write_text(json.dumps(known))
-    (one,) = read(tmp_path / "people.json")
+    with pytest.warns(FormatWarning, match=r"people\.json: left out annotation 3 \(no segmentation\)"):
+        (one,) = read(tmp_path / "people.json")
     assert (one.file, one.width, one.height, one.model) == ("a.jpg", 5, 4, "")
     square, columns = one.segments
     assert (square.name, square.probability, square.predicted_iou) == ("cat", 1, 1)
@@ -166,10 +174,20 @@ def test_other_peoples_coco(tmp_path: Path) -> None:
     assert columns.mask.tolist() == [[False, True, True, False, False]] * 4
 
 
+@pytest.mark.parametrize("polygons", [False, True])
+def test_masks_without_pixels_are_not_written(tmp_path: Path, polygons: bool) -> None:
+    """pycocotools fails on an empty list of polygons."""
+    empty = Segment(segzs.masks.RLE.encode(np.zeros((4, 5), bool)), 0.9, 0.9, (segzs.Name("cat", 0.9),))
+    full = Segment(segzs.masks.RLE.encode(np.ones((4, 5), bool)), 0.9, 0.9, (segzs.Name("cat", 0.9),))
+    path = write([ImageAnnotations("a.png", 5, 4, (empty, full))], tmp_path / "a.json", "coco", polygons=polygons)
+    coco = load_coco(path)
+    assert [coco.annToMask(row).sum() for row in coco.dataset["annotations"]] == [20]
+
+
 # COCO panoptic and VOC
 
 
-def test_panoptic_by_the_conventions_of_panopticapi(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_panoptic_follows_panopticapi(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     folder = write(annotated, tmp_path / "panoptic", "coco-panoptic")
     known = json.loads((folder / "panoptic.json").read_text("utf-8"))
     names = {category["id"]: category["name"] for category in known["categories"]}
@@ -191,7 +209,7 @@ def test_panoptic_by_the_conventions_of_panopticapi(annotated: list[ImageAnnotat
             assert names[info["category_id"]] == (segment.name or "unknown")
 
 
-def test_voc_has_indices_of_labels_and_of_objects(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_voc_has_values_of_labels_and_of_objects(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     folder = write(annotated, tmp_path / "voc", "voc", categories=["whale"])
     rows = [line.split(":") for line in (folder / "labelmap.txt").read_text("utf-8").splitlines()[1:]]
     labels = [name for name, *_ in rows]
@@ -212,7 +230,7 @@ def test_voc_has_indices_of_labels_and_of_objects(annotated: list[ImageAnnotatio
     assert (thing > 0).all()
 
 
-def test_voc_has_room_for_254_objects(tmp_path: Path) -> None:
+def test_voc_holds_254_objects(tmp_path: Path) -> None:
     codes = [np.arange(300).reshape(1, 300) == index for index in range(300)]
     many = tuple(Segment(segzs.masks.RLE.encode(code), 1, 1) for code in codes)
     folder = write([ImageAnnotations("many.png", 300, 1, many)], tmp_path, "voc")
@@ -259,15 +277,15 @@ def test_yolo_as_ultralytics_draws_it(annotated: list[ImageAnnotations], tmp_pat
     assert (folder / "labels" / "empty.txt").read_text() == ""
 
 
-def test_yolo_refuses_pictures_that_it_takes_for_one(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"'a/1.png' and another picture differ by the ending alone"):
+def test_yolo_refuses_images_that_share_a_label_file(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"'a/1.png' and another image differ only by the suffix"):
         write([ImageAnnotations("a/1.jpg", 4, 4), ImageAnnotations("a/1.png", 4, 4)], tmp_path, "yolo")
 
 
 # labelme
 
 
-def test_labelmes_shapes_have_what_labelme_demands(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_labelme_shapes_have_the_required_keys(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     folder = write(annotated, tmp_path / "labelme", "labelme")
     known = json.loads((folder / "a" / "1.json").read_text("utf-8"))
     assert (known["imagePath"], known["imageData"], known["imageWidth"]) == ("1.png", None, 40)
@@ -292,7 +310,7 @@ def test_labelme_in_labelme(annotated: list[ImageAnnotations], pictures: Path, p
             assert shapes[0]["other_data"]["predicted_iou"] == segment.predicted_iou
 
 
-def test_what_people_drew_in_labelme(tmp_path: Path) -> None:
+def test_labelme_shapes_of_all_kinds(tmp_path: Path) -> None:
     shapes = [
         {"label": "cat", "points": [[1, 1], [3.6, 1], [3.6, 3.2], [1, 3.2]], "shape_type": "polygon", "group_id": None},
         {"label": "dog", "points": [[4, 4], [2, 2]], "shape_type": "rectangle"},
@@ -303,7 +321,7 @@ def test_what_people_drew_in_labelme(tmp_path: Path) -> None:
     known = {"imagePath": "..\\photos\\a.jpg", "imageHeight": 9, "imageWidth": 12, "shapes": shapes}
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.json").write_text(json.dumps(known))
-    with pytest.warns(FormatWarning, match="lines enclose nothing"):
+    with pytest.warns(FormatWarning, match=r"a\.json: left out shape 4 \(labelme's lines enclose no area\)"):
         (one,) = read(tmp_path)
     assert (one.file, one.width, one.height) == ("sub/../photos/a.jpg", 12, 9)
     cat, dog, cup = one.segments
@@ -370,7 +388,7 @@ def test_cvat_in_datumaro(annotated: list[ImageAnnotations], pictures: Path, pol
             assert iou(drawn, segment.mask) == 1
 
 
-def test_cvats_masks_by_its_sdk(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_cvat_in_its_sdk(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     from cvat_sdk.masks import decode_mask
 
     root = ET.parse(write(annotated, tmp_path / "all.cvat.xml", "cvat")).getroot()
@@ -405,7 +423,7 @@ def test_parquet_is_a_row_a_segment(annotated: list[ImageAnnotations], tmp_path:
     assert (table[18]["file"], table[18]["segment"], table[18]["counts"]) == ("empty.png", None, None)
 
 
-def test_parquet_keeps_apart_an_image_that_is_there_twice(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_parquet_separates_an_image_that_occurs_twice(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     twice = [annotated[0], annotated[0], annotated[2], annotated[2]]
     assert list(read(write(twice, tmp_path / "all.parquet", "parquet"))) == twice
 
@@ -427,7 +445,7 @@ def test_supervision_has_masks_boxes_and_names(annotated: list[ImageAnnotations]
 
 
 @pytest.fixture(params=FORMATS.values(), ids=FORMATS)
-def known(request: pytest.FixtureRequest) -> Format:
+def chosen(request: pytest.FixtureRequest) -> Format:
     return request.param
 
 
@@ -435,104 +453,104 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_same_input_gives_the_same_bytes(annotated: list[ImageAnnotations], tmp_path: Path, known: Format) -> None:
-    first, second = (write(annotated, tmp_path / n / f"all{known.ending}", known.name).parent for n in ("x", "y"))
+def test_the_same_input_gives_the_same_bytes(annotated: list[ImageAnnotations], tmp_path: Path, chosen: Format) -> None:
+    first, second = (write(annotated, tmp_path / n / f"all{chosen.suffix}", chosen.name).parent for n in ("x", "y"))
     assert tree(first) == tree(second) != {}
 
 
-def test_images_are_written_as_they_come(annotated: list[ImageAnnotations], tmp_path: Path, known: Format) -> None:
-    write(iter(annotated), tmp_path / f"all{known.ending}", known.name)
-    write([], tmp_path / f"none{known.ending}", known.name)
+def test_images_may_be_an_iterator(annotated: list[ImageAnnotations], tmp_path: Path, chosen: Format) -> None:
+    write(iter(annotated), tmp_path / f"all{chosen.suffix}", chosen.name)
+    write([], tmp_path / f"none{chosen.suffix}", chosen.name)
 
 
-def test_a_failure_leaves_what_was_there(annotated: list[ImageAnnotations], tmp_path: Path, known: Format) -> None:
+def test_a_failure_keeps_the_previous_files(annotated: list[ImageAnnotations], tmp_path: Path, chosen: Format) -> None:
     def failing():
         yield annotated[1]
         raise RuntimeError("power cut")
 
-    path = write(annotated[:1], tmp_path / f"all{known.ending}", known.name)
+    path = write(annotated[:1], tmp_path / f"all{chosen.suffix}", chosen.name)
     before = tree(tmp_path)
     with pytest.raises(RuntimeError, match="power cut"):
-        write(failing(), path, known.name)
+        write(failing(), path, chosen.name)
     after = tree(tmp_path)
     assert {name: after[name] for name in before} == before
     assert not [name for name in after if name.endswith(".part")]
 
 
-def test_names_lead_to_no_other_folder(tmp_path: Path, known: Format) -> None:
+def test_names_never_lead_outside_the_folder(tmp_path: Path, chosen: Format) -> None:
     names = ["../../up.png", "/root/absolute.png", "..\\windows.png"]
-    write([ImageAnnotations(name, 4, 4) for name in names], tmp_path / "in" / f"all{known.ending}", known.name)
+    write([ImageAnnotations(name, 4, 4) for name in names], tmp_path / "in" / f"all{chosen.suffix}", chosen.name)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_names_that_are_no_utf8_and_labels_that_are_no_xml(tmp_path: Path, known: Format) -> None:
+def test_names_that_are_not_utf8_and_labels_that_are_not_xml(tmp_path: Path, chosen: Format) -> None:
     segment = Segment(segzs.masks.RLE.encode(np.ones((4, 4), bool)), 1, 1, (segzs.Name("a\x00:b", 1.0),))
-    path = write([ImageAnnotations("caf\udce9.png", 4, 4, (segment,))], tmp_path / f"all{known.ending}", known.name)
-    if known.read and known.name != "parquet":
+    path = write([ImageAnnotations("caf\udce9.png", 4, 4, (segment,))], tmp_path / f"all{chosen.suffix}", chosen.name)
+    if chosen.read and chosen.name != "parquet":
         assert [one.file for one in read(path)] == ["caf\udce9.png"]
-    if known.name == "cvat":
+    if chosen.name == "cvat":
         ET.parse(path)
 
 
-def test_saving_one_image_is_writing_a_list_of_one(
-    annotated: list[ImageAnnotations], tmp_path: Path, known: Format
-) -> None:
+def test_save_equals_write_of_one_image(annotated: list[ImageAnnotations], tmp_path: Path, chosen: Format) -> None:
     segments = Segments(read_image(np.zeros((24, 40, 3), np.uint8)), annotated[0].segments, "tiny+tiny")
-    if known.folder:
+    if chosen.folder:
         with pytest.raises(OutputError, match="image_name="):
-            segzs.save(segments, tmp_path / "saved", format=known.name)
-        saved = segzs.save(segments, tmp_path / "saved", format=known.name, image_name="desk.png")
-        written = write([ImageAnnotations.of(segments, "desk.png")], tmp_path / "written", known.name)
+            segzs.save(segments, tmp_path / "saved", format=chosen.name)
+        saved = segzs.save(segments, tmp_path / "saved", format=chosen.name, image_name="desk.png")
+        written = write([ImageAnnotations.of(segments, "desk.png")], tmp_path / "written", chosen.name)
         assert tree(saved) == tree(written)
     else:
-        saved = segzs.save(segments, tmp_path / f"desk{known.ending}")
-        written = write([ImageAnnotations.of(segments, "desk.png")], tmp_path / f"written{known.ending}", known.name)
+        saved = segzs.save(segments, tmp_path / f"desk{chosen.suffix}")
+        written = write([ImageAnnotations.of(segments, "desk.png")], tmp_path / f"written{chosen.suffix}", chosen.name)
         assert saved.read_bytes() == written.read_bytes()
 
 
-def test_what_is_lost_is_said_once(annotated: list[ImageAnnotations], tmp_path: Path, known: Format) -> None:
+def test_a_format_warns_once_about_what_it_loses(
+    annotated: list[ImageAnnotations], tmp_path: Path, chosen: Format
+) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        write(annotated, tmp_path / f"all{known.ending}", known.name)
+        write(annotated, tmp_path / f"all{chosen.suffix}", chosen.name)
     lines = [warning.filename for warning in caught if warning.category is FormatWarning]
-    said = [str(warning.message) for warning in caught if warning.category is FormatWarning]
+    messages = [str(warning.message) for warning in caught if warning.category is FormatWarning]
     assert set(lines) <= {__file__}
-    assert said == ([f"{known.name} has no room for {known.loses}"] if known.loses else [])
+    assert messages == ([f"{chosen.name} cannot hold {chosen.loses}"] if chosen.loses else [])
 
 
-def test_wrong_formats_and_options_say_which_are_right(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'yollo' is unknown; segzs, coco, "):
+def test_unknown_formats_and_options_are_errors(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown format 'yollo'; choose from segzs, coco, "):
         write(annotated, tmp_path / "x", "yollo")
-    with pytest.raises(UsageError, match="'cat' is there twice"):
+    with pytest.raises(UsageError, match="'cat' occurs twice"):
         write(annotated, tmp_path / "x.json", "coco", categories=["cat", "dog", "cat"])
     with pytest.raises(UsageError, match="base is -5"):
         write(annotated, tmp_path / "x.json", "coco", base=-5)
-    with pytest.raises(UsageError, match="yolo does not take base; it takes categories"):
+    with pytest.raises(UsageError, match="unknown option base of yolo; choose from categories"):
         write(annotated, tmp_path / "x", "yolo", base=1)
-    with pytest.raises(AnnotationError, match="yolo is written only; segzs, coco, labelme, parquet are read"):
+    with pytest.raises(AnnotationError, match="cannot read yolo; choose from segzs, coco, labelme, parquet"):
         read(tmp_path, "yolo")
-    with pytest.raises(UsageError, match="'yollo' is unknown"):
+    with pytest.raises(UsageError, match="unknown format 'yollo'"):
         read(tmp_path, "yollo")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_save_writes_no_format_over_a_photo(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
+def test_save_refuses_to_overwrite_a_photo(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     (photo := tmp_path / "photo.png").write_bytes(b"precious")
     segments = Segments(read_image(np.zeros((24, 40, 3), np.uint8)), annotated[0].segments, "tiny+tiny")
-    with pytest.raises(UsageError, match=r"photo\.png: the name of a file of cvat ends with \.xml"):
+    with pytest.raises(UsageError, match=r"photo\.png: the name of a cvat file ends with \.xml"):
         segzs.save(segments, photo, format="cvat")
     assert photo.read_bytes() == b"precious"
 
 
-def test_a_folder_in_the_way_is_an_output_error(
-    annotated: list[ImageAnnotations], tmp_path: Path, known: Format
+def test_a_file_in_place_of_a_folder_is_an_output_error(
+    annotated: list[ImageAnnotations], tmp_path: Path, chosen: Format
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
-        write(annotated, tmp_path / "file" / f"all{known.ending}", known.name)
+        write(annotated, tmp_path / "file" / f"all{chosen.suffix}", chosen.name)
 
 
-def test_without_pyarrow_it_says_what_to_install(
+def test_the_error_without_pyarrow_has_the_install_command(
     annotated: list[ImageAnnotations], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -545,7 +563,7 @@ def test_without_pyarrow_it_says_what_to_install(
             call()
 
 
-def test_without_supervision_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_supervision_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(OutputError, match=r"pip install 'segzs\[supervision\]'"):
         Segments(read_image(np.zeros((24, 40, 3), np.uint8)), ()).to_supervision()

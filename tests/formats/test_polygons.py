@@ -1,4 +1,4 @@
-"""Polygons and runs draw exactly the mask that they were made of, by the rules of those who draw them."""
+"""Polygons and runs draw exactly the mask that they were made from, by the rules of the programs that draw them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from segzs.formats.cvat import points
 from segzs.formats.label_studio import brush
 from segzs.formats.polygons import corners, pixels
-from segzs.formats.runs import row_runs
+from segzs.formats.rasters import row_runs
 from segzs.masks import RLE
 from tests.formats.conftest import masks
 

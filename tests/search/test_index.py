@@ -138,7 +138,7 @@ def test_pictures_that_are_gone_or_changed_are_skipped(photos: Path, out: Path, 
     (photos / "a" / "desk.png").unlink()
     shutil.copy(read_scene("toolbox").path, photos / "a" / "picnic.png")
     done = index(out, segmenter.clip)
-    assert [failure.path for failure in done.skipped] == ["a/desk.png", "a/picnic.png"]
+    assert [failure.file for failure in done.skipped] == ["a/desk.png", "a/picnic.png"]
     assert "no such file" in done.skipped[0].reason
     assert done.added == 1
     found = SegmentIndex.open(out, segmenter.clip)
