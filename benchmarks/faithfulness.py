@@ -22,7 +22,7 @@ from benchmarks.rows import tiny
 from segzs.checkpoints.locate import locate_clip, locate_sam
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.model import ClipModel, load_clip
-from segzs.clip.vocabulary import general_features
+from segzs.clip.text_features import general_features
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt

@@ -24,9 +24,9 @@ from benchmarks.measure import Row
 from segzs.cache import EmbeddingCache
 from segzs.checkpoints.locate import locate_sam
 from segzs.checkpoints.registry import SAMS, ClipCheckpoint
-from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import crops
 from segzs.clip.dense import dense_features, pool
+from segzs.clip.image_features import encode_images
 from segzs.clip.model import ClipModel
 from segzs.dataset.directory import label_directory
 from segzs.formats.annotations import Digests, ImageAnnotations
@@ -151,7 +151,7 @@ def names_of_100(naming: str) -> Pair:
 
     if naming == "pooled":
         return lambda: pool(ours, dense_features(ours, pixels), masks), theirs
-    return lambda: encode_pictures(ours, crops(pixels, masks)), theirs
+    return lambda: encode_images(ours, crops(pixels, masks)), theirs
 
 
 @cache

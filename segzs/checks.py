@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -36,3 +37,23 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     ('1 picture', '2 entries')
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def clean_texts(values: Any, what: str, *, error: type[SegzsError] = SegzsError) -> tuple[str, ...]:
+    """A tuple of texts with single spaces; one text stands for a tuple of one.
+
+    Raises:
+        SegzsError: ``error``, if a value is not a text or is empty; ``what`` says what the values are.
+
+    >>> clean_texts([" coffee  mug "], "labels"), clean_texts("cat", "labels")
+    (('coffee mug',), ('cat',))
+    """
+    if isinstance(values, str):
+        values = (values,)
+    if isinstance(values, bytes | Mapping) or not isinstance(values, Iterable):
+        raise error(f"the {what} are {values!r}; a list of words or sentences is expected")
+    values = tuple(values)
+    for value in values:
+        if not isinstance(value, str) or not value.strip():
+            raise error(f"{value!r} is among the {what}; words or a sentence are expected")
+    return tuple(" ".join(value.split()) for value in values)

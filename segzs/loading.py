@@ -10,11 +10,11 @@ import torch
 from segzs.cache import MEBI, EmbeddingCache
 from segzs.checkpoints.locate import locate_clip, locate_sam
 from segzs.checkpoints.registry import preset
-from segzs.clip.classifier import ZeroShotClassifier
+from segzs.clip.classifier import ZeroShotClassifier, build_classifier
 from segzs.clip.model import load_clip
-from segzs.clip.namers import Labels, build_classifier, check_names, shown_to, vocabulary_of
 from segzs.clip.regions import Naming, RegionEncoder
-from segzs.clip.support_set import SupportSet, viewer
+from segzs.clip.support_set import SupportSet, encoder_digest
+from segzs.clip.vocabulary import Labels
 from segzs.environment import has_fast_bfloat16
 from segzs.errors import ModelError, UnknownModelError
 from segzs.image import read_image
@@ -91,20 +91,26 @@ def load_classifier(
     classifier, regions = _load_naming(name, labels, naming, resolve_device(device), dtype, embeddings)
     if examples is None:
         return classifier
-    encoded_by = viewer(classifier.clip, regions.method)
+    encoded_by = encoder_digest(classifier.clip, regions.method)
     support_set = SupportSet.of(examples, lambda example: regions.encode_whole(read_image(example)), encoded_by)
-    return shown_to(classifier, support_set, embeddings)
+    return classifier.with_examples(support_set, embeddings)
 
 
 def _load_naming(
     clip: str, labels: Labels | None, naming: Naming, device: torch.device, dtype: str, cache: EmbeddingCache
 ) -> tuple[ZeroShotClassifier, RegionEncoder]:
-    check_names(naming.weighting, naming.unknown)
     files = locate_clip(clip)
     model = load_clip(files, device, resolve_dtype(dtype, device, files.spec.name))
     regions = RegionEncoder.of(model, naming, cache)
-    vocabulary = vocabulary_of(model, labels, naming.templates)
-    return build_classifier(model, vocabulary, naming.unknown, naming.weighting, cache), regions
+    classifier = build_classifier(
+        model,
+        labels,
+        templates=naming.templates,
+        weighting=naming.weighting,
+        unknown=naming.unknown,
+        cache=cache,
+    )
+    return classifier, regions
 
 
 def resolve_device(name: str) -> torch.device:

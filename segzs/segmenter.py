@@ -14,14 +14,16 @@ from torch import Tensor
 
 from segzs.cache import EmbeddingCache
 from segzs.checks import check_number
-from segzs.clip.classifier import ZeroShotClassifier, encode_pictures
-from segzs.clip.labels import named
+from segzs.clip.classifier import ZeroShotClassifier
+from segzs.clip.image_features import encode_images
+from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
-from segzs.clip.namers import Labels, familiarity, general_of, relabelled, say_if_unfamiliar, shown_to, vocabulary_of
+from segzs.clip.ood import max_similarity, warn_if_out_of_distribution
 from segzs.clip.regions import RegionEncoder
-from segzs.clip.retrieval import encode_words, example_scores, select, text_scores
-from segzs.clip.support_set import SupportSet, viewer
-from segzs.clip.vocabulary import Vocabulary
+from segzs.clip.retrieval import encode_query, example_scores, select, text_scores
+from segzs.clip.support_set import SupportSet, encoder_digest
+from segzs.clip.text_features import general_features
+from segzs.clip.vocabulary import Labels, Vocabulary
 from segzs.detections import read_detections
 from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
@@ -153,7 +155,7 @@ class Segmenter:
         check_number("score_threshold", score_threshold, "a number from 0 to 1", 0, 1, error=PromptError)
         if "merge" in options:
             raise PromptError("merge joins masks by name, and find searches masks without names; leave it out")
-        query = encode_words(self.clip, text) if text is not None else self._encode_example(like).mean(0)
+        query = encode_query(self.clip, text) if text is not None else self._encode_example(like).mean(0)
         if among is None:
             masks = self._generate(image, _options(options), progress, lenient=True)
             among = Segments(image.image, tuple(map(_segment, masks)), self.model)
@@ -166,10 +168,10 @@ class Segmenter:
         rles = [segment.rle for segment in among]
         features = self._encode(image.image, rles)
         if self.region_encoder.regions == "crops":
-            say_if_unfamiliar(self.clip, features)
+            warn_if_out_of_distribution(self.clip, features)
         stability = torch.tensor([segment.stability_score for segment in among])
         if text is not None:
-            scores = text_scores(self.clip, features, query, stability, general_of(self.clip, self.cache))
+            scores = text_scores(self.clip, features, query, stability, general_features(self.clip, self.cache))
         else:
             scores = example_scores(features, query, stability)
             text = like.name if isinstance(like, Segment) and has_name(like) else "like the example"
@@ -245,7 +247,7 @@ class Segmenter:
         Raises:
             ImageError: the picture cannot be read.
         """
-        return self.classifier.names(encode_pictures(self.clip, [read_image(source).pixels]))[0]
+        return self.classifier.names(encode_images(self.clip, [read_image(source).pixels]))[0]
 
     def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
         """The same models with other labels; images stay encoded.
@@ -256,9 +258,11 @@ class Segmenter:
         Raises:
             VocabularyError: nothing can be named with these labels.
         """
-        vocabulary = vocabulary_of(self.clip, labels, templates, self.templates)
-        usual = self.templates if templates is None else templates
-        return replace(self, classifier=relabelled(self.classifier, vocabulary, self.cache), templates=usual)
+        vocabulary = Vocabulary.of(labels)
+        default = self.templates if templates is None else templates
+        chosen = default if templates is not None or not vocabulary.templates else None
+        classifier = self.classifier.with_labels(vocabulary, chosen, self.cache)
+        return replace(self, classifier=classifier, templates=default)
 
     def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by examples, in addition to earlier ones; images stay encoded.
@@ -275,8 +279,9 @@ class Segmenter:
             VocabularyError: a name cannot be a label.
             ModelMismatchError: another CLIP encoded the examples.
         """
-        support_set = SupportSet.of(examples, self._encode_example, viewer(self.clip, self.region_encoder.method))
-        return replace(self, classifier=shown_to(self.classifier, support_set, self.cache))
+        encoded_by = encoder_digest(self.clip, self.region_encoder.method)
+        support_set = SupportSet.of(examples, self._encode_example, encoded_by)
+        return replace(self, classifier=self.classifier.with_examples(support_set, self.cache))
 
     def with_example(self, example: Example, name: str) -> Segmenter:
         """The same models with one more example: a corrected name becomes an example.
@@ -286,7 +291,7 @@ class Segmenter:
         Raises:
             VocabularyError: the name cannot be a label.
         """
-        return self.with_examples({named(name): [example]})
+        return self.with_examples({Label(name).name: [example]})
 
     def with_cache(self, cache: EmbeddingCache) -> Segmenter:
         """The same models with another embedding cache."""
@@ -326,7 +331,7 @@ class Segmenter:
             "device": self.sam.device.type,
             "vocabulary": self.vocabulary.digest,
             "unknown": self.classifier.unknown,
-            "weighting": "mean" if self.classifier.sentences is None else "autoclip",
+            "weighting": self.classifier.weighting,
             **({"examples": self.examples.digest} if self.examples else {}),
             "regions": self.region_encoder.regions,
             **asdict(self.region_encoder.cropping),
@@ -348,7 +353,7 @@ class Segmenter:
         self, image: EncodedImage, options: GeneratorOptions, progress: Progress | None
     ) -> tuple[list[Mask], Tensor | None]:
         """The masks of everything mode; with their image features if CLIP selected them."""
-        sam, ood_threshold = self.sam.spec, self.clip.spec.familiar
+        sam, ood_threshold = self.sam.spec, self.clip.spec.ood_threshold
         has_thresholds = options.predicted_iou_threshold is not None or options.stability_score_threshold is not None
         if has_thresholds or ood_threshold is None or not sam.chosen_by_clip or self.region_encoder.regions != "crops":
             return self._generate(image, options, progress), None
@@ -357,10 +362,10 @@ class Segmenter:
             return masks, None
         features = self._encode(image.image, [mask.rle for mask in masks])
         likely = [m.predicted_iou >= sam.predicted_iou and m.stability_score >= sam.stability_score for m in masks]
-        say_if_unfamiliar(self.clip, features[likely] if any(likely) else features)  # the selected ones are familiar
+        warn_if_out_of_distribution(self.clip, features[likely] if any(likely) else features)  # before the selection
         ranked = select_masks(
             masks,
-            familiarity(self.clip, features).cpu().numpy(),
+            max_similarity(self.clip, features).cpu().numpy(),
             predicted_iou_threshold=sam.predicted_iou,
             stability_score_threshold=sam.stability_score,
             ood_threshold=ood_threshold,
@@ -375,7 +380,7 @@ class Segmenter:
         if features is None:
             features = self._encode(image, rles)
             if self.region_encoder.regions == "crops":  # the threshold is that of crops
-                say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])
+                warn_if_out_of_distribution(self.clip, features[[rle.area > 0 for rle in rles]])
         return self.classifier.names(features)
 
     def _encode(self, image: Image, rles: Sequence) -> Tensor:

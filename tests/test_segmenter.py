@@ -18,13 +18,15 @@ import segzs
 from segzs.cache import EmbeddingCache
 from segzs.checkpoints.locate import locate_clip
 from segzs.checkpoints.registry import CLIPS
-from segzs.clip import namers, regions
+from segzs.clip import ood, regions, text_features
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
 from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.negatives import fixed_negative_labels
 from segzs.clip.regions import Naming
-from segzs.clip.vocabulary import PLAIN, Vocabulary, encode_labels, named_templates
+from segzs.clip.templates import PLAIN, resolve_templates
+from segzs.clip.text_features import encode_vocabulary
+from segzs.clip.vocabulary import Vocabulary
 from segzs.dataset.labeller import Labeller
 from segzs.errors import (
     ImageError,
@@ -196,8 +198,8 @@ def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) 
 def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.box(41, 22, 195, 224)
     cat = named.with_labels(["cat"])
-    contrasts = (None, fixed_negative_labels(cat.clip, cat.vocabulary, cat.classifier.label_features, 1.0))
-    never, always = (replace(cat, classifier=replace(cat.classifier, contrast=one)) for one in contrasts)
+    negatives = (None, fixed_negative_labels(cat.clip, cat.vocabulary, cat.classifier.text_features, 1.0))
+    never, always = (replace(cat, classifier=replace(cat.classifier, negatives=one)) for one in negatives)
     (refused,), (taken,) = always.segment(desk, prompt), never.segment(desk, prompt)
     assert [name.label for name in taken.names] == ["cat"]
     assert taken.probability == pytest.approx(1)
@@ -209,15 +211,15 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     assert named.clip is segmenter.clip
     assert segmenter.vocabulary.labels != named.vocabulary.labels == ("laptop", "cactus", "red apple")
     assert named.vocabulary.templates == CLIPS["tiny"].templates
-    assert named.with_labels(["cat"], templates="simple").vocabulary.templates == named_templates("simple")
-    kept = named.with_labels(Vocabulary.of(["cat", "dog"], "one {}"))
+    assert named.with_labels(["cat"], templates="simple").vocabulary.templates == resolve_templates("simple")
+    kept = named.with_labels(Vocabulary(["cat", "dog"], "one {}"))
     assert kept.vocabulary.templates == ("one {}",)
     asked = replace(named, templates="simple")  # as load(templates="simple") does
-    assert asked.with_labels(["cat"]).vocabulary.templates == named_templates("simple")
+    assert asked.with_labels(["cat"]).vocabulary.templates == resolve_templates("simple")
     assert asked.with_labels(kept.vocabulary).vocabulary == kept.vocabulary
     assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
-    assert kept.classifier.label_features.shape == (2, named.classifier.label_features.shape[1])
-    with pytest.raises(VocabularyError, match="at least one label"):
+    assert kept.classifier.text_features.shape == (2, named.classifier.text_features.shape[1])
+    with pytest.raises(VocabularyError, match="at least one is expected"):
         named.with_labels([])
 
 
@@ -311,7 +313,7 @@ def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
 
 
 def test_words_that_the_embedded_clip_never_saw_are_said(segmenter: Segmenter) -> None:
-    with pytest.warns(UnfamiliarWarning, match=r"never saw some words of 'theodolite of zyzzyva'.*segzs models"):
+    with pytest.warns(UnfamiliarWarning, match=r"was not trained on some words of 'theodolite of zyzzyva'.*segzs models"):
         segmenter.with_labels(["red apple", "theodolite of zyzzyva"])
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnfamiliarWarning)
@@ -416,15 +418,15 @@ def test_features_cannot_be_written_to(segmenter: Segmenter, desk: EncodedImage)
 
 
 def test_few_objects_are_said_to_be_unfamiliar_later(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namers, "general_features", lambda clip: torch.eye(2)[:1])
-    assert segmenter.clip.spec.familiar is not None
-    cosine = segmenter.clip.spec.familiar - 0.01
+    monkeypatch.setattr(ood, "general_features", lambda clip: torch.eye(2)[:1])
+    assert segmenter.clip.spec.ood_threshold is not None
+    cosine = segmenter.clip.spec.ood_threshold - 0.01
     seen = torch.tensor([[cosine, (1 - cosine**2) ** 0.5]])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        namers.say_if_unfamiliar(segmenter.clip, seen)
+        ood.warn_if_out_of_distribution(segmenter.clip, seen)
         assert not caught
-        namers.say_if_unfamiliar(segmenter.clip, seen.expand(namers.FEW, 2))
+        ood.warn_if_out_of_distribution(segmenter.clip, seen.expand(ood.FEW, 2))
     assert [warning.filename for warning in caught] == [__file__]
 
 
@@ -488,8 +490,8 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
     speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability_score=1.0) for mask in masks)
-    against = fixed_negative_labels(named.clip, named.vocabulary, named.classifier.label_features, 0.1)
-    pooled = pool_regions(replace(named, classifier=replace(named.classifier, contrast=against)))
+    against = fixed_negative_labels(named.clip, named.vocabulary, named.classifier.text_features, 0.1)
+    pooled = pool_regions(replace(named, classifier=replace(named.classifier, negatives=against)))
     names = pooled.name(Segments(image, (speck, nothing)))
     assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
     assert names[1].name == "unknown"
@@ -499,7 +501,7 @@ def test_unknown_regions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SegzsError, match="unknown regions 'poold'; choose from crops, pooled"):
         Naming(regions="poold")
     pooled = Naming(regions="pooled")
-    with pytest.raises(ModelError, match=r"local:coca .* has no dense path"):
+    with pytest.raises(ModelError, match=r"local:coca .* has no dense features"):
         load("tiny", ["cat"], clip=str(random_clip(tmp_path / "coca", COCA)), naming=pooled)
     assert load("tiny", naming=pooled, cache=False).region_encoder.regions == "pooled"
 
@@ -516,7 +518,8 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         seen.append(vocabulary.labels)
         return encode_labels(clip, vocabulary)
 
-    monkeypatch.setattr(namers, "encode_labels", counting)
+    encode_labels = text_features._encode_labels
+    monkeypatch.setattr(text_features, "_encode_labels", counting)
     return seen
 
 
@@ -524,13 +527,13 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
     fresh = segmenter.with_cache(EmbeddingCache())
     first, other, again = (fresh.with_labels(labels) for labels in (["cat", "dog"], ["dog", "cat"], ["cat", "dog"]))
     assert texts == [("cat", "dog"), ("dog", "cat")]
-    assert torch.equal(first.classifier.label_features, again.classifier.label_features)
+    assert torch.equal(first.classifier.text_features, again.classifier.text_features)
     torch.testing.assert_close(
-        first.classifier.label_features, other.classifier.label_features.flip(0), rtol=0, atol=1e-6
+        first.classifier.text_features, other.classifier.text_features.flip(0), rtol=0, atol=1e-6
     )
-    assert torch.equal(first.classifier.label_features, encode_labels(fresh.clip, first.vocabulary))
+    assert torch.equal(first.classifier.text_features, encode_vocabulary(fresh.clip, first.vocabulary))
     assert not torch.equal(
-        fresh.with_labels(["cat", "dog"], templates="one {}").classifier.label_features, first.classifier.label_features
+        fresh.with_labels(["cat", "dog"], templates="one {}").classifier.text_features, first.classifier.text_features
     )
 
 
@@ -538,8 +541,8 @@ def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, t
     long = [f"thing {number}" for number in range(100)]  # 4 sentences each
     first, again = (segmenter.with_cache(EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
     assert texts == [tuple(long)]
-    assert torch.equal(first.classifier.label_features, again.classifier.label_features)
-    assert torch.equal(again.classifier.label_features, encode_labels(segmenter.clip, again.vocabulary))
+    assert torch.equal(first.classifier.text_features, again.classifier.text_features)
+    assert torch.equal(again.classifier.text_features, encode_vocabulary(segmenter.clip, again.vocabulary))
     segmenter.with_cache(EmbeddingCache(tmp_path)).with_labels(["cat", "dog"])
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
@@ -552,8 +555,8 @@ def test_the_same_weights_with_another_activation_read_labels_anew(tmp_path: Pat
         model = {**PLAIN_MODEL, "quick_gelu": quick}
         clip = load_clip(locate_clip(str(random_clip(tmp_path / f"clip {quick}", model))))
         digests.add(clip.digest)
-        vocabulary = Vocabulary.of([f"thing {number}" for number in range(300)])
-        features.append(namers._features(clip, vocabulary, encode_labels, cache))
-        assert torch.equal(features[-1], encode_labels(clip, vocabulary))
+        vocabulary = Vocabulary([f"thing {number}" for number in range(300)])
+        features.append(encode_vocabulary(clip, vocabulary, cache))
+        assert torch.equal(features[-1], encode_vocabulary(clip, vocabulary))
     assert (features[0] - features[1]).abs().max() > 5e-3
     assert len(digests) == 1

@@ -16,8 +16,8 @@ import torch
 import segzs
 from segzs.clip.crops import encode_masks
 from segzs.clip.dense import dense_features, pool
-from segzs.clip.namers import familiarity, is_unfamiliar
-from segzs.clip.vocabulary import encode_labels, general_features
+from segzs.clip.ood import is_out_of_distribution, max_similarity
+from segzs.clip.text_features import encode_vocabulary, general_features
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
@@ -104,9 +104,9 @@ def measure_names(
     """Add top-1 among 20 random names and among all, for masks whose right names are rows of the general vocabulary."""
     features = encode_masks(segmenter.clip, pixels, masks, segmenter.region_encoder.cropping)
     pooled = pool(segmenter.clip, dense_features(segmenter.clip, pixels), masks)
-    names, unknown = general_features(segmenter.clip).T, segmenter.clip.unknown
+    names, unknown = general_features(segmenter.clip).T, segmenter.clip.unknown_threshold
     similarity, of_pooled = (features @ names).numpy(), (pooled @ names).numpy()
-    _add_unfamiliar(segmenter, familiarity(segmenter.clip, features), scores)
+    _add_unfamiliar(segmenter, max_similarity(segmenter.clip, features), scores)
     scores.add("pooled: cosine with the crop's feature", (features * pooled).sum(1).numpy())
     for row, pooled_row, index in zip(similarity, of_pooled, right, strict=True):
         others = rng.permutation(np.delete(np.arange(len(row)), index))[: FEW_LABELS - 1]
@@ -123,8 +123,10 @@ def measure_names(
 
 def _add_unfamiliar(segmenter: segzs.Segmenter, best: torch.Tensor, scores: Scores) -> None:
     """Add whether a picture is said to be unfamiliar, by what its objects are most like, and each object alone."""
-    scores.add("pictures said to be unfamiliar", [is_unfamiliar(segmenter.clip, best)])
-    scores.add("objects alone said to be unfamiliar", [is_unfamiliar(segmenter.clip, one[None]) for one in best])
+    scores.add("pictures said to be unfamiliar", [is_out_of_distribution(segmenter.clip, best)])
+    scores.add(
+        "objects alone said to be unfamiliar", [is_out_of_distribution(segmenter.clip, one[None]) for one in best]
+    )
 
 
 def measure_scenes(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], count: int) -> dict[str, float]:
@@ -191,7 +193,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
     data = json.loads((packs.root / "photos" / "dev" / "annotations.json").read_text())
     labels = sorted({category["name"] for category in data["categories"]})
     named = segmenter.with_labels(labels)
-    features = encode_labels(named.clip, named.vocabulary)
+    features = encode_vocabulary(named.clip, named.vocabulary)
     scores: dict[str, Scores] = defaultdict(Scores)
     seen: dict[str, list[str]] = defaultdict(list)
     for photo in photos(packs, objects):
@@ -208,7 +210,7 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.region_encoder.cropping)
         best = (pictures @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
-        _add_unfamiliar(segmenter, familiarity(segmenter.clip, pictures), score)
+        _add_unfamiliar(segmenter, max_similarity(segmenter.clip, pictures), score)
         seen[photo.source] += photo.names
     result = {}
     for source, score in scores.items():

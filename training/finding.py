@@ -19,10 +19,10 @@ import torch
 
 import segzs
 from segzs.checkpoints.registry import PRESETS
-from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import crops, encode_object
-from segzs.clip.retrieval import best, encode_words, example_scores, said
-from segzs.clip.vocabulary import general_features
+from segzs.clip.image_features import encode_images
+from segzs.clip.retrieval import encode_query, example_scores, select, text_scores
+from segzs.clip.text_features import general_features
 from segzs.image import Image, read_image
 from segzs.masks import RLE, iou
 from segzs.sam.mask_generator import generate_masks
@@ -36,7 +36,7 @@ FOUND_IOU = 0.5
 EXAMPLES = "noto"
 LEAST = (0.3, 0.4, 0.5, 0.6, 0.7)
 FITS = {
-    "words": lambda clip, *question: said(clip, *question, general_features(clip)),
+    "words": lambda clip, *question: text_scores(clip, *question, general_features(clip)),
     "like": lambda clip, *question: example_scores(*question),
 }
 
@@ -69,20 +69,20 @@ def measure(
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
         shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
         queries = {
-            "words": {name: encode_words(segmenter.clip, name) for name in [*called, *absent]},
+            "words": {name: encode_query(segmenter.clip, name) for name in [*called, *absent]},
             "like": {name: encode_object(segmenter.clip, on_white(drawing))[0] for name, drawing in shown.items()},
         }
         for source, masks, stable in (
             ("everything mode", ours, stability),
             ("true masks", truths, torch.ones(len(truths))),
         ):
-            features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping))
+            features = encode_images(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping))
             for (kind, fit_of), name in product(FITS.items(), [*called, *absent]):
                 if name not in queries[kind]:
                     continue
                 query = queries[kind][name]
                 fits = fit_of(segmenter.clip, features, query, stable) if masks else torch.zeros(0)
-                order = best(masks, fits, -1)
+                order = select(masks, fits, -1)
                 fit = float(fits[order[0]]) if order else -1.0
                 if name in absent:
                     for least in LEAST:

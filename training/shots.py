@@ -16,8 +16,8 @@ from torch import Tensor
 
 import segzs
 from segzs.checkpoints.registry import PRESETS
-from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import crops
+from segzs.clip.image_features import encode_images
 from segzs.clip.support_set import SupportSet
 from segzs.masks import RLE
 from training.evaluate import SMALLEST_VISIBLE, markdown
@@ -52,7 +52,7 @@ def drawn(segmenter: segzs.Segmenter, packs: Packs, rows: set[int], scenes: int,
         scene = compositor.scene(SIDE, SIDE)
         visible = visible_labels(scene.instances, SMALLEST_VISIBLE)
         masks = [RLE.encode(scene.instances == label) for label in visible]
-        features.append(encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping)))
+        features.append(encode_images(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping)))
         found += [row_of[scene.codes[label - 1] or ""] for label in visible]
     return Drawn(torch.cat(features), np.array(found))
 

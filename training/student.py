@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from segzs.checkpoints.locate import EMBEDDED_CLIP, ClipFiles, read_config
 from segzs.checkpoints.registry import CLIPS
 from segzs.clip.model import load_clip
-from segzs.clip.vocabulary import encode_labels, general_vocabulary
+from segzs.clip.text_features import encode_vocabulary, general_vocabulary
 from segzs.settings import embedded_folder
 from training.run import half_precision, load_checkpoint
 
@@ -97,6 +97,6 @@ def export_general_vocabulary(names: list[str]) -> None:
     clip = load_clip(ClipFiles(CLIPS["tiny"], read_config(config), weights, folder))
     (folder / f"{clip.spec.general}.txt").write_text("\n".join(names) + "\n", "utf-8")
     vocabulary = general_vocabulary(clip)
-    features = encode_labels(clip, vocabulary).half()
+    features = encode_vocabulary(clip, vocabulary).half()
     metadata = {"weights": clip.digest, "vocabulary": vocabulary.digest}
     save_file({"features": features}, folder / f"{clip.spec.general}.safetensors", metadata)

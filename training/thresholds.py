@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 import segzs
-from segzs.clip.crops import encode_masks
-from segzs.clip.namers import familiarity
+from segzs.clip.ood import max_similarity
 from segzs.masks import RLE, iou
 from segzs.postprocess.selection import select_masks
 from segzs.sam.mask_generator import Candidate, GeneratorOptions, MaskGenerator, Scores
@@ -62,8 +61,8 @@ def chosen(search: MaskGenerator, found: list[Candidate], segmenter: segzs.Segme
     if not masks:
         return []
     rles = [each.rle for each in masks]
-    known = familiarity(clip, encode_masks(clip, search.encoded.image.pixels, rles, segmenter.region_encoder.cropping))
-    return [rles[index] for index in select_masks(masks, known, search.sam.spec, clip.spec.familiar or 0)]
+    known = max_similarity(clip, segmenter.region_encoder.encode(search.encoded.image, rles))
+    return [rles[index] for index in select_masks(masks, known, search.sam.spec, clip.spec.ood_threshold or 0)]
 
 
 def main() -> None:

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 import segzs
-from segzs.clip.classifier import ZeroShotClassifier, encode_pictures
+from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.crops import crops
+from segzs.clip.image_features import encode_images
 from segzs.clip.negatives import NegativeLabels, negative_labels
-from segzs.clip.vocabulary import Vocabulary, general_features
+from segzs.clip.text_features import general_features
+from segzs.clip.vocabulary import Vocabulary
 from segzs.masks import RLE
 from training.evaluate import FEW_LABELS, HEIGHT, SMALLEST_VISIBLE, WIDTH, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
@@ -73,7 +75,7 @@ def look(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], coun
         scene = compositor.scene(HEIGHT, WIDTH)
         labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
         masks = [RLE.encode(scene.instances == label) for label in labels] + pieces(scene.instances, rng)
-        features = encode_pictures(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping))
+        features = encode_images(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping))
         right = torch.tensor([row_of[scene.codes[label - 1] or ""] for label in labels])
         seen.append(Seen(features[: len(labels)], right, features[len(labels) :]))
     return seen
@@ -90,8 +92,8 @@ def ways(unknown: float) -> dict[str, Way]:
         return shares[:, -1] - shares[:, :-1].amax(1)
 
     def fixed(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
-        nothing = classifier.label_features[:0]
-        return calibrated(features, replace(classifier, contrast=NegativeLabels(nothing, nothing, 1.0, unknown)))
+        nothing = classifier.text_features[:0]
+        return calibrated(features, replace(classifier, negatives=NegativeLabels(nothing, nothing, 1.0, unknown)))
 
     def margin(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
         best = logits(features, classifier).topk(2, 1).values
@@ -99,9 +101,10 @@ def ways(unknown: float) -> dict[str, Way]:
 
     def heavier(times: int) -> Way:
         def way(features: Tensor, classifier: ZeroShotClassifier) -> Tensor:
-            contrast = classifier.contrast
-            assert contrast is not None
-            return calibrated(features, replace(classifier, contrast=replace(contrast, weight=times * contrast.weight)))
+            negatives = classifier.negatives
+            assert negatives is not None
+            heavy = replace(negatives, weight=times * negatives.weight)
+            return calibrated(features, replace(classifier, negatives=heavy))
 
         return way
 
@@ -117,11 +120,11 @@ def ways(unknown: float) -> dict[str, Way]:
 
 def without(classifier: ZeroShotClassifier, hidden: Tensor) -> ZeroShotClassifier:
     """The same without some of its contrast words, given by their features (K, width)."""
-    contrast = classifier.contrast
-    if contrast is None or not len(hidden):
+    negatives = classifier.negatives
+    if negatives is None or not len(hidden):
         return classifier
-    known = (contrast.words[:, None] == hidden).all(-1).any(1)
-    return replace(classifier, contrast=replace(contrast, words=contrast.words[~known]))
+    removed = (negatives.general[:, None] == hidden).all(-1).any(1)
+    return replace(classifier, negatives=replace(negatives, general=negatives.general[~removed]))
 
 
 def auroc(unknown: list[float], known: list[float]) -> float:
@@ -202,15 +205,16 @@ def main() -> None:
 
     def namers(rows: Tensor, hidden: Tensor) -> ZeroShotClassifier:
         vocabulary = Vocabulary(tuple(names[row] for row in rows.tolist()), segmenter.vocabulary.templates)
-        contrast = negative_labels(segmenter.clip, vocabulary, general[rows], general)
-        return without(ZeroShotClassifier(segmenter.clip, vocabulary, general[rows], "auto", contrast), general[hidden])
+        negatives = negative_labels(segmenter.clip, vocabulary, general[rows], general)
+        classifier = ZeroShotClassifier(segmenter.clip, vocabulary, general[rows], "auto", negatives)
+        return without(classifier, general[hidden])
 
     for kind, styles in (("training styles", TRAINING_STYLES), (f"unseen style ({UNSEEN_STYLE})", (UNSEEN_STYLE,))):
         seen = look(segmenter, arguments.packs, styles, arguments.scenes, arguments.seed)
         objects, background = (
             sum(map(len, part)) for part in zip(*((s.right, s.background) for s in seen), strict=True)
         )
-        tried = ways(segmenter.clip.unknown)
+        tried = ways(segmenter.clip.unknown_threshold)
         deciding = {name: way for name, way in tried.items() if name not in ("energy", "margin")}
         alone = measure_alone(namers, seen, deciding, len(names))
         columns = {}

@@ -1,8 +1,9 @@
-"""Download one file: progress, resume after a break, hash check; the file appears whole or not at all."""
+"""Download checkpoints: resumable, verified, and complete or absent."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,32 +13,128 @@ import requests
 from filelock import FileLock
 from tqdm import tqdm
 
-from segzs.errors import ModelError, WeightsError
+from segzs.checkpoints.locate import (
+    CLIP_CONFIG,
+    CLIP_WEIGHTS,
+    builtin_config,
+    changed_files,
+    clip_folder_name,
+    clip_in,
+    hub_of,
+    locate_clip,
+    verify,
+)
+from segzs.checkpoints.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
+from segzs.errors import ModelError, UnknownModelError, WeightsError
+from segzs.settings import cache_folder, is_offline, search_folders
 
 CHUNK = 1 << 20
+CLIP_FILES = (CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
+
+
+def fetch(name: str, folder: Path | None = None) -> list[Path]:
+    """Download a preset, a SAM or a CLIP, unless it is on this machine.
+
+    Args:
+        name: a preset, ``sam:NAME`` for a SAM, or a CLIP as ``ARCHITECTURE:TAG`` or ``hf-hub:ORG/NAME``.
+        folder: where to write; None writes to the cache folder.
+
+    Returns:
+        The file of the SAM, the folder of the CLIP, or both.
+
+    Raises:
+        ModelError: the name is unknown, SEGZS_OFFLINE is set, or the download failed; run it again to resume.
+        WeightsError: a file has another SHA-256 than it should have.
+    """
+    folder = folder or cache_folder()
+    if name in PRESETS:
+        preset = PRESETS[name]
+        return [_fetch_sam(SAMS[preset.sam], folder), _fetch_clip(preset.clip, folder)]
+    if name.startswith("sam:"):
+        sam = name.removeprefix("sam:")
+        if sam not in SAMS:
+            raise UnknownModelError(f"unknown SAM {sam!r}; choose from {', '.join(SAMS)}")
+        return [_fetch_sam(SAMS[sam], folder)]
+    if name in CLIPS or ":" in name:
+        return [_fetch_clip(name, folder)]
+    raise UnknownModelError(
+        f"unknown model {name!r}; choose from {', '.join(PRESETS)}, or give sam:NAME, ARCHITECTURE:TAG or "
+        "hf-hub:ORG/NAME"
+    )
+
+
+def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
+    for parent in (folder, *search_folders()):
+        if (parent / row.file).is_file():
+            verify(row, parent / row.file)
+            return parent / row.file
+    if not row.url:
+        raise ModelError(f"{row.file} is part of segzs, but missing; install segzs again")
+    _check_online(row.name)
+    return download(row.url, folder / row.file, row.bytes, row.sha256)
+
+
+def _fetch_clip(name: str, folder: Path) -> Path:
+    if name == "tiny":
+        return locate_clip(name).folder
+    target, row = folder / clip_folder_name(name), CLIPS.get(name, ClipCheckpoint(name))
+    for file in changed_files(target):
+        file.unlink()  # downloaded again below
+    for parent in (folder, *search_folders()):
+        with suppress(WeightsError):  # incomplete, as after a broken download
+            return clip_in(parent / clip_folder_name(name), row).folder
+    hub = hub_of(name)
+    _check_online(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        for weights in CLIP_WEIGHTS:  # the first that exists; most repositories have the same weights in both formats
+            snapshot_download(hub, revision=row.revision, local_dir=target, allow_patterns=[*CLIP_FILES, weights])
+            if (target / weights).is_file():
+                break
+    except Exception as error:  # the hub's client raises errors of many libraries
+        raise ModelError(f"cannot download {name} from the hub ({hub}): {error}") from error
+    for file in changed_files(target):
+        file.unlink()
+        raise WeightsError(f"{file} was not what the hub published, and was deleted; run the same command again")
+    if not (target / CLIP_CONFIG).is_file() and not name.startswith("hf-hub:"):
+        architecture, _, tag = name.partition(":")
+        (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
+    return clip_in(target, row).folder
+
+
+def _check_online(name: str) -> None:
+    if is_offline():
+        raise ModelError(f"{name} is not on this machine, and SEGZS_OFFLINE forbids downloads; unset it to download")
 
 
 def download(url: str, target: Path, size: int, sha256: str) -> Path:
-    """Fetch ``url`` into ``target``; a part left by an earlier, broken try is continued.
+    """Download a file; an incomplete file of an earlier try is continued.
+
+    Args:
+        url: where the file is.
+        target: where to write it.
+        size: its size in bytes.
+        sha256: its SHA-256.
 
     Raises:
         ModelError: the connection failed; run it again to resume.
-        WeightsError: what arrived has another hash; it is deleted.
+        WeightsError: the file has another SHA-256; it is deleted.
     """
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with _locked(target):
             if not target.is_file():
                 _complete(url, part, target, size, sha256)
         return target
-    except OSError as error:  # requests' errors are OSErrors too
-        raise ModelError(f"{url} could not be downloaded: {error}{_kept(part)}") from error
+    except OSError as error:  # also requests' errors
+        raise ModelError(f"cannot download {url}: {error}{_resume_hint(part)}") from error
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Two processes must not write into one part; who waited finds the file, or goes on with the part."""
+def _locked(target: Path) -> Iterator[None]:
+    """One process at a time writes the incomplete file."""
     lock = Path(f"{target}.lock")
     try:
         with FileLock(lock):
@@ -48,37 +145,37 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def _complete(url: str, part: Path, target: Path, size: int, sha256: str) -> None:
-    _continue(url, part, size)
-    if (have := part.stat().st_size) < size:
-        raise ModelError(f"{url} broke off after {have:,} of {size:,} bytes{_kept(part)}")
+    _append(url, part, size)
+    if (received := part.stat().st_size) < size:
+        raise ModelError(f"{url} broke off after {received:,} of {size:,} bytes{_resume_hint(part)}")
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
         part.unlink()
         raise WeightsError(
-            f"{url} delivered a file with SHA-256 {digest[:16]}... instead of {sha256[:16]}...; it was deleted. "
-            "Try again, or fetch the file by another way"
+            f"{url} has SHA-256 {digest[:16]}... instead of {sha256[:16]}..., and was deleted; run the same command "
+            "again, or download the file in another way"
         )
     os.replace(part, target)
 
 
-def _kept(part: Path) -> str:
-    return f". What arrived is kept in {part}; run the same command to go on" if part.is_file() else ""
+def _resume_hint(part: Path) -> str:
+    return f". The incomplete file is kept in {part}; run the same command to resume" if part.is_file() else ""
 
 
-def _continue(url: str, part: Path, size: int) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    if have == size:
+def _append(url: str, part: Path, size: int) -> None:
+    received = part.stat().st_size if part.exists() else 0
+    if received == size:
         return
-    headers = {"Accept-Encoding": "identity"}  # a range of a compressed reply is no range of the file
-    if 0 < have < size:
-        headers["Range"] = f"bytes={have}-"
+    headers = {"Accept-Encoding": "identity"}  # ranges count compressed bytes otherwise
+    if 0 < received < size:
+        headers["Range"] = f"bytes={received}-"
     with requests.get(url, headers=headers, stream=True, timeout=30) as reply:
         reply.raise_for_status()
         resumed = reply.status_code == requests.codes.partial_content
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(total=size, initial=have if resumed else 0, unit="B", unit_scale=True, desc=part.stem) as bar,
+            tqdm(total=size, initial=received if resumed else 0, unit="B", unit_scale=True, desc=part.stem) as bar,
         ):
             for chunk in reply.iter_content(CHUNK):
                 file.write(chunk)

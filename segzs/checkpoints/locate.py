@@ -1,4 +1,4 @@
-"""Checkpoints on this machine: find them, verify them, download them when asked."""
+"""Find checkpoints on this machine and verify them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,21 +13,21 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from segzs.checkpoints.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
+from segzs.checkpoints.registry import CLIPS, SAMS, ClipCheckpoint, SamCheckpoint
 from segzs.errors import ModelError, UnknownModelError, WeightsError
-from segzs.settings import cache_folder, embedded_folder, is_offline, search_folders
+from segzs.settings import embedded_folder, search_folders
 
 CLIP_CONFIG = "open_clip_config.json"
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-CLIP_FILES = (CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
 LOCAL = "local:"
-"""Before the names of the user's own folders and files, which may be called like a model of ours."""
+"""Prefix of the names of the user's own folders and files, which may have the name of a registered model."""
 EMBEDDED_CLIP = ("tiny_clip.json", "tiny_clip.safetensors")
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 
 
 @dataclass(frozen=True)
 class SamFile:
-    """A SAM's row, where its file is, and the SHA-256 that the file has."""
+    """The registry row of a SAM, the path of its file, and the SHA-256 of the file."""
 
     spec: SamCheckpoint
     path: Path
@@ -37,7 +36,7 @@ class SamFile:
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """A CLIP's row, its open_clip configuration and where its weights are."""
+    """The registry row of a CLIP, its open_clip configuration, the path of its weights, and their folder."""
 
     spec: ClipCheckpoint
     config: dict[str, Any]
@@ -45,112 +44,171 @@ class ClipFiles:
     folder: Path
 
 
-def locate_sam(spec: str | os.PathLike[str]) -> SamFile:
-    """Find a SAM by its name, or by ``ARCHITECTURE:FILE`` for weights of your own.
+def locate_sam(name: str | os.PathLike[str]) -> SamFile:
+    """Find the file of a SAM.
+
+    Args:
+        name: a name of the registry, or ``ARCHITECTURE:FILE`` for your own weights.
 
     Raises:
-        ModelError: the name is unknown, or its file is not here; says what to run.
-        WeightsError: the file is not the one that the name stands for.
+        ModelError: the name is unknown, or the file is missing; the message says what to run.
+        WeightsError: the file has another SHA-256 than the registry states.
+
+    >>> locate_sam("tiny").spec.architecture
+    'tiny'
     """
-    spec = os.fspath(spec)
-    if ":" in spec:
-        architecture, _, file = spec.partition(":")
-        known = sorted({row.architecture for row in SAMS.values()})
-        if architecture not in known:
-            raise UnknownModelError(f"{spec!r} names no architecture; ARCHITECTURE:FILE with one of {', '.join(known)}")
+    name = os.fspath(name)
+    architecture, _, file = name.partition(":")
+    if file:
+        rows = {row.architecture: row for row in reversed(SAMS.values())}
+        if architecture not in rows:
+            raise UnknownModelError(f"unknown architecture {architecture!r}; choose from {', '.join(sorted(rows))}")
         path = Path(file).expanduser()
         if not path.is_file():
-            raise ModelError(f"{path}: no such file")
-        like = next(row for row in SAMS.values() if row.architecture == architecture)
-        like = replace(like, name=f"{architecture}:{path.name}", sha256="", url="")
-        return SamFile(like, path, file_sha256(path))
-    if spec not in SAMS:
-        raise UnknownModelError(f"there is no SAM {spec!r}; there are {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
-    row = SAMS[spec]
+            raise ModelError(f"no such file: {path}")
+        row = replace(rows[architecture], name=f"{architecture}:{path.name}", sha256="", url="")
+        return SamFile(row, path, file_sha256(path))
+    if name not in SAMS:
+        raise UnknownModelError(f"unknown SAM {name!r}; choose from {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
+    row = SAMS[name]
     found = find_file(row.file)
     if found is None:
-        raise ModelError(missing(f"SAM {row.name} ({row.file}, {row.bytes / 1e6:,.0f} MB)", row.name))
+        raise _missing(f"SAM {name} ({row.file}, {row.bytes / 1e6:,.0f} MB)", name)
     return SamFile(row, found, verify(row, found))
+
+
+def locate_clip(name: str | os.PathLike[str]) -> ClipFiles:
+    """Find the files of a CLIP.
+
+    Args:
+        name: one of
+
+            - a name of the registry, open_clip's ``ARCHITECTURE:TAG``, or ``hf-hub:ORG/NAME``;
+            - a folder with ``open_clip_config.json``, the weights, and the tokenizer if the model has its own;
+            - a file of weights with its configuration beside it, of the same stem and ``.json``;
+            - ``ARCHITECTURE:FILE`` for weights of an architecture of open_clip with its default preprocessing. Weights
+              with QuickGELU, such as OpenAI's, need an architecture with it, such as ``ViT-B-32-quickgelu``.
+
+    Raises:
+        ModelError: the name is unknown, or the files are missing; the message says what to run.
+        WeightsError: weights are missing beside a configuration, or the configuration cannot be read.
+
+    >>> locate_clip("tiny").spec.name
+    'tiny'
+    """
+    name = os.fspath(name)
+    if name == "tiny":
+        folder = embedded_folder()
+        config, weights = (folder / file for file in EMBEDDED_CLIP)
+        if not (config.is_file() and weights.is_file()):
+            raise ModelError(f"the embedded CLIP is missing from {folder}; install segzs again")
+        verify(CLIPS["tiny"], weights)
+        return ClipFiles(CLIPS["tiny"], read_config(config), weights, folder)
+    local = Path(name).expanduser()
+    row = ClipCheckpoint(f"{LOCAL}{local.resolve().name}")
+    if local.is_dir():
+        return clip_in(local, row)
+    if local.is_file():
+        config = local.with_suffix(".json")
+        if not config.is_file():
+            raise WeightsError(f"{local} needs its open_clip configuration beside it, as {config.name}")
+        return ClipFiles(row, read_config(config), local, local.parent)
+    architecture, _, file = name.partition(":")
+    if file and (path := Path(file).expanduser()).is_file():
+        row = ClipCheckpoint(f"{architecture}:{path.name}")
+        return ClipFiles(row, builtin_config(architecture), path, path.parent)
+    row = CLIPS.get(name, ClipCheckpoint(name))
+    for folder in search_folders():
+        if (folder / clip_folder_name(name) / CLIP_CONFIG).is_file():
+            return clip_in(folder / clip_folder_name(name), row)
+    hub_of(name)
+    raise _missing(f"CLIP {name}", name)
+
+
+def clip_in(folder: Path, row: ClipCheckpoint) -> ClipFiles:
+    """The files of a CLIP in a folder.
+
+    Raises:
+        WeightsError: a file is missing.
+    """
+    if not (folder / CLIP_CONFIG).is_file():
+        raise WeightsError(f"{folder} has no {CLIP_CONFIG}; it is not a CLIP that open_clip saved")
+    for name in CLIP_WEIGHTS:
+        if (folder / name).is_file():
+            return ClipFiles(row, read_config(folder / CLIP_CONFIG), folder / name, folder)
+    raise WeightsError(
+        f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}, as after a broken download; {remedy(row)}"
+    )
+
+
+def is_clip_here(name: str) -> bool:
+    """Whether a CLIP can be loaded without a download."""
+    try:
+        locate_clip(name)
+    except ModelError:
+        return False
+    return True
+
+
+def find_file(name: str) -> Path | None:
+    """The first file of that name in the search folders."""
+    return next((folder / name for folder in search_folders() if (folder / name).is_file()), None)
 
 
 def verify(row: SamCheckpoint | ClipCheckpoint, path: Path) -> str:
     """The SHA-256 of a checkpoint's file.
 
     Raises:
-        WeightsError: it is not the one that the row states.
+        WeightsError: the registry row states another one.
     """
     digest = file_sha256(path)
     if row.sha256 and digest != row.sha256:
-        cure = "install segzs again" if row.name == "tiny" else f"delete it and run: segzs fetch {row.name}"
+        advice = "install segzs again" if row.name == "tiny" else f"delete it and run: segzs fetch {row.name}"
         raise WeightsError(
             f"{path} has SHA-256 {digest[:16]}..., but {row.name} has {row.sha256[:16]}...: the file is damaged or "
-            f"another one; {cure}"
+            f"another model's; {advice}"
         )
     return digest
 
 
-def locate_clip(spec: str | os.PathLike[str]) -> ClipFiles:
-    """Find a CLIP: a name of the registry, ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, or a local folder or file.
-
-    A folder holds open_clip's ``open_clip_config.json`` and the weights beside it, and the tokenizer where the
-    model has its own; a file is weights with a configuration of the same stem and ``.json`` beside it, or
-    ``ARCHITECTURE:FILE`` for weights of a built-in architecture with open_clip's default preprocessing. Weights do not
-    tell their activation: for those with QuickGELU, OpenAI's among them, the architecture is the one that open_clip
-    calls so, as in ``ViT-B-32-quickgelu:FILE``.
+def verify_clip(name: str) -> Path:
+    """Check the weights of a CLIP against their own length and the hub's SHA-256, and return their path.
 
     Raises:
-        ModelError: it is unknown, or not here; says what to run.
-        WeightsError: there is a configuration without weights, or one that cannot be read.
+        ModelError: the CLIP is missing.
+        WeightsError: the weights are damaged.
     """
-    spec = os.fspath(spec)
-    if spec == "tiny":
-        folder = embedded_folder()
-        config, weights = (folder / name for name in EMBEDDED_CLIP)
-        if not (config.is_file() and weights.is_file()):
-            raise ModelError(f"the embedded CLIP is missing from {folder}: install segzs again")
-        verify(CLIPS["tiny"], weights)
-        return ClipFiles(CLIPS["tiny"], read_config(config), weights, folder)
-    local = Path(spec).expanduser()
-    own = ClipCheckpoint(f"{LOCAL}{local.resolve().name}")
-    if local.is_dir():
-        return _clip_folder(own, local)
-    if local.is_file():
-        config = local.with_suffix(".json")
-        if not config.is_file():
-            raise WeightsError(f"{local} needs its open_clip configuration beside it, as {config.name}")
-        return ClipFiles(own, read_config(config), local, local.parent)
-    architecture, _, file = spec.partition(":")
-    if file and Path(file).expanduser().is_file():
-        path = Path(file).expanduser()
-        own = ClipCheckpoint(f"{architecture}:{path.name}")
-        return ClipFiles(own, builtin_config(architecture, None), path, path.parent)
-    row = CLIPS.get(spec, ClipCheckpoint(spec))
-    for folder in search_folders():
-        if (folder / clip_folder_name(spec) / CLIP_CONFIG).is_file():
-            return _clip_folder(row, folder / clip_folder_name(spec))
-    hub_of(spec)
-    raise ModelError(missing(f"CLIP {spec}", spec))
+    files = locate_clip(name)
+    if files.weights.suffix == ".safetensors":
+        try:
+            with safe_open(files.weights, "np"):
+                pass
+        except SafetensorError as error:
+            raise WeightsError(f"{files.weights} is damaged: {error}; delete it and run: segzs fetch {name}") from error
+    for file in changed_files(files.folder):
+        raise WeightsError(f"{file} is not what the hub published; delete it and run: segzs fetch {name}")
+    return files.weights
 
 
-def _clip_folder(row: ClipCheckpoint, folder: Path) -> ClipFiles:
-    config = folder / CLIP_CONFIG
-    if not config.is_file():
-        raise WeightsError(f"{folder} has no {CLIP_CONFIG}; it is not a CLIP that open_clip saved")
-    for name in CLIP_WEIGHTS:
-        if (folder / name).is_file():
-            return ClipFiles(row, read_config(config), folder / name, folder)
-    raise WeightsError(
-        f"{folder} has a configuration but none of {', '.join(CLIP_WEIGHTS)}: a download that broke off? {cure(row)}"
-    )
+def changed_files(folder: Path) -> Iterator[Path]:
+    """The large files of a downloaded CLIP whose SHA-256 differs from the one that the hub published."""
+    for metadata in (folder / ".cache" / "huggingface" / "download").glob("*.metadata"):
+        file, lines = folder / metadata.stem, metadata.read_text().split()
+        if len(lines) > 1 and len(lines[1]) == 64 and file.is_file() and file_sha256(file) != lines[1]:
+            yield file
 
 
-def cure(row: ClipCheckpoint) -> str:
-    """What brings files of a CLIP that are not here."""
+def remedy(row: ClipCheckpoint) -> str:
+    """What to do about missing files of a CLIP."""
     return "copy it there" if row.name.startswith(LOCAL) else f"run: segzs fetch {row.name}"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """An open_clip configuration: ``model_cfg`` and ``preprocess_cfg``."""
+    """Read an open_clip configuration: ``model_cfg`` and ``preprocess_cfg``.
+
+    Raises:
+        WeightsError: the file is not such a configuration.
+    """
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -160,207 +218,78 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def builtin_config(architecture: str, tag: str | None) -> dict[str, Any]:
-    """The configuration that open_clip itself has for an architecture and a pretrained tag.
+def builtin_config(architecture: str, tag: str | None = None) -> dict[str, Any]:
+    """The configuration that open_clip has for an architecture and a pretrained tag.
 
-    Without a tag, the preprocessing is that on which all tags of the architecture agree.
+    Without a tag, the preprocessing is the one that all tags of the architecture share.
 
     Raises:
-        ModelError: open_clip has no such architecture, or its tags disagree.
+        ModelError: open_clip has no such architecture, or the preprocessing of its tags differs.
+
+    >>> builtin_config("ViT-B-32")["model_cfg"]["embed_dim"]
+    512
     """
     import open_clip
 
     model = open_clip.get_model_config(architecture)
     if model is None:
-        raise UnknownModelError(
-            f"open_clip has no architecture {architecture!r}; see open_clip.list_models() for those that it has"
-        )
+        raise UnknownModelError(f"unknown architecture {architecture!r}; choose from open_clip.list_models()")
     tags = [tag] if tag else open_clip.list_pretrained_tags_by_model(architecture)
-    known = [open_clip.get_pretrained_cfg(architecture, name) or {} for name in tags]
-    wanted = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    ways = [{key: row[key] for key in wanted if key in row} for row in known] or [{}]
-    if any(way != ways[0] for way in ways):
+    rows = [open_clip.get_pretrained_cfg(architecture, name) or {} for name in tags]
+    preprocessing = [{key: row[key] for key in PREPROCESSING if key in row} for row in rows] or [{}]
+    if any(other != preprocessing[0] for other in preprocessing):
         raise ModelError(
-            f"weights of {architecture} are preprocessed in different ways; put an open_clip configuration beside the "
-            "file (same stem, .json) and give the file"
+            f"the pretrained weights of {architecture} differ in their preprocessing; put an open_clip configuration "
+            "beside the file (same stem, .json) and give the file alone"
         )
-    if tag and known[0].get("quick_gelu"):
+    if tag and rows[0].get("quick_gelu"):
         model["quick_gelu"] = True
-    return {"model_cfg": model, "preprocess_cfg": ways[0]}
+    return {"model_cfg": model, "preprocess_cfg": preprocessing[0]}
 
 
-def hub_of(spec: str) -> str:
+def hub_of(name: str) -> str:
     """The hub repository of a CLIP.
 
     Raises:
-        ModelError: it is not one that open_clip knows.
+        ModelError: open_clip does not know the CLIP, or the hub has it in another format.
+
+    >>> hub_of("ViT-B-32:openai")
+    'timm/vit_base_patch32_clip_224.openai'
     """
-    if spec in CLIPS and CLIPS[spec].hub:
-        return CLIPS[spec].hub
-    if spec.startswith("hf-hub:"):
-        return spec.removeprefix("hf-hub:")
+    if name in CLIPS and CLIPS[name].hub:
+        return CLIPS[name].hub
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:")
     import open_clip
 
-    architecture, _, tag = spec.partition(":")
-    known = open_clip.list_pretrained_tags_by_model(architecture)
-    if tag not in known:
-        hint = f"its tags are {', '.join(known)}" if known else "give ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"
-        raise UnknownModelError(f"there is no CLIP {spec!r}; {hint}")
+    architecture, _, tag = name.partition(":")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags:
+        hint = f"choose a tag from {', '.join(tags)}" if tags else "give ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"
+        raise UnknownModelError(f"unknown CLIP {name!r}; {hint}")
     hub = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").strip("/")
-    if hub.count("/") != 1:  # none, or the path of a lone file in a repository that open_clip did not save
-        place = f"at {hub}" if hub else "on no hub"
-        raise ModelError(f"open_clip has {spec} {place}; download its file and give {architecture}:FILE")
+    if hub.count("/") != 1:  # no hub, or the path of a single file
+        where = f"at {hub}" if hub else "outside of the hub"
+        raise ModelError(f"{name} is {where}; download its file and give {architecture}:FILE")
     return hub
 
 
-def clip_folder_name(spec: str) -> str:
-    """The folder of a fetched CLIP: its name without the characters that file systems dislike."""
-    return "clip-" + spec.replace("hf-hub:", "").replace(":", "-").replace("/", "-")
+def clip_folder_name(name: str) -> str:
+    """The folder of a downloaded CLIP: its name without special characters."""
+    return "clip-" + name.replace("hf-hub:", "").replace(":", "-").replace("/", "-")
 
 
-def is_clip_here(spec: str) -> bool:
-    """Whether a CLIP can be loaded without a download."""
-    try:
-        locate_clip(spec)
-    except ModelError:
-        return False
-    return True
-
-
-def intact_sam(spec: str) -> Path:
-    """Where a SAM's file is, once its hash has shown that it is the right one.
-
-    Raises:
-        ModelError: it is not here.
-        WeightsError: it is damaged, or another one.
-    """
-    return locate_sam(spec).path
-
-
-def intact_clip(spec: str) -> Path:
-    """Where a CLIP's weights are, once their file has shown itself to be whole, and what the hub said it was.
-
-    Raises:
-        ModelError: it is not here.
-        WeightsError: it is damaged.
-    """
-    files = locate_clip(spec)
-    _check_whole(files.weights, spec)
-    for file in _changed_since_fetched(files.folder):
-        raise WeightsError(f"{file} is not what the hub stated; delete it and run: segzs fetch {spec}")
-    return files.weights
-
-
-def _check_whole(path: Path, spec: str) -> None:
-    """Raise `WeightsError` for a safetensors file whose header and length do not agree."""
-    if path.suffix != ".safetensors":
-        return
-    try:
-        with safe_open(path, "np"):
-            pass
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged: {error}; delete it and run: segzs fetch {spec}") from error
-
-
-def find_file(name: str) -> Path | None:
-    """The first of the search folders' files of that name."""
-    return next((folder / name for folder in search_folders() if (folder / name).is_file()), None)
-
-
-def missing(what: str, name: str) -> str:
-    """What to tell the user about a model that is not here."""
-    return f"{what} is not on this machine, and nothing is downloaded unasked; run: segzs fetch {name}"
-
-
-def fetch(name: str, folder: Path | None = None) -> list[Path]:
-    """Download a preset, a SAM alone (``sam:NAME``) or a CLIP: with a progress bar, resuming, checked by hash.
-
-    Returns:
-        The files or folders that are now here.
-
-    Raises:
-        ModelError: the name is unknown, downloads are forbidden, or the download failed.
-        WeightsError: what arrived is not what it should be.
-    """
-    folder = folder or cache_folder()
-    if name in PRESETS:
-        row = PRESETS[name]
-        return [_fetch_sam(SAMS[row.sam], folder), _fetch_clip(row.clip, folder)]
-    if name.startswith("sam:"):
-        if name[4:] not in SAMS:
-            raise UnknownModelError(f"there is no SAM {name[4:]!r} to fetch; there are {', '.join(SAMS)}")
-        return [_fetch_sam(SAMS[name[4:]], folder)]
-    if name in CLIPS or ":" in name:
-        return [_fetch_clip(name, folder)]
-    raise UnknownModelError(
-        f"there is no model {name!r}; there are {', '.join(PRESETS)}, their SAMs alone as sam:NAME, and CLIPs as "
-        "ARCHITECTURE:TAG or hf-hub:ORG/NAME"
-    )
-
-
-def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
-    for place in dict.fromkeys([folder, *search_folders()]):
-        if (place / row.file).is_file():
-            verify(row, place / row.file)
-            return place / row.file
-    if not row.url:
-        raise ModelError(f"{row.file} is part of segzs, but missing: install segzs again")
-    _refuse_offline(row.name)
-    from segzs.checkpoints.download import download
-
-    return download(row.url, folder / row.file, row.bytes, row.sha256)
-
-
-def _fetch_clip(spec: str, folder: Path) -> Path:
-    if spec == "tiny":
-        return locate_clip(spec).folder
-    target = folder / clip_folder_name(spec)
-    row = CLIPS.get(spec, ClipCheckpoint(spec))
-    for file in _changed_since_fetched(target):
-        file.unlink()  # to fetch it again
-    for place in dict.fromkeys([folder, *search_folders()]):
-        with suppress(WeightsError):  # a download that broke off, to go on with
-            return _clip_folder(row, place / clip_folder_name(spec)).folder
-    hub = hub_of(spec)
-    _refuse_offline(spec)
-    from huggingface_hub import snapshot_download
-
-    try:
-        for weights in CLIP_WEIGHTS:  # the first that the repository has; most hold the same weights twice
-            snapshot_download(hub, revision=row.revision, local_dir=target, allow_patterns=[*CLIP_FILES, weights])
-            if (target / weights).is_file():
-                break
-    except Exception as error:  # the hub's client raises errors of many libraries
-        raise ModelError(f"{spec} could not be fetched from the hub ({hub}): {error}") from error
-    for file in _changed_since_fetched(target):
-        file.unlink()
-        raise WeightsError(f"{file} is not what the hub stated and was deleted; run the same command again")
-    if not (target / CLIP_CONFIG).is_file() and not spec.startswith("hf-hub:"):
-        architecture, _, tag = spec.partition(":")
-        (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
-    return _clip_folder(row, target).folder
-
-
-def _changed_since_fetched(folder: Path) -> Iterator[Path]:
-    """The large files of a fetched CLIP that have another SHA-256 than the hub stated for them."""
-    for statement in (folder / ".cache" / "huggingface" / "download").glob("*.metadata"):
-        file, lines = folder / statement.stem, statement.read_text().split()
-        if len(lines) > 1 and len(lines[1]) == 64 and file.is_file() and file_sha256(file) != lines[1]:
-            yield file
-
-
-def _refuse_offline(name: str) -> None:
-    if is_offline():
-        raise ModelError(f"{name} is not on this machine and SEGZS_OFFLINE forbids downloads; unset it to fetch")
+def _missing(what: str, name: str) -> ModelError:
+    return ModelError(f"{what} is not on this machine; run: segzs fetch {name}")
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; read again only when its size or time of change differs."""
+    """SHA-256 of a file, computed again only if its size or modification time changes."""
     status = path.stat()
     return _sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns)
 
 
 @lru_cache
-def _sha256(path: str, size: int, changed: int) -> str:
+def _sha256(path: str, size: int, modified: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The models that segzs knows, as data: where they come from, what they weigh, how they like to be used."""
+"""Registry of models: where they come from, their hashes, and the options that suit them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/"
 
 @dataclass(frozen=True)
 class SamCheckpoint:
-    """One SAM: a file with its hash, the architecture that it fits, and everything mode's thresholds for it.
+    """A SAM: its file, its architecture, and the options of everything mode that suit it.
 
-    Where its scores tell objects badly, masks are ``chosen_by_clip``, by one that knows objects; see `select_masks`.
+    ``predicted_iou`` and ``stability_score`` are thresholds. With ``chosen_by_clip``, the CLIP helps to decide which
+    masks are objects, because the scores of this SAM are not enough; see `select_masks`.
     """
 
     name: str
@@ -33,15 +34,15 @@ class SamCheckpoint:
 
 @dataclass(frozen=True)
 class ClipCheckpoint:
-    """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
+    """A CLIP: an architecture and tag of open_clip or a hub repository, and the naming options that suit it.
 
-    ``revision`` is the hub's commit, so that a name always means the same weights.
-    ``regions``, ``background``, ``margin`` and ``scales`` are the defaults of `Naming`; ``templates`` are asked in
-    where nothing else is said, none meaning "plain". ``general`` is the stem of its own general vocabulary, a list of labels (``.txt``) and
-    their features (``.safetensors``) in the embedded folder; left out, it is that of everyday things.
-    ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
-    ImageList whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
-    not made for, and so are masks that are no objects. ``sha256`` is the weights' hash, where it is known.
+    ``revision`` is a commit of the hub, so that a name always means the same weights. ``regions``, ``background``,
+    ``margin`` and ``scales`` are the defaults of `Naming`, and ``templates`` those of vocabularies without templates.
+    ``general`` is the stem of the files of its general vocabulary in the embedded folder: labels (``.txt``) and their
+    features (``.safetensors``); without it, the everyday labels are used. ``unknown_threshold`` is the cosine
+    similarity that a label must exceed, or else the object is "unknown"; None takes one that suits the kind of model.
+    ``ood_threshold`` is the smallest similarity of an object with its nearest general label: below it, images are out
+    of distribution, and masks are probably not objects. ``sha256`` is that of the weights, where it is known.
     """
 
     name: str
@@ -52,16 +53,16 @@ class ClipCheckpoint:
     background: str = "blur"
     margin: float = 0.1
     scales: tuple[float, ...] = (1.0,)
-    templates: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ("a photo of a {}",)
     general: str = ""
-    unknown: float | None = None
-    familiar: float | None = None
+    unknown_threshold: float | None = None
+    ood_threshold: float | None = None
     sha256: str = ""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A SAM and a CLIP that go together."""
+    """A SAM and a CLIP that are loaded together."""
 
     name: str
     sam: str
@@ -133,8 +134,8 @@ CLIPS = {
             background="grey",
             templates=("{}", "a photo of a {}.", "an icon of a {}", "a drawing of a {}"),
             general="tiny_labels",
-            unknown=0.14,
-            familiar=0.3,
+            unknown_threshold=0.14,
+            ood_threshold=0.3,
             sha256="62b68a0ab22f9ee20334ba9454c63f905126d451c9172cc174bb26d028d1d092",
         ),
         ClipCheckpoint(
@@ -174,12 +175,14 @@ def preset(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
-        UnknownModelError: there is none.
+        UnknownModelError: there is no such preset.
+
+    >>> preset("tiny").sam
+    'tiny'
     """
     if name not in PRESETS:
-        known = ", ".join(PRESETS)
         raise UnknownModelError(
-            f"there is no preset {name!r}, which --model, load or SEGZS_MODEL asks for; there are {known}. "
-            "For another pairing give a SAM and a CLIP"
+            f"unknown preset {name!r} (--model, load or SEGZS_MODEL); choose from {', '.join(PRESETS)}, or give a SAM "
+            "and a CLIP"
         )
     return PRESETS[name]

@@ -23,7 +23,7 @@ def classify(
     parsed: argparse.Namespace, say: Callable[[str], None], table: Callable[[Sequence[tuple[str, ...]]], None]
 ) -> int:
     """Name whole pictures; SAM is not loaded. The exit status is 1 where pictures failed."""
-    from segzs.clip.classifier import encode_pictures
+    from segzs.clip.image_features import encode_images
     from segzs.image import Image, read_image
     from segzs.loading import load_classifier
 
@@ -41,7 +41,7 @@ def classify(
                 say(f"error: {error}" if str(path) in str(error) else f"error: {path}: {error}")
         if not pictures:
             continue
-        names = classifier.names(encode_pictures(classifier.clip, (image.pixels for image in pictures.values())))
+        names = classifier.names(encode_images(classifier.clip, (image.pixels for image in pictures.values())))
         for shown, ranked in zip(pictures, names, strict=True):
             if parsed.json:
                 best = [{"label": name.label, "probability": round(name.probability, 4)} for name in ranked[:SHOWN]]

@@ -44,15 +44,12 @@ def is_asked_for(parsed: argparse.Namespace) -> bool:
 
 def label(parsed: argparse.Namespace, models: dict[str, Any], say: Callable[[str], None]) -> int:
     """Label a folder on a cluster and return the exit status: 1 where pictures failed."""
-    from segzs.clip.labels import label_list
     from segzs.clip.support_set import SupportSet
     from segzs.dataset.cluster import label_cluster
     from segzs.dataset.labeller import load_labeller
     from segzs.dataset.storage import StorageFolder, list_stored_images
     from segzs.loading import load
 
-    if models["labels"] is not None:
-        models["labels"] = label_list(models["labels"])  # a file of this machine is none of the others
     if (shown := models.get("examples")) is not None:
         models["examples"] = load(**models).examples if isinstance(shown, dict) else SupportSet.load(shown)
     report: Callable[[str], None] = (lambda text: None) if parsed.quiet else say

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from segzs import __version__
 from segzs.checks import counted
-from segzs.cli.options import generator_options, model_options, prompts_of
+from segzs.cli.options import generator_options, model_options, parse_labels, prompts_of
 from segzs.cli.parser import build_parser
 from segzs.cli.progress import progress_bar
 from segzs.errors import (
@@ -207,9 +207,7 @@ def _convert(parsed: argparse.Namespace) -> int:
     given = {name: getattr(parsed, name) for name in ("categories", "base", "polygons", "like")}
     options = {name: value for name, value in given.items() if value is not None}
     if parsed.categories is not None:
-        from segzs.clip.vocabulary import Vocabulary
-
-        options["categories"] = Vocabulary.of(parsed.categories).labels
+        options["categories"] = parse_labels(parsed.categories).labels
     first = Path(parsed.inputs[0])
     stem = first.name.partition(".")[0]
     out = Path(parsed.out or first.parent / ((stem or first.resolve().name) + known.suffix))
@@ -276,7 +274,7 @@ def _models(parsed: argparse.Namespace) -> int:
 
 
 def _fetch(parsed: argparse.Namespace) -> int:
-    from segzs.checkpoints.locate import fetch
+    from segzs.checkpoints.download import fetch
     from segzs.settings import search_folders
 
     paths = fetch(parsed.name, Path(parsed.to) if parsed.to else None)
@@ -303,7 +301,7 @@ def _cache(parsed: argparse.Namespace) -> int:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    from segzs.checkpoints.locate import intact_clip, intact_sam
+    from segzs.checkpoints.locate import locate_sam, verify_clip
     from segzs.checkpoints.registry import CLIPS, SAMS, preset
     from segzs.environment import devices, require_fitting_torchvision, versions
     from segzs.settings import cache_folder, default_model, is_offline
@@ -322,8 +320,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
     except ModelError as error:
         faults.append(f"SEGZS_MODEL: {error}")
     rows.append(("cache", f"{cache_folder()}{' (offline)' if is_offline() else ''}"))
-    checks = [(f"SAM {name}", partial(intact_sam, name)) for name in SAMS]
-    checks += [(f"CLIP {name}", partial(intact_clip, name)) for name in CLIPS]
+    checks = [(f"SAM {name}", lambda name=name: locate_sam(name).path) for name in SAMS]
+    checks += [(f"CLIP {name}", partial(verify_clip, name)) for name in CLIPS]
     rows += [(what, found) for what, check in checks if (found := _checked(faults, check))]
     _table(rows)
     print()

@@ -1,4 +1,4 @@
-"""CLIP: build and load, vocabularies, crops of masks, maps of what it sees, names."""
+"""CLIP: models, image and text features, vocabularies, and zero-shot classification."""
 
 from segzs.environment import require_fitting_torchvision
 

@@ -1,137 +1,272 @@
-"""Pictures -> names: similarity with a vocabulary, as probabilities, with "unknown" among them."""
+"""Zero-shot classifier: image features to names with probabilities, "unknown" among them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segzs.cache import EmbeddingCache
+from segzs.checks import check_number
+from segzs.clip.autoclip import autoclip
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.model import ClipModel
-from segzs.clip.negatives import NegativeLabels
-from segzs.clip.preprocess import fit, normalise
+from segzs.clip.negatives import NegativeLabels, fixed_negative_labels, negative_labels
 from segzs.clip.support_set import SupportSet
-from segzs.clip.templates import autoclip
-from segzs.clip.vocabulary import Vocabulary
-from segzs.errors import UsageError
+from segzs.clip.text_features import (
+    encode_templates,
+    encode_vocabulary,
+    general_features,
+    general_vocabulary,
+    unseen_labels,
+    with_templates,
+)
+from segzs.clip.vocabulary import Labels, Vocabulary
+from segzs.errors import UnfamiliarWarning, UsageError, warn
 from segzs.segments import UNKNOWN, Name
 
-NAMINGS = ("crops", "pooled")
-BATCH = 32
-RANKED = 10
-
-
-def check_naming(naming: str) -> None:
-    """Raise `UsageError` unless it is one of `NAMINGS`."""
-    if naming not in NAMINGS:
-        raise UsageError(f"the naming {naming!r} is unknown; one of {', '.join(NAMINGS)} is expected")
+WEIGHTINGS = ("mean", "autoclip")
+TOP = 10
 
 
 @dataclass(frozen=True, eq=False)
 class ZeroShotClassifier:
-    """What turns the image features of one CLIP into names of one vocabulary.
+    """Names image features of one CLIP by the labels of one vocabulary; `build_classifier` makes one.
 
-    ``label_features`` is float32 (labels, width), from `encode_labels`. ``contrast`` is what labels must beat not to be
-    "unknown", which is never said where it is None; it was made as ``unknown`` says, see `segzs.load`. With
-    ``sentences`` (labels, templates, width), from `encode_sentences`, the templates are weighed for each picture, see
-    `autoclip`. ``support_set`` have a say beside the words.
+    ``text_features`` is float32 (labels, width), normalised. ``unknown`` is the option that ``negatives`` were made
+    from; without negatives, nothing is "unknown". With ``template_features``, float32 (labels, templates, width), the
+    templates are weighted for each image, see `autoclip`. The examples of ``support_set`` add to the labels' logits.
     """
 
     clip: ClipModel
     vocabulary: Vocabulary
-    label_features: Tensor = field(repr=False)
+    text_features: Tensor = field(repr=False)
     unknown: float | Literal["auto"] | None = None
-    contrast: NegativeLabels | None = field(default=None, repr=False)
-    sentences: Tensor | None = field(default=None, repr=False)
+    negatives: NegativeLabels | None = field(default=None, repr=False)
+    template_features: Tensor | None = field(default=None, repr=False)
     support_set: SupportSet | None = None
 
-    def probabilities(self, pictures: Tensor) -> Tensor:
-        """Of normalised image features (N, width): float32 (N, labels), with "unknown" last unless it is never said.
+    def similarity(self, image_features: Tensor) -> Tensor:
+        """Cosine similarities of normalised image features (N, width) with the labels: float32 (N, labels).
 
-        They add up to 1; where labels have parents, those without children and "unknown" do, see `Hierarchy`.
-        """
-        similarity, scale, tree = self.similarity(pictures), self.clip.logit_scale, self.hierarchy
-        unknown = None if self.contrast is None else self.contrast.similarity(pictures, scale)
-        shares = probabilities(similarity, scale, unknown)
-        return shares if tree.is_flat else tree.roll_up(scale * similarity, shares)
-
-    def exclusive(self, pictures: Tensor) -> Tensor:
-        """`probabilities` of which labels with children have none: rows add up to 1, and the largest is a name."""
-        shares = self.probabilities(pictures)
-        shares[:, self.hierarchy.inner] = 0
-        return shares
-
-    def similarity(self, pictures: Tensor) -> Tensor:
-        """Cosines of normalised image features (N, width) with the labels: float32 (N, labels).
-
-        Those of labels with `support_set` are raised or lowered by what these say.
+        Similarities with labels that have examples are corrected by `SupportSet.logits`.
         """
         scale = self.clip.logit_scale
-        if self.sentences is None:
-            cosines = pictures @ self.label_features.T
+        if self.template_features is None:
+            similarity = image_features @ self.text_features.T
         else:
-            cosines = autoclip(pictures, self.sentences, scale)
+            similarity = autoclip(image_features, self.template_features, scale)
         if self.support_set is None:
-            return cosines
-        return cosines + self.support_set.evidence(pictures, self.vocabulary.labels) / scale
+            return similarity
+        return similarity + self.support_set.logits(image_features, self.vocabulary.labels) / scale
 
-    def names(self, pictures: Tensor) -> list[tuple[Name, ...]]:
-        """The most probable names of normalised image features (N, width), best first.
+    def probabilities(self, image_features: Tensor) -> Tensor:
+        """The probability of each label for normalised image features (N, width), with that of "unknown" last.
 
-        Where labels have parents, the first is the lowest that is sure, see `Hierarchy`; the rest are by probability.
+        Rows add up to 1. Where labels have parents, only labels without children and "unknown" do; see `Hierarchy`.
+
+        Returns:
+            float32 (N, labels + 1), or (N, labels) where nothing is "unknown".
         """
-        shares, tree = self.probabilities(pictures), self.hierarchy
-        return rank(shares, self.vocabulary.labels, None if tree.is_flat else tree.choose(shares))
+        similarity, scale, tree = self.similarity(image_features), self.clip.logit_scale, self.hierarchy
+        unknown = None if self.negatives is None else self.negatives.similarity(image_features, scale)
+        flat = probabilities(similarity, scale, unknown)
+        return flat if tree.is_flat else tree.roll_up(scale * similarity, flat)
+
+    def exclusive(self, image_features: Tensor) -> Tensor:
+        """`probabilities` with 0 for labels that have children, so that all rows add up to 1."""
+        exclusive = self.probabilities(image_features)
+        exclusive[:, self.hierarchy.inner] = 0
+        return exclusive
+
+    def names(self, image_features: Tensor) -> list[tuple[Name, ...]]:
+        """The ten most probable names of normalised image features (N, width), best first.
+
+        Where labels have parents, the first is that of `Hierarchy.choose`; the others are ordered by probability.
+        """
+        values, tree = self.probabilities(image_features), self.hierarchy
+        return rank(values, self.vocabulary.labels, None if tree.is_flat else tree.choose(values))
 
     @cached_property
     def hierarchy(self) -> Hierarchy:
         """The tree of the labels."""
         return Hierarchy.of(self.vocabulary)
 
+    @property
+    def weighting(self) -> str:
+        """How the templates of a label are weighted: "mean" or "autoclip"."""
+        return "mean" if self.template_features is None else "autoclip"
 
-@torch.inference_mode()
-def encode_pictures(clip: ClipModel, pictures: Iterable[np.ndarray]) -> Tensor:
-    """Normalised image features of uint8 RGB pictures, each through the model's own preprocessing: (N, width)."""
-    features, fitted = [], (fit(picture, clip.preprocessing) for picture in pictures)
-    while batch := list(islice(fitted, BATCH)):
-        pixels = normalise(torch.stack(batch).to(clip.device), clip.preprocessing).to(clip.dtype)
-        features.append(F.normalize(clip.module.encode_image(pixels).float(), dim=-1))
-    return torch.cat(features) if features else torch.zeros(0, 0)
+    def with_labels(
+        self, labels: Labels, templates: str | Sequence[str] | None = None, cache: EmbeddingCache | None = None
+    ) -> ZeroShotClassifier:
+        """The same classifier with other labels; see `build_classifier`. Examples stay."""
+        return build_classifier(
+            self.clip,
+            labels,
+            templates=templates,
+            weighting=self.weighting,
+            unknown=self.unknown,
+            cache=cache,
+            support_set=self.support_set,
+        )
+
+    def with_examples(self, examples: SupportSet, cache: EmbeddingCache | None = None) -> ZeroShotClassifier:
+        """The same classifier with additional examples; their labels are added to the vocabulary.
+
+        Raises:
+            ModelMismatchError: another CLIP encoded the examples, or they were cropped in another way.
+        """
+        support_set = examples if self.support_set is None else self.support_set + examples
+        vocabulary, text, template = self.vocabulary, self.text_features, self.template_features
+        if added := [label for label in examples.counts if label not in vocabulary.labels]:
+            new = Vocabulary(added, vocabulary.templates)
+            new_text, new_template = _encode(self.clip, new, self.weighting, cache)
+            vocabulary, text = (
+                replace(vocabulary, entries=(*vocabulary.entries, *new.entries)),
+                torch.cat([text, new_text]),
+            )
+            template = None if template is None or new_template is None else torch.cat([template, new_template])
+        negatives = _negatives(self.clip, vocabulary, text, self.unknown, cache, support_set)
+        return replace(
+            self,
+            vocabulary=vocabulary,
+            text_features=text,
+            negatives=negatives,
+            template_features=template,
+            support_set=support_set,
+        )
 
 
-def probabilities(similarity: Tensor, scale: float, unknown: float | Tensor | None = None) -> Tensor:
-    """Of cosines (N, labels) the probability of each label: float32 (N, labels [+ 1]), with "unknown" last.
+def build_classifier(
+    clip: ClipModel,
+    labels: Labels | None = None,
+    *,
+    templates: str | Sequence[str] | None = None,
+    weighting: str = "mean",
+    unknown: float | Literal["auto"] | None = "auto",
+    cache: EmbeddingCache | None = None,
+    support_set: SupportSet | None = None,
+) -> ZeroShotClassifier:
+    """Encode labels into a `ZeroShotClassifier`.
 
-    Without ``unknown`` this is open_clip's zero-shot classifier: a softmax over scaled cosine similarities. With it,
-    "unknown" stands beside the labels as if it had that similarity, of all pictures or (N, 1), so that even a single
-    label can be refused.
+    Args:
+        clip: the model.
+        labels: a list, a `Vocabulary` or the path of a file; None takes the general vocabulary of the CLIP.
+        templates: sentences with ``{}`` or the name of a set, see `resolve_templates`; None takes the vocabulary's own,
+            or else the CLIP's.
+        weighting: "mean" averages the text features of the templates; "autoclip" weights them for each image.
+        unknown: what labels must beat. "auto": general labels, and the vocabulary's negatives; a number: a fixed cosine
+            similarity, and the negatives; None: nothing is "unknown".
+        cache: keeps text features.
+        support_set: examples of labels, which need not be in the vocabulary.
+
+    Raises:
+        VocabularyError: the labels or templates cannot be used, or a sentence has more tokens than the CLIP reads.
+        UsageError: ``weighting`` or ``unknown`` is out of range.
+
+    Warns:
+        UnfamiliarWarning: the CLIP was not trained on words of the labels.
+    """
+    check_naming(weighting, unknown)
+    vocabulary = general_vocabulary(clip) if labels is None else Vocabulary.of(labels)
+    if templates is not None:
+        vocabulary = Vocabulary(vocabulary.entries, templates, vocabulary.negatives)
+    vocabulary = with_templates(clip, vocabulary)
+    if labels is not None and (unseen := unseen_labels(clip, vocabulary)):
+        listed = ", ".join(map(repr, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
+        warn(
+            f"the embedded CLIP was not trained on some words of {listed} and names them badly; larger models know all "
+            "words, see: segzs models",
+            UnfamiliarWarning,
+        )
+    text_features, template_features = _encode(clip, vocabulary, weighting, cache)
+    negatives = _negatives(clip, vocabulary, text_features, unknown, cache, support_set)
+    return ZeroShotClassifier(clip, vocabulary, text_features, unknown, negatives, template_features, support_set)
+
+
+def check_naming(weighting: str, unknown: float | str | None) -> None:
+    """Check options of `build_classifier`.
+
+    Raises:
+        UsageError: ``weighting`` is unknown, or ``unknown`` is not a cosine similarity, "auto" or None.
+    """
+    if weighting not in WEIGHTINGS:
+        raise UsageError(f"unknown weighting {weighting!r}; choose from {', '.join(WEIGHTINGS)}")
+    if unknown is not None and unknown != "auto":
+        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1, error=UsageError)
+
+
+def probabilities(similarity: Tensor, logit_scale: float, unknown: float | Tensor | None = None) -> Tensor:
+    """Probabilities of labels from cosine similarities (N, labels).
+
+    Without ``unknown`` this is open_clip's zero-shot classifier: the softmax of the scaled cosine similarities. With
+    it, "unknown" competes as a label of that similarity, a number or float32 (N, 1).
+
+    Returns:
+        float32 (N, labels), or (N, labels + 1) with "unknown" last.
+
+    >>> probabilities(torch.tensor([[0.3, 0.3]]), 100.0, unknown=0.3).shape
+    torch.Size([1, 3])
     """
     if unknown is not None:
-        against = torch.as_tensor(unknown, dtype=similarity.dtype, device=similarity.device)
-        similarity = torch.cat([similarity, against.expand(len(similarity), 1)], dim=1)
-    return (scale * similarity).softmax(dim=-1)
+        column = torch.as_tensor(unknown, dtype=similarity.dtype, device=similarity.device)
+        similarity = torch.cat([similarity, column.expand(len(similarity), 1)], dim=1)
+    return (logit_scale * similarity).softmax(dim=-1)
 
 
-def rank(shares: Tensor, labels: Sequence[str], first: Sequence[int] | None = None) -> list[tuple[Name, ...]]:
-    """The ten most probable names of each picture, best first, from probabilities (N, labels [+ "unknown"]).
+def rank(probabilities: Tensor, labels: Sequence[str], first: Sequence[int] | None = None) -> list[tuple[Name, ...]]:
+    """The ten most probable names of each row, best first.
 
-    ``first`` are the columns that go before all others.
+    Args:
+        probabilities: float32 (N, labels), or (N, labels + 1) with "unknown" last.
+        labels: the names of the columns.
+        first: for each row, the column that comes before all others.
+
+    >>> rank(torch.tensor([[0.2, 0.7, 0.1]]), ["cat", "dog"])[0][0].label
+    'dog'
     """
-    names = [*labels, UNKNOWN][: shares.shape[1]]
-    shares = shares.cpu()
-    order = shares
-    if first is not None and len(shares):
-        order = shares.scatter(1, torch.tensor(first)[:, None], 2.0)
-    indices = order.topk(min(RANKED, len(names)), dim=1).indices
-    values = shares.gather(1, indices)
+    names = [*labels, UNKNOWN][: probabilities.shape[1]]
+    probabilities = probabilities.cpu()
+    order = probabilities
+    if first is not None and len(order):
+        order = order.scatter(1, torch.tensor(first)[:, None], 2.0)
+    columns = order.topk(min(TOP, len(names)), dim=1).indices
+    values = probabilities.gather(1, columns)
     return [
-        tuple(Name(names[i], float(value)) for value, i in zip(row, columns, strict=True))
-        for row, columns in zip(values.tolist(), indices.tolist(), strict=True)
+        tuple(Name(names[i], value) for i, value in zip(*row, strict=True))
+        for row in zip(columns.tolist(), values.tolist(), strict=True)
     ]
+
+
+def _encode(
+    clip: ClipModel, vocabulary: Vocabulary, weighting: str, cache: EmbeddingCache | None
+) -> tuple[Tensor, Tensor | None]:
+    """The text features of labels, and for "autoclip" those of each template."""
+    if weighting == "autoclip":
+        template_features = encode_templates(clip, vocabulary, cache)
+        return F.normalize(template_features.mean(1), dim=-1), template_features
+    if vocabulary == general_vocabulary(clip):
+        return general_features(clip, cache), None
+    return encode_vocabulary(clip, vocabulary, cache), None
+
+
+def _negatives(
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    text_features: Tensor,
+    unknown: float | Literal["auto"] | None,
+    cache: EmbeddingCache | None,
+    support_set: SupportSet | None,
+) -> NegativeLabels | None:
+    if unknown is None:
+        return None
+    if unknown != "auto":
+        return fixed_negative_labels(clip, vocabulary, text_features, unknown)
+    examples = None if support_set is None else support_set.means(vocabulary.labels)
+    return negative_labels(clip, vocabulary, text_features, general_features(clip, cache), examples)

@@ -1,4 +1,4 @@
-"""Crops of masks: pictures of one object each, in the shape of the model's input, and what CLIP sees in them."""
+"""Crops of masks: images of one object each in the shape of the CLIP's input, and their features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.checks import check_number
-from segzs.clip.classifier import encode_pictures
+from segzs.clip.image_features import encode_images
 from segzs.clip.model import ClipModel
 from segzs.errors import UsageError
 from segzs.image import Image
@@ -23,26 +23,26 @@ from segzs.masks import RLE, Box
 BACKGROUNDS = ("blur", "grey", "cut", "keep")
 GREY = 128
 BLUR_SIDE = 64
-LEAST_SIDE = 12
-"""Objects of a few pixels are shown with so many around them: enlarged further they would be nothing but blur."""
-LARGEST_FRAME = 6000
-"""Pixels a side that are cut out; more, as of a large object with a wide margin, are brought to half of it before."""
-NARROWEST = 0.5
-"""What a model squashes is at least so wide for its height, or so high for its width."""
+MIN_SIDE = 12
+"""A crop is at least this many pixels wide; smaller ones would be only blur when they are enlarged."""
+MAX_SIDE = 6000
+"""Crops with more pixels a side, of a large object with a wide margin, are cut from a smaller image."""
+MIN_ASPECT = 0.5
+"""The smallest ratio of the short side of a crop to its long side, for models that squash images."""
 
 
 @dataclass(frozen=True)
 class Cropping:
-    """How an object is shown to CLIP.
+    """How a mask is cropped for CLIP.
 
-    ``background`` is what becomes of the pixels outside its mask: they are kept ("keep"), blurred ("blur") or made a
-    mid grey ("grey"); or the object is cut out ("cut"): alone, as large as its box, on the colour that is nothing to
-    the model, its mean. ``margin`` is the context on each side, as a share of the longer side of the box; what is cut
-    out has none. For each of ``scales`` there is a picture, so many times as large as box and margin; the mean of
-    what the model sees in them counts.
+    Args:
+        background: the pixels outside of the mask: "keep", "blur", "grey" (mid grey), or "cut" (a tight crop without
+            margin, on the model's mean colour).
+        margin: context on each side, as a share of the longer side of the mask's box.
+        scales: sizes of the crops of a mask, as multiples of its box with the margin; their features are averaged.
 
     Raises:
-        UsageError: ``background`` is none of the four, or ``margin`` or a scale is out of range.
+        UsageError: ``background`` is unknown, or ``margin`` or a scale is out of range.
 
     >>> Cropping("blur", margin=0.1, scales=[1, 2]).scales
     (1.0, 2.0)
@@ -54,8 +54,7 @@ class Cropping:
 
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
-            known = ", ".join(BACKGROUNDS)
-            raise UsageError(f"the background {self.background!r} is unknown; one of {known} is expected")
+            raise UsageError(f"unknown background {self.background!r}; choose from {', '.join(BACKGROUNDS)}")
         check = partial(check_number, error=UsageError)
         check("margin", self.margin, "a share of the object's longer side, such as 0.1,", 0, 10)
         if isinstance(self.scales, str) or not isinstance(self.scales, Iterable) or not (scales := tuple(self.scales)):
@@ -70,98 +69,98 @@ def crop(
     mask: RLE,
     cropping: Cropping = Cropping(),
     scale: float = 1.0,
-    wanted: PreprocessCfg = PreprocessCfg(),
+    preprocessing: PreprocessCfg = PreprocessCfg(),
 ) -> np.ndarray:
-    """Cut one mask out as a picture of the shape of a model's input, so that nothing is cut off and nothing padded.
+    """Crop a mask in the shape of a model's input, so that the preprocessing cuts nothing off and pads nothing.
 
-    A model that was trained on squashed pictures (``resize_mode="squash"``, as SigLIP's) gets the box with its margin
-    as it is, unless that is very narrow.
+    For a model that squashes images (``resize_mode="squash"``, as SigLIP), the crop has the shape of the box with its
+    margin, unless that is very narrow.
 
     Args:
         pixels: uint8 RGB (height, width, 3).
         mask: a mask of that size.
-        cropping: how it is shown.
-        scale: how many times as large as the box with its margin.
-        wanted: the model's preprocessing; left out, that of a square input.
+        cropping: background and margin.
+        scale: the size of the crop, as a multiple of the box with its margin.
+        preprocessing: of the model; the default is a square input.
 
     Returns:
-        uint8 RGB (height, width, 3), (side, side, 3) for most models; where it leaves the image it has the colour
-        that the model pads with, mid grey for those that do not pad.
+        uint8 RGB (height, width, 3), (side, side, 3) for most models. Outside of the image it has the colour that the
+        model pads with, or mid grey for a model that does not pad.
     """
     cut = cropping.background == "cut"
-    frame = _frame(mask.box, (1 + 2 * (0 if cut else cropping.margin)) * scale, wanted)
-    if max(frame[2:]) > LARGEST_FRAME:
-        return crop(*_smaller(pixels, mask, LARGEST_FRAME / 2 / max(frame[2:])), cropping, scale, wanted)
-    outside = wanted.fill_color if wanted.resize_mode == "longest" else GREY
-    window = _window(pixels, frame, outside)
+    frame = _frame(mask.box, (1 + 2 * (0 if cut else cropping.margin)) * scale, preprocessing)
+    if max(frame[2:]) > MAX_SIDE:
+        return crop(*_shrink(pixels, mask, MAX_SIDE / 2 / max(frame[2:])), cropping, scale, preprocessing)
+    padding = preprocessing.fill_color if preprocessing.resize_mode == "longest" else GREY
+    window = _window(pixels, frame, padding)
     if cropping.background == "keep":
         return window
     inside = _window(mask.decode().astype(np.uint8)[..., None], frame, 0) > 0
     if cropping.background == "blur":
-        return np.where(inside, window, _blurred(window))
-    nothing = np.round(255 * np.array(wanted.mean)) if cut else GREY
-    return np.where(inside, window, np.asarray(nothing, np.uint8))
+        return np.where(inside, window, _blur(window))
+    colour = np.round(255 * np.array(preprocessing.mean)) if cut else GREY
+    return np.where(inside, window, np.asarray(colour, np.uint8))
 
 
 def crops(
     pixels: np.ndarray,
     masks: Sequence[RLE],
     cropping: Cropping = Cropping(),
-    wanted: PreprocessCfg = PreprocessCfg(),
+    preprocessing: PreprocessCfg = PreprocessCfg(),
 ) -> Iterator[np.ndarray]:
-    """`crop` for many masks of one image, each at all scales before the next; large crops are never all in memory."""
-    return (crop(pixels, mask, cropping, scale, wanted) for mask in masks for scale in cropping.scales)
+    """`crop` of many masks of one image, one at a time: all scales of a mask, then the next mask."""
+    return (crop(pixels, mask, cropping, scale, preprocessing) for mask in masks for scale in cropping.scales)
 
 
 def encode_masks(clip: ClipModel, pixels: np.ndarray, masks: Sequence[RLE], cropping: Cropping) -> Tensor:
-    """Normalised image features of masks, each the mean over its scales: float32 (masks, width)."""
-    features = encode_pictures(clip, crops(pixels, masks, cropping, clip.preprocessing))
+    """Normalised image features of masks of an image, each the mean over its scales: float32 (masks, width)."""
+    features = encode_images(clip, crops(pixels, masks, cropping, clip.preprocessing))
     if len(cropping.scales) == 1:
         return features
     return F.normalize(features.unflatten(0, (len(masks), len(cropping.scales))).mean(1), dim=-1)
 
 
 def encode_object(clip: ClipModel, image: Image) -> Tensor:
-    """The normalised image feature of a picture of one object, all of it, whatever its shape: (1, width)."""
+    """The normalised image feature of an image of one object, of any shape, uncropped: float32 (1, width)."""
     whole = RLE.encode(np.ones((image.height, image.width), bool))
-    return encode_masks(clip, image.pixels, [whole], Cropping("keep", 0))  # else the ends of a long one are cut off
+    return encode_masks(clip, image.pixels, [whole], Cropping("keep", 0))
 
 
-def _frame(box: Box, share: float, wanted: PreprocessCfg) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what is shown of an object: its longer side times ``share``."""
+def _frame(box: Box, factor: float, preprocessing: PreprocessCfg) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a crop whose side is the longer side of the box times ``factor``."""
     x1, y1, x2, y2 = box
     longer = max(x2 - x1, y2 - y1)
-    side = max(LEAST_SIDE, round(longer * share))
-    if wanted.resize_mode == "squash":
-        around, least = side - longer, round(NARROWEST * side)
-        width, height = max(x2 - x1 + around, least), max(y2 - y1 + around, least)
+    side = max(MIN_SIDE, round(longer * factor))
+    if preprocessing.resize_mode == "squash":
+        margin, shortest = side - longer, round(MIN_ASPECT * side)
+        width, height = max(x2 - x1 + margin, shortest), max(y2 - y1 + margin, shortest)
     else:
-        rows, columns = to_2tuple(wanted.size)
+        rows, columns = to_2tuple(preprocessing.size)
         width, height = (round(side * each / min(rows, columns)) for each in (columns, rows))
     return (x1 + x2 - width) // 2, (y1 + y2 - height) // 2, width, height
 
 
-def _smaller(pixels: np.ndarray, mask: RLE, share: float) -> tuple[np.ndarray, RLE]:
-    """An image and a mask of it, of a share of their width and height; nothing of the mask gets lost."""
-    size = max(1, round(mask.width * share)), max(1, round(mask.height * share))
+def _shrink(pixels: np.ndarray, mask: RLE, factor: float) -> tuple[np.ndarray, RLE]:
+    """Image and mask at a smaller size; each pixel that the mask touches stays part of it."""
+    size = max(1, round(mask.width * factor)), max(1, round(mask.height * factor))
     covered = cv2.resize(mask.decode().astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), RLE.encode(covered > 0)
 
 
-def _blurred(window: np.ndarray) -> np.ndarray:
-    """Blur by a sixteenth of the shorter side, at a size where that is cheap."""
+def _blur(window: np.ndarray) -> np.ndarray:
+    """Blur by a sixteenth of the shorter side, computed at a small size."""
     height, width = window.shape[:2]
-    shrink = max(1.0, min(height, width) / BLUR_SIDE)
-    small = cv2.resize(window, (round(width / shrink), round(height / shrink)), interpolation=cv2.INTER_AREA)
+    factor = max(1.0, min(height, width) / BLUR_SIDE)
+    small = cv2.resize(window, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), max(min(small.shape[:2]) / 16, 1.0))
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _window(array: np.ndarray, frame: tuple[int, int, int, int], fill: int) -> np.ndarray:
-    """A part of (height, width, C), filled up where it leaves the array."""
-    left, top, wide, high = frame
+def _window(array: np.ndarray, frame: tuple[int, int, int, int], padding: int) -> np.ndarray:
+    """A part of an array (height, width, C), padded outside of it."""
+    left, top, frame_width, frame_height = frame
     height, width = array.shape[:2]
-    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + wide, width), min(top + high, height)
-    window = np.full((high, wide, array.shape[2]), fill, array.dtype)
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + frame_width, width), min(top + frame_height, height)
+    window = np.full((frame_height, frame_width, array.shape[2]), padding, array.dtype)
     window[y1 - top : y2 - top, x1 - left : x2 - left] = array[y1:y2, x1:x2]
     return window

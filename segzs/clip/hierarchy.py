@@ -1,4 +1,4 @@
-"""Labels above labels: what their children have in common rolls up, what is sure drills down."""
+"""Label hierarchy: the probabilities of children add up to their parent's, and uncertain children get its name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from torch import Tensor
 
 from segzs.clip.vocabulary import Vocabulary
 
-SURE = 0.5
+MIN_SHARE = 0.5
+"""A child names an object if it has at least this share of its parent's probability."""
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """The tree of a vocabulary: of each label the row of its parent, -1 where it has none.
+    """The tree of a vocabulary: for each label the index of its parent, or -1.
 
     >>> from segzs.clip.labels import Label
-    >>> Hierarchy.of(Vocabulary.of([Label("cat", parent="animal"), "mug"])).parents
+    >>> Hierarchy.of(Vocabulary([Label("cat", parent="animal"), "mug"])).parents
     (2, -1, -1)
     """
 
@@ -26,9 +27,8 @@ class Hierarchy:
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Hierarchy:
         """The tree that the labels' parents make."""
-        row = {name: index for index, name in enumerate(vocabulary.labels)}
-        above = {label.name: row[label.parent] for label in vocabulary.details if label.parent}
-        return cls(tuple(above.get(name, -1) for name in vocabulary.labels))
+        index = {name: i for i, name in enumerate(vocabulary.labels)}
+        return cls(tuple(index.get(vocabulary.parents.get(name, ""), -1) for name in vocabulary.labels))
 
     @property
     def is_flat(self) -> bool:
@@ -40,54 +40,57 @@ class Hierarchy:
         """The labels that have children."""
         return sorted(set(self.parents) - {-1})
 
-    def roll_up(self, logits: Tensor, shares: Tensor) -> Tensor:
-        """Probabilities in which a parent has the sum of its children.
+    def roll_up(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        """Probabilities in which each parent has the sum of its children.
 
-        What is not "unknown" is divided among the leaves, labels without children: a leaf's share is its softmax among
-        leaves times the softmax of its parent (of itself, where it has none) among parents, as in "CHiLS: zero-shot
-        image classification with hierarchical label sets" (Novack et al. 2023). Leaves and "unknown" add up to 1.
+        The probability that is not of "unknown" is divided among the leaves, which are labels without children. A leaf
+        gets its softmax among leaves, multiplied by the softmax of its parent among parents (a leaf without a parent is
+        its own), as in "CHiLS: zero-shot image classification with hierarchical label sets" (Novack et al. 2023).
+        Leaves and "unknown" add up to 1.
 
         Args:
             logits: scaled similarities, float32 (N, labels).
-            shares: the flat probabilities, float32 (N, labels), or (N, labels + 1) with "unknown" last.
+            probabilities: flat probabilities, float32 (N, labels), or (N, labels + 1) with "unknown" last.
 
         Returns:
-            Of the shape of ``shares``.
+            float32, of the shape of ``probabilities``.
         """
         count = len(self.parents)
-        leaves = [row for row in range(count) if row not in self.parents]
-        groups = [row if self.parents[row] < 0 else self.parents[row] for row in leaves]
-        among, place = torch.tensor(groups).unique(return_inverse=True)
-        of_group = logits[:, among].log_softmax(1)[:, place]
-        of_leaf = (logits[:, leaves].log_softmax(1) + of_group).softmax(1) * shares[:, :count].sum(1, keepdim=True)
-        rolled = shares.clone()
-        rolled[:, :count] = of_leaf @ self._lines(leaves).to(of_leaf)
+        leaves = [i for i in range(count) if i not in self.parents]
+        parents = [i if self.parents[i] < 0 else self.parents[i] for i in leaves]
+        groups, group_of_leaf = torch.tensor(parents).unique(return_inverse=True)
+        log_group = logits[:, groups].log_softmax(1)[:, group_of_leaf]
+        known = probabilities[:, :count].sum(1, keepdim=True)
+        of_leaf = (logits[:, leaves].log_softmax(1) + log_group).softmax(1) * known
+        rolled = probabilities.clone()
+        rolled[:, :count] = of_leaf @ self._ancestors(leaves).to(of_leaf)
         return rolled
 
-    def choose(self, shares: Tensor) -> list[int]:
-        """Which column names each row of `roll_up`'s answer: the best at the top, then down while one child is sure.
+    def choose(self, probabilities: Tensor) -> list[int]:
+        """The column that names each row of what `roll_up` returns.
 
-        A child is sure when it has at least half of its parent's share.
+        It is the most probable label without a parent, or "unknown"; then the most probable child, as long as that has
+        at least half of its parent's probability.
         """
-        tops = [row for row, parent in enumerate(self.parents) if parent < 0]
-        tops += range(len(self.parents), shares.shape[1])
-        children = {parent: [r for r, p in enumerate(self.parents) if p == parent] for parent in set(self.parents)}
+        tops = [i for i, parent in enumerate(self.parents) if parent < 0]
+        tops += range(len(self.parents), probabilities.shape[1])
+        children = {parent: [i for i, p in enumerate(self.parents) if p == parent] for parent in self.inner}
         chosen = []
-        for row in shares.tolist():
+        for row in probabilities.tolist():
             best = max(tops, key=row.__getitem__)
-            while below := children.get(best):
-                child = max(below, key=row.__getitem__)
-                if row[child] < SURE * row[best]:
+            while best in children:
+                child = max(children[best], key=row.__getitem__)
+                if row[child] < MIN_SHARE * row[best]:
                     break
                 best = child
             chosen.append(best)
         return chosen
 
-    def _lines(self, leaves: list[int]) -> Tensor:
-        """Bool (leaves, labels): which labels are a leaf or above it."""
+    def _ancestors(self, leaves: list[int]) -> Tensor:
+        """Bool (leaves, labels): whether a label is a leaf itself or above it."""
         table = torch.zeros(len(leaves), len(self.parents), dtype=torch.bool)
-        for index, row in enumerate(leaves):
-            while row >= 0:
-                table[index, row] = True
-                row = self.parents[row]
+        for row, label in enumerate(leaves):
+            while label >= 0:
+                table[row, label] = True
+                label = self.parents[label]
         return table

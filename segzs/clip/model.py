@@ -1,4 +1,4 @@
-"""Load any CLIP that open_clip builds, with that model's own preprocessing and tokenizer."""
+"""Build and load any CLIP of open_clip, with its own preprocessing and tokenizer."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
-from segzs.checkpoints.locate import ClipFiles, cure, file_sha256
+from segzs.checkpoints.locate import ClipFiles, file_sha256, remedy
 from segzs.checkpoints.read import WithoutRandomWeights, load_strictly, read_weights
 from segzs.checkpoints.registry import ClipCheckpoint
 from segzs.errors import ModelError, WeightsError
 
 TABLE = "text.token_embedding.weight"
 ROWS, VALUES = "text.token_embedding.rows", "text.token_embedding.values"
-CONTRASTIVE_UNKNOWN = 0.2
+CONTRASTIVE_THRESHOLD = 0.2
+"""The threshold of "unknown" for contrastive CLIPs whose row states none; suits those of OpenAI and LAION."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipModel:
-    """A loaded CLIP: its row, the SHA-256 of its weights, the module, and its own preprocessing and tokenizer.
+    """A loaded CLIP with its registry row.
 
-    ``preprocessing.size`` is (height, width). ``known_tokens`` is the set of tokens that the text tower was trained on,
-    or None when it knows all of them. ``config`` is the SHA-256 of its configuration: the same weights with another
-    activation answer differently.
+    ``digest`` is the SHA-256 of the weights, and ``config`` that of the configuration, because the same weights with
+    another activation give other features. ``preprocessing.size`` is (height, width). ``known_tokens`` are the tokens
+    that the text tower was trained on, or None for all.
     """
 
     spec: ClipCheckpoint
@@ -45,40 +46,46 @@ class ClipModel:
 
     @property
     def device(self) -> torch.device:
+        """The device of the weights."""
         return self.module.logit_scale.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What its image tower computes with."""
+        """The dtype of the image tower."""
         return next(self.module.visual.parameters()).dtype
 
     @cached_property
     def logit_scale(self) -> float:
+        """The factor from cosine similarities to logits."""
         return float(self.module.logit_scale.exp())
 
     @cached_property
-    def unknown(self) -> float:
-        """The similarity from which on a label beats "unknown": the row's, else where SigLIP's sigmoid says one half.
+    def unknown_threshold(self) -> float:
+        """The cosine similarity that a label must exceed not to be "unknown".
 
-        Contrastive models without either get what suits those of OpenAI and LAION.
+        It is that of the registry row, or else the similarity at which SigLIP's sigmoid is one half, or else 0.2.
         """
-        if self.spec.unknown is not None:
-            return self.spec.unknown
+        if self.spec.unknown_threshold is not None:
+            return self.spec.unknown_threshold
         bias = getattr(self.module, "logit_bias", None)
-        return CONTRASTIVE_UNKNOWN if bias is None else -float(bias) / self.logit_scale
+        return CONTRASTIVE_THRESHOLD if bias is None else -float(bias) / self.logit_scale
 
 
 def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> ClipModel:
-    """Build the model that a configuration describes and load its weights strictly.
+    """Build the model of a configuration and load its weights strictly.
 
-    The image tower computes in ``dtype``, the text tower, which runs once a vocabulary, in float32.
+    Args:
+        files: the configuration and the weights, from `locate_clip`.
+        device: of all weights.
+        dtype: of the image tower; the text tower, which runs once for a vocabulary, uses float32.
 
     Raises:
-        WeightsError: the file is no checkpoint, or not this model's.
+        WeightsError: the file is not a checkpoint, or another model's.
+        ModelError: a tokenizer or a text model is missing.
     """
     with WithoutRandomWeights():
         module = build_module(files)
-    known = _load(module, files)
+    known_tokens = _load_weights(module, files)
     module.to(device).eval().requires_grad_(False)
     module.visual.to(dtype)
     preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
@@ -89,16 +96,17 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch
         module=module,
         preprocessing=PreprocessCfg(**preprocessing),
         tokenizer=_tokenizer(files),
-        known_tokens=known,
+        known_tokens=known_tokens,
         config=hashlib.sha256(json.dumps(files.config, sort_keys=True).encode()).hexdigest(),
     )
 
 
 def build_module(files: ClipFiles) -> Any:
-    """The untrained model of a configuration.
+    """Build the untrained model of a configuration.
 
     Raises:
         WeightsError: open_clip cannot build it.
+        ModelError: its text model is missing.
     """
     config = copy.deepcopy(files.config["model_cfg"])
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
@@ -107,7 +115,7 @@ def build_module(files: ClipFiles) -> Any:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
         if not (files.folder / "config.json").is_file():
-            raise ModelError(f"the text model of {files.spec.name} is not here; {cure(files.spec)}")
+            raise ModelError(f"the text model of {files.spec.name} is not in {files.folder}; {remedy(files.spec)}")
         text |= {"hf_model_name": str(files.folder), "hf_model_pretrained": False}
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
@@ -116,22 +124,22 @@ def build_module(files: ClipFiles) -> Any:
         raise WeightsError(f"open_clip cannot build {files.spec.name} from its configuration: {error}") from error
 
 
-def _load(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
-    """Load the weights and say which tokens they know; a token table stored by its used rows is spread out."""
-    weights = read_weights(files.weights)
+def _load_weights(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
+    """Load the weights and return the tokens that they know; a token table may be stored as its trained rows only."""
+    weights, source = read_weights(files.weights), f"{files.weights} as {files.spec.name}"
     try:
         if ROWS in weights:
             rows, values = weights.pop(ROWS).long(), weights.pop(VALUES)
             weights[TABLE] = torch.zeros(module.state_dict()[TABLE].shape)
             weights[TABLE][rows] = values.float()
-            load_strictly(module, weights, f"{files.weights} as {files.spec.name}")
+            load_strictly(module, weights, source)
             return frozenset(rows.tolist())
         open_clip.load_checkpoint(module, str(files.weights), strict=True, weights_only=True)
     except WeightsError:
         raise
-    except Exception as error:  # whatever open_clip's conversions meet in a foreign file
+    except Exception as error:  # open_clip's conversions raise errors of many kinds on foreign files
         reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{files.weights} as {files.spec.name}: the weights do not fit: {reason}") from error
+        raise WeightsError(f"{source}: the weights do not fit: {reason}") from error
     return None
 
 
@@ -141,15 +149,15 @@ def _tokenizer(files: ClipFiles) -> Callable[..., Tensor]:
     options = dict(text.get("tokenizer_kwargs") or {})
     if "hf_tokenizer_name" not in text:
         return open_clip.tokenizer.SimpleTokenizer(context_length=length, **options)
-    absent = f"the tokenizer of {files.spec.name} is not beside its weights; {cure(files.spec)}"
+    missing = f"the tokenizer of {files.spec.name} is not in {files.folder}; {remedy(files.spec)}"
     if not (files.folder / "tokenizer_config.json").is_file():
-        raise ModelError(absent)
+        raise ModelError(missing)
     options |= {"context_length": length, "tokenizer_mode": text.get("tokenizer_mode")}
     try:
         return open_clip.tokenizer.HFTokenizer(str(files.folder), **options)
     except ImportError as error:
         raise ModelError(
-            f"{files.spec.name} has a tokenizer of transformers; run: pip install 'segzs[siglip]'"
+            f"the tokenizer of {files.spec.name} needs transformers; run: pip install 'segzs[siglip]'"
         ) from error
     except OSError as error:
-        raise ModelError(absent) from error
+        raise ModelError(missing) from error

@@ -1,8 +1,8 @@
-"""What else a picture may show: words that stand against a vocabulary, so that "unknown" can win.
+"""Negative labels: what competes with a vocabulary, so that an object can be "unknown".
 
-A softmax over the user's labels alone is sure of whatever is least wrong. Here the words of the CLIP's general
-vocabulary that come near none of the labels compete as well, as negative labels do in "Negative label guided OOD
-detection with pretrained vision-language models" (Jiang et al. 2024); what they get is "unknown".
+A softmax over the user's labels alone is certain of the label that fits least badly. Therefore the labels of the CLIP's
+general vocabulary that are not similar to any of the user's labels compete as well, as in "Negative label guided OOD
+detection with pretrained vision-language models" (Jiang et al. 2024). Their probability is that of "unknown".
 """
 
 from __future__ import annotations
@@ -14,83 +14,94 @@ import torch
 from torch import Tensor
 
 from segzs.clip.model import ClipModel
-from segzs.clip.vocabulary import Vocabulary, encode_labels, general_vocabulary
+from segzs.clip.text_features import encode_vocabulary, general_vocabulary
+from segzs.clip.vocabulary import Vocabulary
 
 NEAR = 0.75
-"""A word is near a label if it is nearer than this share of general words has its nearest neighbour."""
+"""A general label is similar to a label above this quantile of the general labels' similarities to their neighbours."""
 WEIGHT = 60
-"""So many words of average likeness does "unknown" stand for beside one label; beside n labels an n-th of them."""
-LIKELY = 5
-"""So many general words may be other names of what a label's examples show."""
+"""The mean general label counts this many times beside one label, and a n-th of it beside n labels."""
+SAME_OBJECT = 5
+"""So many general labels may be other names of an example."""
 
 
 @dataclass(frozen=True, eq=False)
 class NegativeLabels:
-    """Text features, float32: of general ``words`` (K, width) and of the user's ``negatives`` (J, width).
+    """Text features that compete with the labels.
 
-    The mean word counts ``weight`` times, and every negative once, as a label does; ``least`` is the cosine similarity
-    that a label must beat beside them all.
+    ``general`` is float32 (K, width), general labels; their mean counts ``weight`` times. ``negatives`` is float32
+    (J, width), the user's negatives; each counts once, as a label does. ``threshold`` is a cosine similarity that a
+    label must exceed besides them.
     """
 
-    words: Tensor
+    general: Tensor
     negatives: Tensor
     weight: float
-    least: float
+    threshold: float
 
-    def similarity(self, pictures: Tensor, scale: float) -> Tensor:
-        """Where "unknown" stands beside labels, for normalised image features (N, width): cosines, float32 (N, 1)."""
-        logits = scale * pictures @ torch.cat([self.words, self.negatives]).T
-        logits[:, : len(self.words)] += math.log(self.weight / max(len(self.words), 1))
-        return logits.logsumexp(1, keepdim=True).logaddexp(logits.new_tensor(scale * self.least)) / scale
+    def similarity(self, image_features: Tensor, logit_scale: float) -> Tensor:
+        """The cosine similarity at which "unknown" competes with the labels.
+
+        Args:
+            image_features: normalised, float32 (N, width).
+            logit_scale: the logit scale of the CLIP.
+
+        Returns:
+            float32 (N, 1).
+        """
+        logits = logit_scale * image_features @ torch.cat([self.general, self.negatives]).T
+        logits[:, : len(self.general)] += math.log(self.weight / max(len(self.general), 1))
+        threshold = logits.new_tensor(logit_scale * self.threshold)
+        return logits.logsumexp(1, keepdim=True).logaddexp(threshold) / logit_scale
 
 
 def negative_labels(
-    clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, general: Tensor, shown: Tensor | None = None
+    clip: ClipModel, vocabulary: Vocabulary, text_features: Tensor, general: Tensor, examples: Tensor | None = None
 ) -> NegativeLabels:
-    """What stands against a vocabulary.
+    """The negatives of a vocabulary and the general labels that are similar neither to its labels nor to its examples.
 
-    What is a label is neither a negative nor a contrast word, nor is a synonym or a near relative of one. Where no word
-    is left, labels must reach the CLIP's own similarity.
+    If no general label is left, labels must exceed the CLIP's own threshold.
 
     Args:
-        clip: the model that names.
+        clip: the model.
         vocabulary: the labels and their negatives.
-        label_features: those of its labels, normalised, float32 (labels, width).
-        general: those of the model's general vocabulary, (words, width).
-        shown: image features of what examples of labels look like, a row a label, (shown, width): words that these are
-            most like are no contrast either.
+        text_features: of the labels, normalised, float32 (labels, width).
+        general: text features of the general vocabulary, float32 (general labels, width).
+        examples: mean image features of labels with examples, float32 (M, width).
 
     Raises:
-        VocabularyError: a negative is longer than what the model reads.
+        VocabularyError: a negative has more tokens than the CLIP reads.
     """
-    among = general @ general.T
-    limit = among.fill_diagonal_(-1).amax(1).quantile(NEAR)
+    limit = (general @ general.T).fill_diagonal_(-1).amax(1).quantile(NEAR)
     own = _own_words(vocabulary)
-    far = (general @ label_features.T).amax(1) < limit
+    far = (general @ text_features.T).amax(1) < limit
     far &= torch.tensor([name not in own for name in general_vocabulary(clip).labels], device=far.device)
-    if shown is not None:
-        far[(shown.to(general) @ general.T).topk(min(LIKELY, len(general)), dim=1).indices.flatten()] = False
-    leaves = len(vocabulary.labels) - len({label.parent for label in vocabulary.details if label.parent})
-    words, negatives = general[far], _negatives(clip, vocabulary, label_features)
-    return NegativeLabels(words, negatives, WEIGHT / leaves, 0.0 if len(words) else clip.unknown)
+    if examples is not None:
+        far[(examples.to(general) @ general.T).topk(min(SAME_OBJECT, len(general)), dim=1).indices.flatten()] = False
+    leaves = len(vocabulary.labels) - len(set(vocabulary.parents.values()))
+    kept, negatives = general[far], _encode_negatives(clip, vocabulary, text_features)
+    return NegativeLabels(kept, negatives, WEIGHT / leaves, 0.0 if len(kept) else clip.unknown_threshold)
 
 
 def fixed_negative_labels(
-    clip: ClipModel, vocabulary: Vocabulary, label_features: Tensor, least: float
+    clip: ClipModel, vocabulary: Vocabulary, text_features: Tensor, threshold: float
 ) -> NegativeLabels:
-    """What stands against a vocabulary if its labels must reach a similarity, and beat its negatives.
+    """The negatives of a vocabulary and a fixed cosine similarity that labels must exceed; no general labels.
 
     Raises:
-        VocabularyError: a negative is longer than what the model reads.
+        VocabularyError: a negative has more tokens than the CLIP reads.
     """
-    return NegativeLabels(label_features[:0], _negatives(clip, vocabulary, label_features), 1.0, least)
+    return NegativeLabels(text_features[:0], _encode_negatives(clip, vocabulary, text_features), 1.0, threshold)
 
 
-def _negatives(clip: ClipModel, vocabulary: Vocabulary, like: Tensor) -> Tensor:
-    listed = (*vocabulary.negatives, *(text for label in vocabulary.details for text in label.negatives))
-    negatives = tuple(dict.fromkeys(text for text in listed if text not in _own_words(vocabulary)))
-    return encode_labels(clip, Vocabulary(negatives, vocabulary.templates)) if negatives else like[:0]
+def _encode_negatives(clip: ClipModel, vocabulary: Vocabulary, text_features: Tensor) -> Tensor:
+    listed = (*vocabulary.negatives, *(text for label in vocabulary.entries for text in label.negatives))
+    own = _own_words(vocabulary)
+    negatives = [text for text in listed if text not in own]
+    if not negatives:
+        return text_features[:0]
+    return encode_vocabulary(clip, Vocabulary(negatives, vocabulary.templates))
 
 
 def _own_words(vocabulary: Vocabulary) -> set[str]:
-    return {*vocabulary.labels, *(word for label in vocabulary.details for word in label.synonyms)}
+    return {word for label in vocabulary.entries for word in (label.name, *label.synonyms)}

@@ -1,4 +1,4 @@
-"""Words or a picture -> which of the pictures of a photo are meant, best first, or that none is."""
+"""Retrieval: which objects of an image fit a text, or resemble an example."""
 
 from __future__ import annotations
 
@@ -8,61 +8,80 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from segzs.checks import clean_texts
 from segzs.clip.model import ClipModel
-from segzs.clip.vocabulary import Vocabulary, encode_labels, usual_templates
+from segzs.clip.text_features import encode_vocabulary
+from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import VocabularyError
 from segzs.masks import RLE, ios, nms
 
-TIMES_CHANCE = 7.0
-"""So much more than its share of chance among the general vocabulary a query must get; see `training.finding`."""
-RESEMBLING = 0.25
-"""So much of the way from what is usual to an example: another drawing of the same thing, by another hand."""
+TEXT_LIFT = 7.0
+"""How many times its share by chance a text must get among the general labels to score 0.5; see `training.finding`."""
+EXAMPLE_SHARE = 0.25
+"""How far from the mean of the objects to the example an object must lie to score 0.5; see `training.finding`."""
 SAME_OBJECT = 0.8
 ARTICLE = re.compile(r"^(the|an?) ", re.IGNORECASE)
 
 
-def encode_words(clip: ClipModel, words: str) -> Tensor:
-    """The normalised text feature of a query, (width,), in the CLIP's usual templates, which bring an article along.
+def encode_query(clip: ClipModel, text: str) -> Tensor:
+    """The normalised text feature of a query in the CLIP's templates, without its article: float32 (width,).
 
     Raises:
-        VocabularyError: it is no text, or empty.
+        VocabularyError: the query is not a text, or empty.
     """
-    if not isinstance(words, str) or not words.strip():
-        raise VocabularyError(f"the query is {words!r}; words are expected, such as 'red bicycle'")
-    text = ARTICLE.sub("", " ".join(words.split()))
-    return encode_labels(clip, Vocabulary((text,), usual_templates(clip)))[0]
+    (text,) = clean_texts([text], "queries", error=VocabularyError)
+    return encode_vocabulary(clip, Vocabulary([ARTICLE.sub("", text)]))[0]
 
 
-def text_scores(clip: ClipModel, pictures: Tensor, query: Tensor, stability: Tensor, general: Tensor) -> Tensor:
-    """How well words describe pictures, from 0 to 1: float32 (N,); from 0.5 on they do.
+def text_scores(
+    clip: ClipModel, image_features: Tensor, query: Tensor, stability_scores: Tensor, general: Tensor
+) -> Tensor:
+    """How well a text fits each object, from 0 to 1.
 
-    The words compete with those of the general vocabulary, (words, width), in CLIP's own softmax, for each of the
-    normalised image features (N, width): a cosine alone means another thing for every word and every CLIP. A half is
-    what a few times the share of chance is worth, since the vocabulary may well have the same thing in other words.
-    The masks' ``stability`` (N,) counts as well: of unstable ones there are many, and among many there is always one
-    that is like something.
+    The text competes with the general labels in CLIP's softmax, because a cosine similarity alone has another range for
+    every text and every CLIP. The score is ``p / (p + c)``, where ``p`` is the probability of the text times the
+    stability score, and ``c`` is `TEXT_LIFT` times the share by chance. The stability score counts, because among many
+    unstable masks one always resembles the text.
+
+    Args:
+        clip: the model; its logit scale is used.
+        image_features: normalised, float32 (N, width).
+        query: normalised text feature, float32 (width,), from `encode_query`.
+        stability_scores: of the objects' masks, float32 (N,).
+        general: text features of the general vocabulary, float32 (labels, width), from `general_features`.
+
+    Returns:
+        float32 (N,).
     """
-    logits = clip.logit_scale * pictures @ torch.cat([query[None], general]).T
-    share = logits.softmax(1)[:, 0] * stability.to(logits)
-    return share / (share + TIMES_CHANCE / (len(general) + 1))
+    logits = clip.logit_scale * image_features @ torch.cat([query[None], general]).T
+    share = logits.softmax(1)[:, 0] * stability_scores.to(logits)
+    return share / (share + TEXT_LIFT / (len(general) + 1))
 
 
-def example_scores(pictures: Tensor, example: Tensor, stability: Tensor) -> Tensor:
-    """How much pictures resemble an example, from 0 to 1: float32 (N,); from 0.5 on they do.
+def example_scores(image_features: Tensor, example: Tensor, stability_scores: Tensor) -> Tensor:
+    """How much each object resembles an example, from 0 to 1.
 
-    What counts is how far each of the normalised image features (N, width) lies on the way from their mean to the
-    example's own, (width,), as any two pictures are similar to some CLIPs; ``stability`` (N,) counts as in
-    `text_scores`.
+    The score is ``s / (s + EXAMPLE_SHARE)``, where ``s`` is the projection of the object on the line from the mean of
+    all objects (0) to the example (1), times the stability score. The mean is subtracted, because the image features
+    of some CLIPs all lie in a narrow cone.
+
+    Args:
+        image_features: normalised, float32 (N, width).
+        example: normalised image feature, float32 (width,).
+        stability_scores: of the objects' masks, float32 (N,).
+
+    Returns:
+        float32 (N,).
     """
-    usual = pictures.sum(0) / (len(pictures) + 1)
-    away = example - usual
-    way = ((pictures - usual) @ away / away.square().sum().clamp(min=1e-9)).clamp(min=0) * stability.to(usual)
-    return way / (way + RESEMBLING)
+    mean = image_features.sum(0) / (len(image_features) + 1)
+    direction = example - mean
+    share = (image_features - mean) @ direction / direction.square().sum().clamp(min=1e-9)
+    share = share.clamp(min=0) * stability_scores.to(mean)
+    return share / (share + EXAMPLE_SHARE)
 
 
 def select(masks: Sequence[RLE], scores: Tensor, threshold: float) -> list[int]:
-    """Indices of the masks that reach the score ``threshold``, best first; of those inside each other, the best."""
-    order = [
-        i for i in scores.argsort(descending=True, stable=True).tolist() if scores[i] >= threshold and masks[i].area
-    ]
-    return nms(order, ios(masks), SAME_OBJECT)
+    """Indices of the masks that score at least the threshold, best first; of nested masks only the best."""
+    order = scores.argsort(descending=True, stable=True).tolist()
+    ranked = [i for i in order if scores[i] >= threshold and masks[i].area]
+    return nms(ranked, ios(masks), SAME_OBJECT)

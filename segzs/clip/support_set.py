@@ -1,4 +1,4 @@
-"""Exemplars: names by showing. Image features with their labels, and how much they speak for each label."""
+"""Support set: image features of examples with their labels, and the logits that they add to the labels."""
 
 from __future__ import annotations
 
@@ -17,189 +17,188 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from segzs.clip.labels import named
+from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError, SegzsError
 
 FORMAT = "segzs-examples/1"
 STRENGTH = 20.0
-"""Log-odds of a label, in the mean over labels, where a picture is what its many examples are in the mean."""
-DOUBT = 0.5
-"""What n examples say counts n / (n + this)."""
+"""Mean over labels of the log-odds that many examples give an image at their mean."""
+SHRINKAGE = 0.5
+"""The logits of n examples are multiplied by n / (n + this)."""
 
 
-def viewer(clip: ClipModel, shown: str) -> str:
-    """A digest of a CLIP and of how it is shown objects, which ``shown`` says."""
-    return hashlib.sha256(f"{clip.digest} {clip.config} {shown}".encode()).hexdigest()
+def encoder_digest(clip: ClipModel, method: str) -> str:
+    """A digest of a CLIP and of how objects are encoded with it; ``method`` describes crops or pooling."""
+    return hashlib.sha256(f"{clip.digest} {clip.config} {method}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class SupportSet:
-    """What a CLIP saw of examples, and how each is called.
+    """Examples of labels.
 
-    ``features`` is float32 (N, width), normalised, on the CPU; ``labels`` are N names, one for each; ``seen_by`` is the
-    digest of the CLIP that saw them, and of how it was shown pictures: those of another one are not comparable.
+    ``features`` is float32 (N, width), normalised image features on the CPU; ``labels`` are N names, one for each;
+    ``encoded_by`` is the `encoder_digest` of the features, because those of another CLIP are not comparable.
 
     Raises:
-        SegzsError: there is no example, or not a label for each.
+        SegzsError: there are no examples, or not a label for each.
 
-    >>> shown = SupportSet(torch.eye(3), ("cat", "cat", "dog"), "a CLIP")
-    >>> shown.counts
+    >>> SupportSet(torch.eye(3), ("cat", "cat", "dog"), "digest").counts
     {'cat': 2, 'dog': 1}
     """
 
     features: Tensor = field(repr=False)
     labels: tuple[str, ...]
-    seen_by: str
+    encoded_by: str
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or len(self.features) != len(self.labels) or not self.labels:
             raise SegzsError(
-                f"{len(self.labels)} labels stand for features of shape {tuple(self.features.shape)}; one example at "
-                "least, and a label for each, are expected"
+                f"{len(self.labels)} labels and features of shape {tuple(self.features.shape)} are given; at least one "
+                "example, and one label for each, are expected"
             )
 
     @classmethod
     def of(
         cls,
-        given: SupportSet | str | os.PathLike[str] | Mapping[str, Any],
-        see: Callable[[Any], Tensor],
-        seen_by: str,
+        examples: SupportSet | str | os.PathLike[str] | Mapping[str, Any],
+        encode: Callable[[Any], Tensor],
+        encoded_by: str,
     ) -> SupportSet:
-        """Examples of this CLIP: as they are, of a file that `save` wrote, or shown now, under the name of each label.
+        """Examples for a CLIP.
 
         Args:
-            given: the examples; a label may have a single one instead of a list.
-            see: gives the normalised image features (N, width) of one of those that are shown.
-            seen_by: see `viewer`.
+            examples: a `SupportSet`, the path of a file that `save` wrote, or for each label an example or a list.
+            encode: returns the normalised image features (N, width) of an example.
+            encoded_by: the `encoder_digest` of the CLIP.
 
         Raises:
-            AnnotationError: the file is none of examples.
-            ModelMismatchError: another CLIP saw them.
+            AnnotationError: the file does not contain examples.
+            ModelMismatchError: another CLIP encoded the examples.
             VocabularyError: a name cannot be a label.
-            SegzsError: there are none.
+            SegzsError: there are no examples.
         """
-        if isinstance(given, Mapping):
-            several = (list, tuple, set, frozenset, Iterator)
-            listed: dict[str, list] = {}
-            for name, each in given.items():
-                listed.setdefault(named(name), []).extend(each if isinstance(each, several) else [each])
-            if empty := [label for label, shown in listed.items() if not shown]:
-                raise SegzsError(f"nothing is shown for {empty[0]!r}; one example at least is expected")
-            seen = [(label, see(one)) for label, shown in listed.items() for one in shown]
-            labels = tuple(label for label, features in seen for _ in features)
-            features = [features.cpu() for _, features in seen] or [torch.zeros(0, 0)]
-            return cls(torch.cat(features), labels, seen_by)
-        known = given if isinstance(given, SupportSet) else cls.load(given)
-        known.check(seen_by)
-        return known
+        if not isinstance(examples, Mapping):
+            support_set = examples if isinstance(examples, SupportSet) else cls.load(examples)
+            support_set.check(encoded_by)
+            return support_set
+        listed: dict[str, list] = {}
+        for name, values in examples.items():
+            several = isinstance(values, list | tuple | set | frozenset | Iterator)
+            listed.setdefault(Label(name).name, []).extend(values if several else [values])
+        if empty := [label for label, values in listed.items() if not values]:
+            raise SegzsError(f"there are no examples of {empty[0]!r}; at least one is expected")
+        encoded = [(label, encode(value).cpu()) for label, values in listed.items() for value in values]
+        labels = tuple(label for label, features in encoded for _ in features)
+        return cls(torch.cat([features for _, features in encoded] or [torch.zeros(0, 0)]), labels, encoded_by)
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many examples each label has, in the order in which labels came."""
+        """The number of examples of each label, in the order of the first examples."""
         return {label: self.labels.count(label) for label in dict.fromkeys(self.labels)}
 
     def means(self, labels: Sequence[str]) -> Tensor | None:
-        """The normalised mean feature of each of these labels that has examples, (M, width); None where none has."""
-        known = [label for label in labels if label in self.counts]
-        if not known:
-            return None
-        rows = [[label == name for name in self.labels] for label in known]
-        return F.normalize(torch.tensor(rows, dtype=self.features.dtype) @ self.features, dim=-1)
+        """The normalised mean feature of each of the labels that has examples, float32 (M, width); None for none."""
+        rows = [[label == name for name in self.labels] for label in labels if label in self.counts]
+        return F.normalize(torch.tensor(rows, dtype=self.features.dtype) @ self.features, dim=-1) if rows else None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of it."""
-        known = json.dumps([self.labels, self.seen_by]).encode()
-        return hashlib.sha256(known + self.features.numpy().tobytes()).hexdigest()
+        """SHA-256 of the features, the labels and the encoder."""
+        texts = json.dumps([self.labels, self.encoded_by]).encode()
+        return hashlib.sha256(texts + self.features.numpy().tobytes()).hexdigest()
 
     def __add__(self, other: SupportSet) -> SupportSet:
-        """Both together.
+        """The examples of both.
 
         Raises:
-            ModelMismatchError: another CLIP saw the others, or saw them in another way.
+            ModelMismatchError: another CLIP encoded the others, or they were cropped in another way.
         """
-        other.check(self.seen_by)
-        return SupportSet(torch.cat([self.features, other.features]), self.labels + other.labels, self.seen_by)
+        other.check(self.encoded_by)
+        return SupportSet(torch.cat([self.features, other.features]), self.labels + other.labels, self.encoded_by)
 
-    def check(self, seen_by: str) -> None:
-        """Raise `ModelMismatchError` unless they were seen so."""
-        if self.seen_by != seen_by:
+    def check(self, encoded_by: str) -> None:
+        """Raise `ModelMismatchError` unless the examples were encoded by this encoder."""
+        if self.encoded_by != encoded_by:
             raise ModelMismatchError(
-                "the examples were seen by another CLIP, or with other naming (crops or pooled), background, margin or "
-                f"scales ({self.seen_by[:12]}, not {seen_by[:12]}); show them again to the one that is to name"
+                "the examples were encoded by another CLIP, or with other regions, background, margin or scales "
+                f"({self.encoded_by[:12]}, not {encoded_by[:12]}); encode the images again"
             )
 
-    def evidence(self, pictures: Tensor, labels: Sequence[str]) -> Tensor:
-        """What the examples say for each label, in logits to be added to those of its words: float32 (N, labels).
+    def logits(self, image_features: Tensor, labels: Sequence[str]) -> Tensor:
+        """Logits to add to the labels' own: float32 (N, labels), 0 for labels without examples.
 
-        Gaussian discriminant analysis with a shared covariance, as in "A hard-to-beat baseline for training-free CLIP
-        adaptation" (Wang et al. 2024, https://arxiv.org/abs/2402.04087): the log-odds of a label's Gaussian against
-        one at the mean of all, so that labels without examples, and "unknown", keep what they have. The covariance is
-        their ridge estimate, which with one example a label is a sphere, scaled to the distances of the means, which
-        differ from CLIP to CLIP. The more examples a label has, the more they count.
+        Gaussian discriminant analysis with one covariance, as in "A hard-to-beat baseline for training-free CLIP-based
+        adaptation" (Wang et al. 2024, https://arxiv.org/abs/2402.04087): the log-odds of a label's Gaussian against a
+        Gaussian at the mean of all, so that labels without examples, and "unknown", keep their logits. The covariance
+        is the ridge estimate, which is a sphere where each label has one example; it is scaled to the distances of the
+        means, which differ between CLIPs. Labels with more examples get larger logits.
+
+        Args:
+            image_features: normalised, float32 (N, width).
+            labels: the names of the columns.
         """
-        known = [label for label in labels if label in self.counts]
-        evidence = pictures.new_zeros(len(pictures), len(labels))
-        if known:
-            weight, bias = (part.to(pictures.device) for part in self._classifier)
-            rows = [list(self.counts).index(label) for label in known]
-            columns = [labels.index(label) for label in known]
-            evidence[:, columns] = pictures @ weight[rows].T + bias[rows]
-        return evidence
+        logits = image_features.new_zeros(len(image_features), len(labels))
+        weight, bias = (part.to(image_features.device) for part in self._classifier)
+        rows = {label: row for row, label in enumerate(self.counts)}
+        columns = [column for column, label in enumerate(labels) if label in rows]
+        chosen = [rows[labels[column]] for column in columns]
+        logits[:, columns] = image_features @ weight[chosen].T + bias[chosen]
+        return logits
 
     @cached_property
     def _classifier(self) -> tuple[Tensor, Tensor]:
         """Weights (labels, width) and biases (labels,) of the labels in `counts`."""
-        number = torch.tensor(list(self.counts.values()), dtype=torch.float64)[:, None]
+        counts = torch.tensor(list(self.counts.values()), dtype=torch.float64)[:, None]
         names = list(self.counts)
         rows = torch.tensor([names.index(label) for label in self.labels])
         means = torch.zeros(len(names), self.features.shape[1], dtype=torch.float64)
-        means = means.index_add(0, rows, self.features.double()) / number
-        middle = means.sum(0) / (len(names) + 1)
-        within = self.features.double() - means[rows]
-        width, freedom = within.shape[1], max(len(rows) - len(names), 1)
-        scatter = within.T @ within / freedom
-        spread = scatter.trace().clamp(min=1e-9) / width
-        ridge = freedom / width * scatter / spread + torch.eye(width, dtype=torch.float64)
-        weight = torch.linalg.solve(ridge, (means - middle).T).T
-        apart = ((means - middle) * weight).sum(1).mean().clamp(min=1e-9) / 2
-        weight *= STRENGTH / apart * number / (number + DOUBT)
-        bias = -(weight * (means + middle) / 2).sum(1)
+        means = means.index_add(0, rows, self.features.double()) / counts
+        center = means.sum(0) / (len(names) + 1)
+        residuals = self.features.double() - means[rows]
+        width, freedom = residuals.shape[1], max(len(rows) - len(names), 1)
+        covariance = residuals.T @ residuals / freedom
+        variance = covariance.trace().clamp(min=1e-9) / width
+        ridge = freedom / width * covariance / variance + torch.eye(width, dtype=torch.float64)
+        weight = torch.linalg.solve(ridge, (means - center).T).T
+        distance = ((means - center) * weight).sum(1).mean().clamp(min=1e-9) / 2
+        weight *= STRENGTH / distance * counts / (counts + SHRINKAGE)
+        bias = -(weight * (means + center) / 2).sum(1)
         return weight.float(), bias.float()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write them to a safetensors file.
+        """Write the examples to a safetensors file and return its path.
 
         Raises:
-            OutputError: it cannot be written there.
+            OutputError: the file cannot be written.
         """
         path = Path(path)
         part = path.with_name(f".{path.name}.part")
-        about = {"format": FORMAT, "seen_by": self.seen_by, "labels": json.dumps(self.labels)}
+        metadata = {"format": FORMAT, "encoded_by": self.encoded_by, "labels": json.dumps(self.labels)}
         try:
-            save_file({"features": self.features.contiguous()}, part, about)
+            save_file({"features": self.features.contiguous()}, part, metadata)
             os.replace(part, path)
         except (SafetensorError, OSError) as error:
             part.unlink(missing_ok=True)
-            raise OutputError(f"the examples cannot be written to {path}: {error}") from error
+            raise OutputError(f"cannot write the examples to {path}: {error}") from error
         return path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SupportSet:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            AnnotationError: it is no such file.
+            AnnotationError: the file cannot be read, or does not contain examples.
         """
         try:
             with safe_open(path, "pt") as file:
-                about = file.metadata() or {}
-                if about.get("format") != FORMAT:
-                    raise ValueError(f"its format is {about.get('format')!r}")
-                return cls(file.get_tensor("features").float(), tuple(json.loads(about["labels"])), about["seen_by"])
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+                labels = tuple(json.loads(metadata["labels"]))
+                return cls(file.get_tensor("features").float(), labels, metadata["encoded_by"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, SegzsError) as error:
             raise AnnotationError(
-                f"{path} is no file that SupportSet.save wrote ({error}); pictures are shown under their labels, as "
-                "{'fern': ['1.png', '2.png']}, and on the command line in a folder with a folder for each label"
+                f"{path} is not a file that SupportSet.save wrote ({error}); give images by label, as "
+                "{'fern': ['1.png', '2.png']}, or on the command line a folder with a folder for each label"
             ) from error

@@ -86,7 +86,7 @@ def label_cluster(
 
     >>> from functools import partial
     >>> from segzs.dataset.labeller import load_labeller
-    >>> load = partial(load_labeller, "vit_b", labels="cat, dog")
+    >>> load = partial(load_labeller, "vit_b", labels=["cat", "dog"])
     >>> for part in label_cluster(load, "s3://bucket/photos", "s3://bucket/out"):  # doctest: +SKIP
     ...     print(part.labelled, part.failures)
     """

@@ -45,7 +45,7 @@ def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged |
 
     A label below the right one is right as well: a cat is an animal.
 
-    >>> cat = judge([Name("unknown", 0.5), Name("cat", 0.3), Name("dog", 0.2)], "cat", Vocabulary.of("cat, dog"))
+    >>> cat = judge([Name("unknown", 0.5), Name("cat", 0.3), Name("dog", 0.2)], "cat", Vocabulary(["cat", "dog"]))
     >>> cat.answer, cat.best, cat.first
     ('unknown', 'cat', True)
     """

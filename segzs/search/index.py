@@ -24,10 +24,10 @@ import numpy as np
 
 from segzs.checkpoints.locate import locate_clip
 from segzs.checks import check_number
-from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import Cropping, encode_masks, encode_object
+from segzs.clip.image_features import encode_images
 from segzs.clip.model import ClipModel, load_clip
-from segzs.clip.retrieval import encode_words
+from segzs.clip.retrieval import encode_query
 from segzs.dataset.directory import alone
 from segzs.dataset.journal import Failure
 from segzs.dataset.listing import RUN_FILE
@@ -120,7 +120,7 @@ class SegmentIndex:
             VocabularyError: the query is empty.
             SegzsError: ``limit`` is less than 1.
         """
-        return self.nearest(encode_words(self.clip, query).cpu().numpy(), limit=limit)
+        return self.nearest(encode_query(self.clip, query).cpu().numpy(), limit=limit)
 
     def like(self, picture: ImageSource, *, limit: int = 10) -> list[Match]:
         """The segments that are most like a picture of one object, best first.
@@ -301,7 +301,7 @@ def _run(folder: Path) -> dict:
 
 
 def _create(folder: Path, run: dict, clip: ClipModel) -> Any:
-    width = encode_pictures(clip, [np.zeros((8, 8, 3), np.uint8)]).shape[1]
+    width = encode_images(clip, [np.zeros((8, 8, 3), np.uint8)]).shape[1]
     about = {"clip": clip.spec.name, "weights": clip.digest, "config": clip.config, "run": run["digest"]}
     with writing(folder):
         return connect(folder).create_table(TABLE, schema=schema(width, about))

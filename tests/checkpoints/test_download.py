@@ -13,8 +13,7 @@ import pytest
 
 from segzs import ModelError, WeightsError
 from segzs.checkpoints import download as module
-from segzs.checkpoints.download import download
-from segzs.checkpoints.locate import fetch
+from segzs.checkpoints.download import download, fetch
 from segzs.checkpoints.registry import SAMS
 
 CONTENT = bytes(range(256)) * 400
@@ -95,7 +94,7 @@ def test_a_file_arrives_whole_with_progress(site: Site, tmp_path: Path, capsys: 
 def test_a_broken_download_goes_on_where_it_broke(site: Site, tmp_path: Path, states_length: bool) -> None:
     target = tmp_path / "sam.pth"
     site.breaks_after, site.states_length = 50_000, states_length
-    with pytest.raises(ModelError, match="run the same command to go on") as caught:
+    with pytest.raises(ModelError, match="run the same command to resume") as caught:
         get(site, target)
     assert not isinstance(caught.value, WeightsError)
     part = files(tmp_path)
@@ -144,13 +143,13 @@ def test_what_is_not_there_leaves_nothing(site: Site, tmp_path: Path) -> None:
 
 def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(ModelError, match="could not be downloaded"):
+    with pytest.raises(ModelError, match="cannot download"):
         download("http://127.0.0.1:9/sam.pth", tmp_path / "sam.pth", 10, HASH)
 
 
 def test_a_folder_that_cannot_be_made(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match="could not be downloaded"):
+    with pytest.raises(ModelError, match="cannot download"):
         get(site, tmp_path / "file" / "sam.pth")
 
 

@@ -12,16 +12,15 @@ import pytest
 
 import segzs
 from segzs import ModelError, WeightsError, settings
-from segzs.checkpoints import locate
+from segzs.checkpoints import download, locate
+from segzs.checkpoints.download import fetch
 from segzs.checkpoints.locate import (
     builtin_config,
-    fetch,
     hub_of,
-    intact_clip,
-    intact_sam,
     is_clip_here,
     locate_clip,
     locate_sam,
+    verify_clip,
 )
 from segzs.checkpoints.registry import CLIPS, PRESETS, SAMS
 
@@ -66,7 +65,7 @@ def test_every_download_can_be_verified_and_the_embedded_pair_needs_none() -> No
             assert row.bytes > 10**7
     assert all(row.hub for name, row in CLIPS.items() if name != "tiny")
     assert locate_sam("tiny").path.parent == settings.embedded_folder()
-    assert intact_clip("tiny").parent == settings.embedded_folder()
+    assert verify_clip("tiny").parent == settings.embedded_folder()
 
 
 def test_open_clip_knows_the_hubs_of_the_table_by_the_same_names() -> None:
@@ -104,7 +103,7 @@ def test_segzs_model_decides_what_load_loads(bare: Path, monkeypatch: pytest.Mon
     with pytest.raises(ModelError, match="segzs fetch vit_b"):
         segzs.load()
     monkeypatch.setenv("SEGZS_MODEL", "enormous")
-    with pytest.raises(ModelError, match=r"no preset 'enormous', .* SEGZS_MODEL asks for; there are tiny"):
+    with pytest.raises(ModelError, match=r"unknown preset 'enormous' .*SEGZS_MODEL.*; choose from tiny"):
         segzs.load()
 
 
@@ -113,7 +112,7 @@ def test_segzs_model_decides_what_load_loads(bare: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", ["mobile", "vit_b", "vit_l", "vit_h"])
 def test_a_missing_sam_says_what_to_run(bare: Path, name: str) -> None:
-    with pytest.raises(ModelError, match=f"is not on this machine, .* run: segzs fetch {name}$") as caught:
+    with pytest.raises(ModelError, match=f"is not on this machine; run: segzs fetch {name}$") as caught:
         segzs.load(name)
     assert not isinstance(caught.value, WeightsError)
 
@@ -145,9 +144,9 @@ def test_own_weights_are_taken_as_they_are(bare: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("vit_x", "there are tiny, mobile, vit_b, vit_l, vit_h, or give ARCHITECTURE:FILE"),
+        ("vit_x", "choose from tiny, mobile, vit_b, vit_l, vit_h, or give ARCHITECTURE:FILE"),
         ("vit_x:weights.pth", "tiny, vit_b, vit_h, vit_l, vit_t"),
-        ("vit_b:nowhere.pth", "nowhere.pth: no such file"),
+        ("vit_b:nowhere.pth", "no such file: nowhere.pth"),
     ],
 )
 def test_unknown_sams(bare: Path, spec: str, says: str) -> None:
@@ -169,7 +168,7 @@ def test_a_missing_clip_says_what_to_run(bare: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("ViT-B-16:no_such_tag", "its tags are .*datacomp_xl_s13b_b90k"),
+        ("ViT-B-16:no_such_tag", "choose a tag from .*datacomp_xl_s13b_b90k"),
         ("no-such-clip:openai", "ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"),
         ("nothing", "ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"),
     ],
@@ -208,7 +207,7 @@ def test_a_fetched_clip_and_a_folder_are_found(bare: Path, weights: str) -> None
         found = locate_clip(spec)
         assert found.weights == folder / weights
         assert found.config["model_cfg"] == {"embed_dim": 8}
-        assert intact_clip(spec) == found.weights
+        assert verify_clip(spec) == found.weights
 
 
 def test_a_file_needs_its_configuration_beside_it(bare: Path) -> None:
@@ -243,7 +242,7 @@ def test_truncated_weights_are_damaged(bare: Path) -> None:
     weights = folder / "open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5000])
     with pytest.raises(WeightsError, match=f"damaged.*segzs fetch {B16}"):
-        intact_clip(B16)
+        verify_clip(B16)
 
 
 def test_a_truncated_embedded_sam_is_damaged(bare: Path) -> None:
@@ -252,7 +251,7 @@ def test_a_truncated_embedded_sam_is_damaged(bare: Path) -> None:
     weights = settings.PACKAGE.parent / "checkpoints" / "tiny_sam.safetensors"
     (embedded / "tiny_sam.safetensors").write_bytes(weights.read_bytes()[:-5000])
     with pytest.raises(WeightsError, match=r"damaged.*install segzs again"):
-        intact_sam("tiny")
+        locate_sam("tiny")
 
 
 def test_openai_weights_get_their_activation() -> None:
@@ -261,7 +260,7 @@ def test_openai_weights_get_their_activation() -> None:
     siglip = builtin_config("ViT-B-16-SigLIP2", "webli")["preprocess_cfg"]
     assert siglip["mean"][0] == 0.5
     assert siglip["resize_mode"] == "squash"
-    with pytest.raises(ModelError, match="no architecture 'ViT-Z'"):
+    with pytest.raises(ModelError, match="unknown architecture 'ViT-Z'"):
         builtin_config("ViT-Z", None)
 
 
@@ -288,7 +287,7 @@ def test_offline_nothing_is_fetched(bare: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_unknown_names_are_not_fetched() -> None:
-    with pytest.raises(ModelError, match=r"no model 'vit_x'; there are tiny, mobile, vit_b.*ARCHITECTURE:TAG"):
+    with pytest.raises(ModelError, match=r"unknown model 'vit_x'; choose from tiny, mobile, vit_b.*ARCHITECTURE:TAG"):
         fetch("vit_x")
 
 
@@ -348,7 +347,7 @@ def test_what_differs_from_the_hubs_own_hash_is_deleted(bare: Path, monkeypatch:
         (statements / "open_clip_model.safetensors.metadata").write_text(f"{revision}\n{'0' * 64}\n1.0\n")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
-    with pytest.raises(WeightsError, match="not what the hub stated"):
+    with pytest.raises(WeightsError, match="not what the hub published"):
         fetch(B16, bare / "there")
     assert not list((bare / "there").rglob("open_clip_model.safetensors"))
 
@@ -361,15 +360,15 @@ def test_a_damaged_embedded_clip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
     middle = len(data) // 2
     data[middle : middle + 4000] = bytes(4000)
     (folder / "tiny_clip.safetensors").write_bytes(data)
-    for find in (locate_clip, intact_clip):
-        with pytest.raises(WeightsError, match="damaged or another one; install segzs again"):
+    for find in (locate_clip, verify_clip):
+        with pytest.raises(WeightsError, match="damaged or another model's; install segzs again"):
             find("tiny")
 
 
 def test_a_sam_is_fetched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
-    monkeypatch.setattr(locate, "_fetch_sam", lambda row, folder: fetched.append(row.name) or Path(row.file))
-    monkeypatch.setattr(locate, "_fetch_clip", lambda spec, folder: fetched.append(spec) or Path(spec))
+    monkeypatch.setattr(download, "_fetch_sam", lambda row, folder: fetched.append(row.name) or Path(row.file))
+    monkeypatch.setattr(download, "_fetch_clip", lambda spec, folder: fetched.append(spec) or Path(spec))
     fetch("sam:vit_b")
     assert fetched == ["vit_b"]
 
@@ -390,13 +389,13 @@ def test_a_fetched_clip_that_was_changed_is_not_intact(bare: Path, monkeypatch: 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
     monkeypatch.setenv("SEGZS_CACHE", str(bare))
     (folder,) = fetch(B16)
-    assert intact_clip(B16).parent == folder
+    assert verify_clip(B16).parent == folder
     fetch(B16)
     assert len(fetched) == 1
     weights = folder / "open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
-    with pytest.raises(WeightsError, match="not what the hub stated"):
-        intact_clip(B16)
+    with pytest.raises(WeightsError, match="not what the hub published"):
+        verify_clip(B16)
     fetch(B16)
     assert len(fetched) == 2
-    assert intact_clip(B16) == weights
+    assert verify_clip(B16) == weights

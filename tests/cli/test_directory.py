@@ -92,7 +92,7 @@ def test_a_directory_without_pictures(run: Run, photos: Path, tmp_path: Path) ->
 
 def test_other_labels_are_refused(run: Run, photos: Path, tmp_path: Path, segmenter, monkeypatch) -> None:
     run(photos, "--out", tmp_path / "out")
-    monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter.with_labels("cat, dog"))
+    monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter.with_labels(["cat", "dog"]))
     code, _, said = run(photos, "--out", tmp_path / "out")
     assert code == 2
     assert 'labels was ["' in said

@@ -1,4 +1,4 @@
-"""Similarities become ranked names, among which "unknown" can win even against a single label."""
+"""Similarities become ranked names; "unknown" can win against a single label."""
 
 from __future__ import annotations
 
@@ -7,37 +7,43 @@ import pytest
 import torch
 
 from segzs.checkpoints.locate import locate_clip
-from segzs.clip.classifier import encode_pictures, probabilities, rank
+from segzs.clip.classifier import build_classifier, probabilities, rank
+from segzs.clip.image_features import encode_images
+from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel, load_clip
+from segzs.clip.support_set import SupportSet
+from segzs.clip.text_features import encode_vocabulary
+from segzs.clip.vocabulary import Vocabulary
+from segzs.errors import UnfamiliarWarning, UsageError
 
 LABELS = torch.eye(8)[:3]
 
 
-def picture(*similarities: float) -> torch.Tensor:
-    """A normalised picture with these cosine similarities to the labels."""
+def feature_of(*similarities: float) -> torch.Tensor:
+    """A normalised image feature with these cosine similarities to the labels."""
     feature = torch.zeros(8)
     feature[: len(similarities)] = torch.tensor(similarities)
     feature[7] = (1 - feature.square().sum()).sqrt()
     return feature[None]
 
 
-def test_without_unknown_it_is_a_softmax(clip: ClipModel) -> None:
-    shares = probabilities(picture(0.3, 0.2, 0.1) @ LABELS.T, clip.logit_scale)
+def test_probabilities_without_unknown_are_a_softmax(clip: ClipModel) -> None:
+    values = probabilities(feature_of(0.3, 0.2, 0.1) @ LABELS.T, clip.logit_scale)
     expected = (clip.logit_scale * torch.tensor([[0.3, 0.2, 0.1]])).softmax(1)
-    torch.testing.assert_close(shares, expected)
-    assert shares.sum() == pytest.approx(1)
+    torch.testing.assert_close(values, expected)
+    assert values.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("unknown", [None, 0.0, 0.25, 0.9])
 def test_probabilities_sum_to_one(unknown: float | None, clip: ClipModel) -> None:
-    pictures = torch.cat([picture(0.3, 0.2, 0.1), picture(0, 0, 0), picture(0.9, -0.2, 0)])
-    shares = probabilities(pictures @ LABELS.T, clip.logit_scale, unknown)
-    assert shares.shape == (3, 3 if unknown is None else 4)
-    assert shares.sum(1).tolist() == pytest.approx([1, 1, 1])
-    assert shares.min() >= 0
+    image_features = torch.cat([feature_of(0.3, 0.2, 0.1), feature_of(0, 0, 0), feature_of(0.9, -0.2, 0)])
+    values = probabilities(image_features @ LABELS.T, clip.logit_scale, unknown)
+    assert values.shape == (3, 3 if unknown is None else 4)
+    assert values.sum(1).tolist() == pytest.approx([1, 1, 1])
+    assert values.min() >= 0
 
 
-def test_a_single_label_can_be_refused(clip: ClipModel) -> None:
+def test_unknown_can_win_against_a_single_label(clip: ClipModel) -> None:
     (far,), (near,) = (
         rank(probabilities(torch.tensor([[similarity]]), clip.logit_scale, 0.3), ["cat"]) for similarity in (0.1, 0.5)
     )
@@ -48,12 +54,12 @@ def test_a_single_label_can_be_refused(clip: ClipModel) -> None:
     assert (alone.label, alone.probability) == ("cat", pytest.approx(1))
 
 
-def test_unknown_stands_at_its_similarity(clip: ClipModel) -> None:
-    shares = probabilities(picture(0.3, 0.2, 0.1) @ LABELS.T, clip.logit_scale, 0.2)[0]
-    assert shares[3] == pytest.approx(float(shares[1]))
+def test_unknown_competes_at_its_similarity(clip: ClipModel) -> None:
+    values = probabilities(feature_of(0.3, 0.2, 0.1) @ LABELS.T, clip.logit_scale, 0.2)[0]
+    assert values[3] == pytest.approx(float(values[1]))
 
 
-def test_names_are_ranked_with_their_probabilities() -> None:
+def test_names_are_ranked_by_probability() -> None:
     (names,) = rank(torch.tensor([[0.1, 0.6, 0.0, 0.3]]), ["cat", "dog", "mug"])
     assert [(name.label, round(name.probability, 3)) for name in names] == [
         ("dog", 0.6),
@@ -63,25 +69,62 @@ def test_names_are_ranked_with_their_probabilities() -> None:
     ]
 
 
-def test_of_many_labels_the_ten_best_are_named() -> None:
-    shares = torch.rand(3, 1000, generator=torch.Generator().manual_seed(0)).softmax(1)
+def test_names_are_the_ten_most_probable() -> None:
+    values = torch.rand(3, 1000, generator=torch.Generator().manual_seed(0)).softmax(1)
     labels = [f"thing {number}" for number in range(1000)]
-    for names, row in zip(rank(shares, labels), shares, strict=True):
+    for names, row in zip(rank(values, labels), values, strict=True):
         assert len(names) == 10
         assert names[0].label == f"thing {row.argmax()}"
         assert names[0].probability == pytest.approx(float(row.max()))
         assert [name.probability for name in names] == sorted((n.probability for n in names), reverse=True)
 
 
-def test_nothing_to_name(clip: ClipModel) -> None:
-    assert len(encode_pictures(clip, [])) == 0
+def test_no_images_have_no_names(clip: ClipModel) -> None:
+    assert len(encode_images(clip, [])) == 0
     assert rank(torch.zeros(0, 4), ["cat", "dog", "mug"]) == []
 
 
-def test_bfloat16_names_as_float32(clip: ClipModel) -> None:
+def test_bfloat16_features_are_close_to_float32(clip: ClipModel) -> None:
     halved = load_clip(locate_clip("tiny"), dtype=torch.bfloat16)
-    pictures = [np.random.default_rng(seed).integers(0, 255, (90, 70, 3), np.uint8) for seed in range(4)]
-    ours, theirs = encode_pictures(halved, pictures), encode_pictures(clip, pictures)
+    images = [np.random.default_rng(seed).integers(0, 255, (90, 70, 3), np.uint8) for seed in range(4)]
+    ours, reference = encode_images(halved, images), encode_images(clip, images)
     assert (halved.dtype, ours.dtype) == (torch.bfloat16, torch.float32)
     assert ours.norm(dim=1).tolist() == pytest.approx([1] * 4, abs=1e-5)
-    assert (ours * theirs).sum(1).min() > 0.99
+    assert (ours * reference).sum(1).min() > 0.99
+
+
+def test_templates_come_from_the_call_the_vocabulary_or_the_clip(clip: ClipModel) -> None:
+    own = Vocabulary(["cat"], "one {}")
+    assert build_classifier(clip, own, templates="two {}").vocabulary.templates == ("two {}",)
+    assert build_classifier(clip, own).vocabulary.templates == ("one {}",)
+    assert build_classifier(clip, ["cat"]).vocabulary.templates == clip.spec.templates
+    assert build_classifier(clip, templates="one {}").vocabulary.templates == ("one {}",)
+
+
+def test_other_labels_keep_the_options(clip: ClipModel) -> None:
+    examples = SupportSet(torch.eye(256)[:1], ("mug",), "digest")
+    classifier = build_classifier(clip, ["cat"], unknown=0.25, support_set=examples).with_labels(["dog", "mug"])
+    assert classifier.vocabulary.labels == ("dog", "mug")
+    assert (classifier.unknown, classifier.support_set) == (0.25, examples)
+    assert classifier.negatives is not None
+    assert classifier.negatives.threshold == 0.25
+
+
+def test_labels_of_examples_are_added(clip: ClipModel) -> None:
+    classifier = build_classifier(clip, [Label("cat", synonyms="kitten"), "dog"])
+    extended = classifier.with_examples(SupportSet(torch.eye(256)[:2], ("mug", "dog"), "digest"))
+    assert extended.vocabulary.entries == (*classifier.vocabulary.entries, Label("mug"))
+    assert torch.equal(extended.text_features[:2], classifier.text_features)
+    torch.testing.assert_close(extended.text_features, encode_vocabulary(clip, extended.vocabulary))
+
+
+def test_wrong_options_are_refused(clip: ClipModel) -> None:
+    with pytest.raises(UsageError, match="unknown weighting 'best'; choose from mean, autoclip"):
+        build_classifier(clip, ["cat"], weighting="best")
+    with pytest.raises(UsageError, match="unknown is 2; a cosine similarity"):
+        build_classifier(clip, ["cat"], unknown=2)
+
+
+def test_labels_with_unseen_words_give_a_warning(clip: ClipModel) -> None:
+    with pytest.warns(UnfamiliarWarning, match="not trained on some words of 'theodolite of zyzzyva'"):
+        build_classifier(clip, ["red apple", "theodolite of zyzzyva"])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg
 
-from segzs.clip.classifier import encode_pictures
-from segzs.clip.crops import BACKGROUNDS, GREY, LARGEST_FRAME, LEAST_SIDE, Cropping, crop, crops, encode_masks
+from segzs.clip.crops import BACKGROUNDS, GREY, MAX_SIDE, MIN_SIDE, Cropping, crop, crops, encode_masks
+from segzs.clip.image_features import encode_images
 from segzs.clip.model import ClipModel
 from segzs.errors import SegzsError
 from segzs.masks import RLE
@@ -88,8 +88,8 @@ def test_holes_are_background() -> None:
 
 def test_a_cut_out_is_tight_and_alone_on_what_is_nothing_to_the_model(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 36)
-    wanted = PreprocessCfg(mean=(0.1, 0.5, 1.0))
-    picture = crop(pixels, RLE.encode(mask), Cropping("cut", margin=2), wanted=wanted)
+    preprocessing = PreprocessCfg(mean=(0.1, 0.5, 1.0))
+    picture = crop(pixels, RLE.encode(mask), Cropping("cut", margin=2), preprocessing=preprocessing)
     assert picture.shape == (20, 20, 3)
     inside = mask[18:38, 30:50]
     assert np.array_equal(picture[inside], pixels[18:38, 30:50][inside])
@@ -99,10 +99,10 @@ def test_a_cut_out_is_tight_and_alone_on_what_is_nothing_to_the_model(pixels: np
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_tiny_and_empty_masks_are_shown_with_some_pixels_around_them(background: str, pixels: np.ndarray) -> None:
     dot = np.zeros((HEIGHT, WIDTH), bool)
-    assert crop(pixels, RLE.encode(dot), Cropping(background)).shape == (LEAST_SIDE, LEAST_SIDE, 3)
+    assert crop(pixels, RLE.encode(dot), Cropping(background)).shape == (MIN_SIDE, MIN_SIDE, 3)
     dot[30, 45] = True
     picture = crop(pixels, RLE.encode(dot), Cropping(background))
-    assert picture.shape == (LEAST_SIDE, LEAST_SIDE, 3)
+    assert picture.shape == (MIN_SIDE, MIN_SIDE, 3)
     assert (picture == pixels[30, 45]).all(2).any()
 
 
@@ -116,26 +116,23 @@ def test_tiny_and_empty_masks_are_shown_with_some_pixels_around_them(background:
     ],
 )
 def test_the_model_cuts_nothing_off(mode: str, size: int, shape: tuple[int, int], pixels: np.ndarray) -> None:
-    wanted = PreprocessCfg(size=size, resize_mode=mode)
-    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping("keep", 0), wanted=wanted)
+    preprocessing = PreprocessCfg(size=size, resize_mode=mode)
+    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping("keep", 0), preprocessing=preprocessing)
     assert picture.shape[:2] == shape
     if mode == "squash":
         assert np.array_equal(picture, pixels[20:36, 30:50])
 
 
-def test_what_is_squashed_is_never_very_narrow(pixels: np.ndarray) -> None:
+def test_squashed_crops_are_never_very_narrow(pixels: np.ndarray) -> None:
     pole = np.zeros((HEIGHT, WIDTH), bool)
     pole[:, 40:44] = True
-    assert crop(pixels, RLE.encode(pole), Cropping("keep", 0), wanted=PreprocessCfg(resize_mode="squash")).shape == (
-        60,
-        30,
-        3,
-    )
+    squash = PreprocessCfg(resize_mode="squash")
+    assert crop(pixels, RLE.encode(pole), Cropping("keep", 0), preprocessing=squash).shape == (60, 30, 3)
 
 
 def test_beyond_the_image_is_what_the_model_pads_with(pixels: np.ndarray) -> None:
-    wanted = PreprocessCfg(resize_mode="longest", fill_color=7)
-    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping("keep", 0.25), wanted=wanted)
+    preprocessing = PreprocessCfg(resize_mode="longest", fill_color=7)
+    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping("keep", 0.25), preprocessing=preprocessing)
     assert (picture[:5] == 7).all()
 
 
@@ -149,7 +146,7 @@ def test_a_scale_shows_more_around_the_object(pixels: np.ndarray) -> None:
 def test_a_frame_far_beyond_the_image_is_cut_out_smaller(pixels: np.ndarray) -> None:
     mask, wide = RLE.encode(ellipse(0, 0, 90, 60)), Cropping("keep", margin=10)
     picture, large = crop(pixels, mask, wide, scale=2), crop(pixels, mask, wide, scale=10)
-    assert large.shape[0] < LARGEST_FRAME < 90 * 21 * 10
+    assert large.shape[0] < MAX_SIDE < 90 * 21 * 10
     seen, shown = ((one != GREY).any(2).sum() ** 0.5 / len(one) for one in (large, picture))
     assert seen == pytest.approx(shown / 5, rel=0.1)
 
@@ -158,7 +155,7 @@ def test_the_scales_of_a_mask_are_averaged(pixels: np.ndarray, clip: ClipModel) 
     masks = [RLE.encode(ellipse(*box)) for box in ((5, 5, 30, 20), (40, 10, 80, 55))]
     both = encode_masks(clip, pixels, masks, Cropping("grey", 0, scales=(1, 1.5)))
     near, far = (
-        encode_pictures(clip, [crop(pixels, mask, Cropping("grey", 0), scale) for mask in masks]) for scale in (1, 1.5)
+        encode_images(clip, [crop(pixels, mask, Cropping("grey", 0), scale) for mask in masks]) for scale in (1, 1.5)
     )
     torch.testing.assert_close(both, torch.nn.functional.normalize(near + far, dim=-1))
     alone = encode_masks(clip, pixels, masks[1:], Cropping("grey", 0, scales=(1, 1.5)))
@@ -180,5 +177,5 @@ def test_many_are_the_same_as_one_at_a_time(pixels: np.ndarray) -> None:
 
 
 def test_an_unknown_background_is_refused(pixels: np.ndarray) -> None:
-    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, cut, keep"):
+    with pytest.raises(SegzsError, match="unknown background 'black'; choose from blur, grey, cut, keep"):
         crop(pixels, RLE.encode(ellipse(5, 5, 30, 20)), Cropping(background="black"))

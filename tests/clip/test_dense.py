@@ -1,4 +1,4 @@
-"""Masks named from one pass over the picture: the mean of what the tower saw there, by maths that can be checked."""
+"""Dense features equal the image tower's own features where both are defined."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from segzs.checkpoints.locate import locate_clip
 from segzs.clip import dense as module
 from segzs.clip.dense import dense_features, pool, tower_of
+from segzs.clip.image_features import normalize, resize, to_tensor
 from segzs.clip.model import ClipModel, load_clip
-from segzs.clip.preprocess import normalise, scale, tensor
 from segzs.errors import ModelError
 from segzs.masks import RLE
 from tests.clip.conftest import COCA, PLAIN_MODEL, SIGLIP_LIKE, random_clip
@@ -48,7 +48,7 @@ def pixel(picture: np.ndarray, x: int, y: int) -> RLE:
 
 def whole(clip: ClipModel, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
     """The model's own feature of a picture at some size."""
-    pixels = normalise(scale(tensor(picture), size, clip.preprocessing), clip.preprocessing)
+    pixels = normalize(resize(to_tensor(picture), size, clip.preprocessing), clip.preprocessing)
     with torch.inference_mode():
         return clip.module.encode_image(pixels[None], normalize=True)
 
@@ -56,8 +56,8 @@ def whole(clip: ClipModel, picture: np.ndarray, size: tuple[int, int]) -> Tensor
 @pytest.fixture
 def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Square pictures are seen through a single window, at the size that the model was trained on."""
-    monkeypatch.setattr(module, "SPAN", 1)
-    monkeypatch.setattr(module, "FEWEST_CELLS", 0)
+    monkeypatch.setattr(module, "SIZE", 1)
+    monkeypatch.setattr(module, "MIN_CELLS", 0)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_a_transformer_sees_larger_pictures_through_windows(tmp_path: Path, pict
     seen = dense_features(clip, picture)
     rows, columns = seen.shape[:2]
     assert (rows, columns) == (12, 16)  # of 16 pixels; the model's own 48 make 3
-    scaled = scale(tensor(picture), (rows * 16, columns * 16), clip.preprocessing)
+    scaled = resize(to_tensor(picture), (rows * 16, columns * 16), clip.preprocessing)
     corner = scaled[:, -48:, -48:].permute(1, 2, 0).numpy()
-    (alone,) = tower_of(clip).see(normalise(tensor(np.ascontiguousarray(corner)), clip.preprocessing)[None])
+    (alone,) = tower_of(clip).trunk(normalize(to_tensor(np.ascontiguousarray(corner)), clip.preprocessing)[None])
     torch.testing.assert_close(seen[-1, -1], alone[-1, -1], rtol=0, atol=1e-5)
     assert not torch.allclose(seen[-3, -3], alone[-3, -3], atol=1e-3)  # there others have a say
 
@@ -196,7 +196,7 @@ def test_towers_without_a_dense_path_say_so(
     model: dict[str, Any], kind: str, tmp_path: Path, pictures: list[np.ndarray]
 ) -> None:
     clip = loaded(tmp_path / "clip", model)
-    with pytest.raises(ModelError, match=rf"local:clip \({kind}\) has no dense path: .* naming='crops'"):
+    with pytest.raises(ModelError, match=rf"local:clip \({kind}\) has no dense features; choose regions='crops'"):
         dense_features(clip, pictures[0])
 
 

@@ -1,4 +1,4 @@
-"""What is no CLIP, or another one, is refused, and says so."""
+"""Files that are not a CLIP, or another CLIP, are refused with an error that says why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from segzs.checkpoints.locate import builtin_config, locate_clip
 from segzs.clip.model import ROWS, VALUES, ClipModel, load_clip
-from segzs.clip.vocabulary import general_features
+from segzs.clip.text_features import general_features
 from segzs.errors import ModelError, WeightsError
 from segzs.settings import embedded_folder
 from tests.clip.conftest import PLAIN_MODEL, random_clip, save_clip
@@ -82,7 +82,7 @@ def other_width(folder: Path) -> None:
         (other_width, "do not fit: .*text_projection"),
     ],
 )
-def test_other_weights_are_refused(spoil: Callable[[Path], None], complaint: str, tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused(spoil: Callable[[Path], None], complaint: str, tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
     spoil(folder)
     with pytest.raises(WeightsError, match=complaint) as caught:
@@ -131,14 +131,14 @@ def test_code_in_a_checkpoint_is_not_executed(archive: bool, tmp_path: Path) -> 
         ),
     ],
 )
-def test_other_configurations_are_refused(config: str, complaint: str, tmp_path: Path) -> None:
+def test_wrong_configurations_are_refused(config: str, complaint: str, tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
     (folder / "open_clip_config.json").write_text(config)
     with pytest.raises(WeightsError, match=complaint):
         load(folder)
 
 
-def test_incomplete_folders_and_unknown_names_say_so(tmp_path: Path) -> None:
+def test_incomplete_folders_and_unknown_names_are_refused(tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
     (folder / WEIGHTS).rename(tmp_path / "alone.safetensors")
     with pytest.raises(WeightsError, match=f"none of {WEIGHTS}"):
@@ -148,9 +148,9 @@ def test_incomplete_folders_and_unknown_names_say_so(tmp_path: Path) -> None:
     (folder / "open_clip_config.json").unlink()
     with pytest.raises(WeightsError, match=r"has no open_clip_config.json"):
         load(folder)
-    with pytest.raises(ModelError, match="no architecture 'ViT-Z'"):
+    with pytest.raises(ModelError, match="unknown architecture 'ViT-Z'"):
         load(f"ViT-Z:{tmp_path / 'alone.safetensors'}")
-    with pytest.raises(ModelError, match=r"there is no CLIP 'ViT-B-32:mine'; its tags are .*openai"):
+    with pytest.raises(ModelError, match=r"unknown CLIP 'ViT-B-32:mine'; choose a tag from .*openai"):
         load("ViT-B-32:mine")
     with pytest.raises(ModelError, match="segzs fetch ViT-B-32:openai"):
         load("ViT-B-32:openai")
@@ -162,7 +162,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         load(f"RN50:{folder / WEIGHTS}")
 
 
-def test_tags_bring_their_own_activation_and_preprocessing() -> None:
+def test_tags_have_their_own_activation_and_preprocessing() -> None:
     openai = builtin_config("ViT-B-32", "openai")
     assert openai["model_cfg"]["quick_gelu"] is True
     assert "quick_gelu" not in builtin_config("ViT-B-32", "laion2b_s34b_b79k")["model_cfg"]
@@ -172,19 +172,19 @@ def test_tags_bring_their_own_activation_and_preprocessing() -> None:
 
 
 @pytest.mark.skipif(find_spec("transformers") is not None, reason="transformers is installed")
-def test_a_tokenizer_that_is_not_beside_its_weights_is_not_downloaded(tmp_path: Path) -> None:
-    """Nothing is downloaded unasked, a tokenizer neither; and one of transformers says what to install."""
+def test_a_missing_tokenizer_is_not_downloaded(tmp_path: Path) -> None:
+    """A tokenizer of transformers needs the package; the error says what to install."""
     model = {**PLAIN_MODEL, "text_cfg": {**PLAIN_MODEL["text_cfg"], "hf_tokenizer_name": "timm/ViT-B-16-SigLIP"}}
     folder = random_clip(tmp_path / "clip")
     save_clip(folder, model, {}, load_file(folder / WEIGHTS))
-    with pytest.raises(ModelError, match=r"the tokenizer of .* is not beside its weights"):
+    with pytest.raises(ModelError, match=r"the tokenizer of .* is not in "):
         load(folder)
     (folder / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"pip install 'segzs\[siglip\]'|is not beside its weights"):
+    with pytest.raises(ModelError, match=r"pip install 'segzs\[siglip\]'|is not in"):
         load(folder)
 
 
-def test_a_loaded_model_is_frozen_and_knows_its_weights(clip: ClipModel, tmp_path: Path) -> None:
+def test_a_loaded_model_is_frozen_and_has_a_digest(clip: ClipModel, tmp_path: Path) -> None:
     assert not any(module.training for module in clip.module.modules())
     assert not any(parameter.requires_grad for parameter in clip.module.parameters())
     folder = random_clip(tmp_path / "clip")
@@ -198,7 +198,7 @@ def test_a_loaded_model_is_frozen_and_knows_its_weights(clip: ClipModel, tmp_pat
     assert first.known_tokens is None
 
 
-def test_a_model_is_let_go(tmp_path: Path) -> None:
+def test_a_deleted_model_is_freed(tmp_path: Path) -> None:
     model = load_clip(locate_clip(str(random_clip(tmp_path / "clip"))))
     assert general_features(model) is general_features(model)
     gone = weakref.ref(model.module)

@@ -1,4 +1,4 @@
-"""Whole pictures, named as open_clip's own zero-shot classifier names them: the same probabilities, in float32."""
+"""Image features, text features and probabilities equal those of open_clip's zero-shot classifier, in float32."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segzs.checkpoints.locate import locate_clip
-from segzs.clip.classifier import encode_pictures, probabilities
+from segzs.clip.classifier import probabilities
+from segzs.clip.image_features import encode_images
 from segzs.clip.model import ClipModel, load_clip
-from segzs.clip.vocabulary import Vocabulary, encode_labels
+from segzs.clip.regions import Naming
+from segzs.clip.text_features import encode_vocabulary
+from segzs.clip.vocabulary import Vocabulary
 from segzs.loading import load
 from segzs.settings import embedded_folder
 from tests.clip.conftest import (
@@ -59,8 +62,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def ours(clip: ClipModel, pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    labels = encode_labels(clip, Vocabulary(tuple(LABELS), TEMPLATES))
-    return labels, probabilities(encode_pictures(clip, pictures) @ labels.T, clip.logit_scale)
+    labels = encode_vocabulary(clip, Vocabulary(tuple(LABELS), TEMPLATES))
+    return labels, probabilities(encode_images(clip, pictures) @ labels.T, clip.logit_scale)
 
 
 def assert_equal(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> None:
@@ -103,7 +106,8 @@ def test_vit_b_32_from_a_folder_and_from_a_file(
 
 def test_a_loaded_segmenter_classifies_alike(vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]) -> None:
     folder, (_, theirs) = vit_b_32
-    segmenter = load(clip=str(folder), labels=LABELS, templates=TEMPLATES, unknown=None, dtype="float32", cache=False)
+    naming = Naming(templates=TEMPLATES, unknown=None)
+    segmenter = load(labels=LABELS, clip=str(folder), naming=naming, dtype="float32", cache=False)
     for picture, expected in zip(pictures, theirs, strict=True):
         names = {name.label: name.probability for name in segmenter.classify(picture)}
         np.testing.assert_allclose([names[label] for label in LABELS], expected, rtol=0, atol=1e-5)
@@ -132,7 +136,7 @@ def test_quick_gelu_and_preprocessing_make_a_difference(tmp_path: Path, pictures
     features = []
     for name in ("plain", "quick gelu", "mobileclip", "longest"):
         folder = random_clip(tmp_path / name, *VARIANTS[name])
-        features.append(encode_pictures(load_clip(locate_clip(str(folder))), pictures))
+        features.append(encode_images(load_clip(locate_clip(str(folder))), pictures))
     for index, one in enumerate(features):
         assert all((one - other).abs().max() > 1e-3 for other in features[:index])
 
@@ -150,8 +154,8 @@ def test_token_rows_unknown_to_the_model_are_zero(clip: ClipModel) -> None:
 
 def test_names_do_not_depend_on_the_batch(clip: ClipModel, pictures: list[np.ndarray]) -> None:
     many = [picture[offset:] for offset in range(8) for picture in pictures]  # more than a batch
-    together = encode_pictures(clip, many)
-    alone = torch.cat([encode_pictures(clip, [picture]) for picture in many])
+    together = encode_images(clip, many)
+    alone = torch.cat([encode_images(clip, [picture]) for picture in many])
     assert len(together) == 40
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     torch.testing.assert_close(together.norm(dim=1), torch.ones(40))

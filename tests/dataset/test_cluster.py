@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from segzs.cli.main import main
-from segzs.clip.labels import LabelList as Labels
 from segzs.clip.support_set import SupportSet
+from segzs.clip.vocabulary import Vocabulary
 from segzs.dataset import cluster, labelling
 from segzs.dataset.cluster import Part, _check_listening, label_cluster, read_cluster
 from segzs.dataset.directory import label_directory
@@ -177,10 +177,9 @@ def test_a_name_that_is_no_utf8(photos: Path, tmp_path: Path) -> None:
 
 
 def fake_models(
-    model: str | None = None, *, labels: Labels, examples: SupportSet, everything: dict, **_: Any
+    model: str | None = None, *, labels: Vocabulary, examples: SupportSet, everything: dict, **_: Any
 ) -> FakeLabeller:
-    names = [label.name for label in labels.labels]
-    return FakeLabeller(labels=names, examples=list(examples.labels), everything=everything)
+    return FakeLabeller(labels=list(labels.labels), examples=list(examples.labels), everything=everything)
 
 
 @pytest.mark.usefixtures("workers")

@@ -66,7 +66,7 @@ def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmente
         Labeller.of(segmenter, **FEW, min_area=50),
         Labeller.of(segmenter, **FEW, merge=False),
         Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, scales=(1, 2))), **FEW),
-        Labeller.of(segmenter.with_labels("cat, dog"), **FEW),
+        Labeller.of(segmenter.with_labels(["cat", "dog"]), **FEW),
         Labeller.of(replace(segmenter, classifier=replace(segmenter.classifier, unknown=None)), **FEW),
         Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, margin=0.2)), **FEW),
         Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, background="keep")), **FEW),

@@ -100,7 +100,7 @@ def test_objects_whose_names_are_not_labels_have_no_values_of_names(segmenter: s
     assert rows[0].values["removed"] == 1  # its label is not in the list either
     assert "top_1" in rows[1].values
     with pytest.raises(VocabularyError, match=r"none of the annotated names \(.*\) is among the labels \(cow, sheep\)"):
-        measure([segmenter.with_labels("cow, sheep")], desk, Plan(("names",)))
+        measure([segmenter.with_labels(["cow", "sheep"])], desk, Plan(("names",)))
 
 
 def test_whole_images(segmenter: segzs.Segmenter, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.conftest import read_scene
 LABELS = [f"label {number}" for number in range(8)]
 
 
-ANIMALS = Vocabulary.of([Label("cat", parent="animal"), Label("dog", parent="animal"), "mug"])
+ANIMALS = Vocabulary([Label("cat", parent="animal"), Label("dog", parent="animal"), "mug"])
 
 
 def ranked(*labels: str) -> list[Name]:

@@ -10,7 +10,8 @@ import segzs
 from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.model import ClipModel
 from segzs.clip.negatives import negative_labels
-from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features
+from segzs.clip.text_features import encode_vocabulary, general_features
+from segzs.clip.vocabulary import Vocabulary
 from training.packs import TRAINING_STYLES, Packs
 from training.unknown import auroc, look, measure, measure_alone, pieces, ways, without
 
@@ -38,7 +39,7 @@ def calibrated(clip: ClipModel, vocabulary: Vocabulary, features: torch.Tensor) 
 def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmenter) -> None:
     clip = segmenter.clip
     names = [concept.name for concept in drawn_packs.concepts()]
-    features = encode_labels(clip, Vocabulary(tuple(names)))
+    features = encode_vocabulary(clip, Vocabulary(tuple(names)))
 
     def namers(rows: torch.Tensor, hidden: torch.Tensor) -> ZeroShotClassifier:
         return without(
@@ -46,7 +47,7 @@ def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmente
         )
 
     seen = look(segmenter, drawn_packs, TRAINING_STYLES, 2, seed=1)
-    tried = ways(clip.unknown)
+    tried = ways(clip.unknown_threshold)
     alone = measure_alone(namers, seen, {name: tried[name] for name in list(tried)[:2]}, len(names))
     assert len(alone) == 2
     for name, way in tried.items():
@@ -56,9 +57,9 @@ def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmente
 
 def test_words_can_be_hidden(segmenter: segzs.Segmenter) -> None:
     general = general_features(segmenter.clip)
-    classifier = calibrated(segmenter.clip, Vocabulary.of("laptop, cat"), general[:2])
-    assert classifier.contrast is not None
-    hidden = without(classifier, classifier.contrast.words[3:5]).contrast
+    classifier = calibrated(segmenter.clip, Vocabulary(["laptop", "cat"]), general[:2])
+    assert classifier.negatives is not None
+    hidden = without(classifier, classifier.negatives.general[3:5]).negatives
     assert hidden is not None
-    assert len(hidden.words) == len(classifier.contrast.words) - 2
+    assert len(hidden.general) == len(classifier.negatives.general) - 2
     assert without(classifier, general[:0]) is classifier

@@ -1,4 +1,4 @@
-"""Pictures reach a model as through open_clip's own transform."""
+"""Images are preprocessed as by open_clip's own transform."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
-from segzs.clip.classifier import encode_pictures
 from segzs.clip.crops import Cropping, crops
+from segzs.clip.image_features import encode_images, fit, normalize
 from segzs.clip.model import ClipModel
-from segzs.clip.preprocess import fit, normalise
-from segzs.clip.vocabulary import general_features
+from segzs.clip.text_features import general_features
 from segzs.image import read_image
 from segzs.masks import RLE
 from tests.conftest import Scene
@@ -29,9 +28,9 @@ from tests.conftest import Scene
 def test_a_batch_is_what_open_clips_transform_makes_of_each(
     size: tuple[int, int], interpolation: str, resize_mode: str, pictures: list[np.ndarray]
 ) -> None:
-    wanted = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode, fill_color=128)
-    ours = normalise(torch.stack([fit(picture, wanted) for picture in pictures]), wanted)
-    transform = image_transform_v2(wanted, is_train=False)
+    preprocessing = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode, fill_color=128)
+    ours = normalize(torch.stack([fit(picture, preprocessing) for picture in pictures]), preprocessing)
+    transform = image_transform_v2(preprocessing, is_train=False)
     theirs = torch.stack([transform(PIL.Image.fromarray(picture)) for picture in pictures])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -39,8 +38,8 @@ def test_a_batch_is_what_open_clips_transform_makes_of_each(
 def test_pictures_that_may_not_be_written_to_stay_as_they_are(pictures: list[np.ndarray]) -> None:
     picture = pictures[0].copy()
     picture.setflags(write=False)
-    wanted = PreprocessCfg(size=(picture.shape[0],) * 2)
-    fit(picture, wanted).zero_()
+    preprocessing = PreprocessCfg(size=(picture.shape[0],) * 2)
+    fit(picture, preprocessing).zero_()
     assert np.array_equal(picture, pictures[0])
 
 
@@ -52,7 +51,7 @@ def test_crops_get_the_peers_names(background: str, clip: ClipModel, scene: Call
     for name in ("desk", "picnic", "toolbox"):
         pixels, masks = read_image(scene(name).path).pixels, scene(name).masks
         boxes = [RLE.encode(_filled(mask)) for mask in masks]  # as objects of other outlines
-        ours.append(encode_pictures(clip, crops(pixels, [*masks, *boxes], Cropping(background))))
+        ours.append(encode_images(clip, crops(pixels, [*masks, *boxes], Cropping(background))))
         with torch.inference_mode():
             for picture in crops(pixels, [*masks, *boxes], Cropping(background)):
                 batch = transform(PIL.Image.fromarray(picture))[None]
