@@ -1,4 +1,4 @@
-"""Promptable segmentation with names: SAM masks, named by CLIP among labels that you just typed.
+"""Promptable segmentation with names: SAM masks, named by CLIP among labels that you type.
 
 >>> import segzs
 >>> segmenter = segzs.load(labels=["cat", "dog", "coffee mug"])
@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segzs.cache import CacheWarning
+    from segzs.clip.regions import Naming
     from segzs.clip.vocabulary import Vocabulary
     from segzs.errors import (
         AnnotationError,
@@ -19,27 +21,35 @@ if TYPE_CHECKING:
         SegzsError,
         SegzsWarning,
         UnfamiliarWarning,
+        UnknownModelError,
         UsageError,
         VocabularyError,
         WeightsError,
     )
     from segzs.formats import save
+    from segzs.formats.files import FormatWarning
     from segzs.image import Image, read_image
     from segzs.loading import load
-    from segzs.postprocess.maps import SemanticMap
+    from segzs.postprocess.maps import MapWarning, SemanticMap
     from segzs.prompts import Prompt
     from segzs.sam.encode import EncodedImage
+    from segzs.sam.mask_generator import GeneratorOptions
     from segzs.segmenter import Segmenter
     from segzs.segments import Name, Segment, Segments
 
 _HOMES = {
     "AnnotationError": "errors",
+    "CacheWarning": "cache",
     "EncodedImage": "sam.encode",
+    "FormatWarning": "formats.files",
+    "GeneratorOptions": "sam.mask_generator",
     "Image": "image",
     "ImageError": "errors",
+    "MapWarning": "postprocess.maps",
     "ModelError": "errors",
     "ModelMismatchError": "errors",
     "Name": "segments",
+    "Naming": "clip.regions",
     "OutputError": "errors",
     "Prompt": "prompts",
     "PromptError": "errors",
@@ -50,6 +60,7 @@ _HOMES = {
     "SegzsWarning": "errors",
     "SemanticMap": "postprocess.maps",
     "UnfamiliarWarning": "errors",
+    "UnknownModelError": "errors",
     "UsageError": "errors",
     "Vocabulary": "clip.vocabulary",
     "VocabularyError": "errors",
@@ -61,12 +72,17 @@ _HOMES = {
 
 __all__ = [
     "AnnotationError",
+    "CacheWarning",
     "EncodedImage",
+    "FormatWarning",
+    "GeneratorOptions",
     "Image",
     "ImageError",
+    "MapWarning",
     "ModelError",
     "ModelMismatchError",
     "Name",
+    "Naming",
     "OutputError",
     "Prompt",
     "PromptError",
@@ -77,6 +93,7 @@ __all__ = [
     "SegzsWarning",
     "SemanticMap",
     "UnfamiliarWarning",
+    "UnknownModelError",
     "UsageError",
     "Vocabulary",
     "VocabularyError",
