@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -64,7 +65,7 @@ class EmbeddingCache:
     )
     _warned: set[str] = field(init=False, default_factory=set, repr=False)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """In another process, the same folder and an empty memory."""
         return EmbeddingCache, (self.folder, self.memory, self.disk)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class RLE:
         """The mask as a bool array (height, width)."""
         return coco_mask.decode(self.coco()).astype(bool)
 
-    def coco(self) -> dict:
+    def coco(self) -> dict[str, Any]:
         """The mask as pycocotools and COCO files hold it: size [height, width] and counts."""
         return {"size": [self.height, self.width], "counts": self.counts}
 

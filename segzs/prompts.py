@@ -81,7 +81,7 @@ class Prompt:
         object.__setattr__(self, "corners", corners)
         object.__setattr__(self, "mask", None if mask is None else _logits(mask))
 
-    def _key(self) -> tuple:
+    def _key(self) -> tuple[Any, ...]:
         mask = None if self.mask is None else (self.mask.shape, self.mask.tobytes())
         return self.points, self.positive, self.corners, mask
 

@@ -27,7 +27,7 @@ from segzs.clip.vocabulary import Labels, Vocabulary
 from segzs.detections import read_detections
 from segzs.errors import ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
-from segzs.masks import Mask
+from segzs.masks import RLE, Mask
 from segzs.postprocess.maps import MIN_CONFIDENCE, MapWarning, SemanticMap, panoptic_segments, semantic_map
 from segzs.postprocess.merging import has_name, merge_segments
 from segzs.postprocess.selection import select_masks
@@ -373,7 +373,7 @@ class Segmenter:
         kept = sorted(ranked[: options.max_masks])  # largest first, as before
         return [masks[index] for index in kept], features[kept]
 
-    def _names(self, image: Image, rles: Sequence, features: Tensor | None = None) -> list[tuple[Name, ...]]:
+    def _names(self, image: Image, rles: Sequence[RLE], features: Tensor | None = None) -> list[tuple[Name, ...]]:
         """Names of masks. Features are given if they were checked for unfamiliar objects before."""
         if not rles:
             return []
@@ -383,7 +383,7 @@ class Segmenter:
                 warn_if_out_of_distribution(self.clip, features[[rle.area > 0 for rle in rles]])
         return self.classifier.names(features)
 
-    def _encode(self, image: Image, rles: Sequence) -> Tensor:
+    def _encode(self, image: Image, rles: Sequence[RLE]) -> Tensor:
         return self.region_encoder.encode(image, rles)
 
     def _encode_example(self, example: Example) -> Tensor:

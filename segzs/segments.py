@@ -135,7 +135,7 @@ class Segment:
     def _repr_png_(self) -> bytes | None:
         return self.to_png() if self.image is not None and self.area else None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the mask as COCO's compressed RLE, and the five most probable names."""
         return {
             "name": self.name,
@@ -149,7 +149,7 @@ class Segment:
         }
 
     @classmethod
-    def from_dict(cls, values: dict) -> Segment:
+    def from_dict(cls, values: dict[str, Any]) -> Segment:
         """The segment that `to_dict` wrote, without its image: five names, four decimals."""
         height, width = values["segmentation"]["size"]
         return cls(
@@ -250,7 +250,7 @@ class Segments(Sequence[Segment]):
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in [header, *rows]]
         return "\n".join(line.rstrip() for line in lines)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "format": "segzs/1",

@@ -66,7 +66,7 @@ class Report:
     by: dict[str, By]
     confusions: tuple[tuple[str, str, int], ...]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {
             **self.about,
@@ -208,7 +208,7 @@ def _statistic(key: str, values: Mapping[str, np.ndarray], there: np.ndarray) ->
     return partial(function, values[scores][there], values[right][there] > 0)
 
 
-def _plain(figures: Mapping[str, Estimate]) -> dict:
+def _plain(figures: Mapping[str, Estimate]) -> dict[str, Any]:
     return {key: one.to_dict() for key, one in figures.items()}
 
 

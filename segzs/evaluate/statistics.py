@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class Difference:
     p: float
     test: str
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         values = {"first": self.first, "second": self.second, "p": self.p}
         plain = {name: None if math.isnan(value) else float(value) for name, value in values.items()}

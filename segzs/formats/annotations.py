@@ -132,7 +132,7 @@ def score_of(segment: Segment) -> float:
     return round(float(segment.probability if segment.names else segment.predicted_iou), 4)
 
 
-def details_of(segment: Segment) -> dict:
+def details_of(segment: Segment) -> dict[str, Any]:
     """The runner-up names and mask scores of a segment as plain values; `segment_of` reads them."""
     values = segment.to_dict()
     return {key: values[key] for key in ("names", "predicted_iou", "stability_score")}

@@ -66,7 +66,7 @@ def write(
             images.append(_image_row(image_id, one))
             for segment in filter(_has_pixels, one.segments):
                 index = next(number)
-                row: dict = {"id": index, "image_id": image_id, "category_id": ids[label_of(segment)]}
+                row: dict[str, Any] = {"id": index, "image_id": image_id, "category_id": ids[label_of(segment)]}
                 row |= {**_result(segment), "area": segment.area, "iscrowd": 0, **details_of(segment)}
                 if polygons:
                     row["segmentation"] = [ring.ravel().tolist() for ring in corners(segment.mask)]
@@ -176,7 +176,7 @@ class CocoFile:
                 images.append((_key(row["id"]), self._image(row)))
         if self.content["images"] and not images:
             raise AnnotationError(f"{left_out}; {EXPECTED} is expected")
-        rows_of: dict[str, list[Mapping]] = {image_id: [] for image_id, _ in images}
+        rows_of: dict[str, list[Mapping[str, Any]]] = {image_id: [] for image_id, _ in images}
         for row in self.content["annotations"]:
             with left_out.unless_valid(f"annotation {_name_of(row)}"):
                 if (image_id := _key(row["image_id"])) not in rows_of:
@@ -248,12 +248,12 @@ def _name_of(row: Any) -> str:
     return str(row.get("id", "without an id") if isinstance(row, Mapping) else row)[:MAX_NAME]
 
 
-def _image_row(number: int, one: ImageAnnotations) -> dict:
+def _image_row(number: int, one: ImageAnnotations) -> dict[str, Any]:
     row = {"id": number, "file_name": one.file, "width": one.width, "height": one.height}
     return row | {k: v for k, v in (("model", one.model), ("sha256", one.digests.pixels), ("source", one.source)) if v}
 
 
-def _result(segment: Segment) -> dict:
+def _result(segment: Segment) -> dict[str, Any]:
     x1, y1, x2, y2 = segment.box
     return {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score_of(segment)}
 

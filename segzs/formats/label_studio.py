@@ -14,6 +14,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -37,7 +38,7 @@ def write(
     with atomic_write(destination / "tasks.json") as file:
         separator = "["
         for one in annotations:
-            results: list[dict] = []
+            results: list[dict[str, Any]] = []
             for segment in (segment for segment in one.segments if segment.area):
                 labels[label_of(segment)]
                 for value in _polygons(segment) if polygons else _brush(segment):
@@ -74,16 +75,16 @@ def brush(mask: np.ndarray) -> list[int]:
     return list(int(packed, 2).to_bytes(len(packed) // 8, "big"))
 
 
-def _brush(segment: Segment) -> Iterator[dict]:
+def _brush(segment: Segment) -> Iterator[dict[str, Any]]:
     yield {"format": "rle", "rle": brush(segment.mask)}
 
 
-def _polygons(segment: Segment) -> Iterator[dict]:
+def _polygons(segment: Segment) -> Iterator[dict[str, Any]]:
     for polygon in corners(segment.mask):
         yield {"points": (polygon * 100 / (segment.rle.width, segment.rle.height)).tolist(), "closed": True}
 
 
-def _result(one: ImageAnnotations, segment: Segment, kind: str, value: dict, id_: str) -> dict:
+def _result(one: ImageAnnotations, segment: Segment, kind: str, value: dict[str, Any], id_: str) -> dict[str, Any]:
     return {
         "id": id_,
         "type": kind,

@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -55,7 +56,7 @@ def write(annotations: Iterable[ImageAnnotations], destination: Path, *, polygon
             for number, segment in enumerate(one.segments, start=1)
             for shape in (_polygons(segment, number) if polygons else _masks(segment))
         ]
-        content: dict = {
+        content: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
             "shapes": shapes,
@@ -91,7 +92,7 @@ def _read(file: Path, folder: PurePath) -> Iterator[ImageAnnotations]:
         size = content["imageWidth"], content["imageHeight"]
         image = image_of_row(content, (folder / name).as_posix(), *size)
         left_out = LeftOut(file)
-        objects: dict[object, tuple[np.ndarray, dict]] = {}
+        objects: dict[object, tuple[np.ndarray, dict[str, Any]]] = {}
         for index, shape in enumerate(content["shapes"]):
             with left_out.unless_valid(f"shape {index}"):
                 group = shape.get("group_id")
@@ -106,7 +107,7 @@ def _read(file: Path, folder: PurePath) -> Iterator[ImageAnnotations]:
     yield replace(image, segments=tuple(segments))
 
 
-def _mask_of(shape: dict, image: ImageAnnotations) -> np.ndarray:
+def _mask_of(shape: dict[str, Any], image: ImageAnnotations) -> np.ndarray:
     """A shape as labelme draws it: bool (height, width).
 
     Raises:
@@ -140,7 +141,7 @@ def _mask_of(shape: dict, image: ImageAnnotations) -> np.ndarray:
     return mask
 
 
-def _masks(segment: Segment) -> list[dict]:
+def _masks(segment: Segment) -> list[dict[str, Any]]:
     x1, y1, x2, y2 = segment.box
     if not segment.area:
         return []
@@ -150,12 +151,12 @@ def _masks(segment: Segment) -> list[dict]:
     return [_shape(segment, "mask", [[x1, y1], [x2 - 1, y2 - 1]], None, code)]
 
 
-def _polygons(segment: Segment, number: int) -> list[dict]:
+def _polygons(segment: Segment, number: int) -> list[dict[str, Any]]:
     parts = [(polygon + 0.5).tolist() for polygon in pixels(segment.mask)]  # through the middle of pixels
     return [_shape(segment, "polygon", points, number if len(parts) > 1 else None, None) for points in parts]
 
 
-def _shape(segment: Segment, kind: str, points: list, group: int | None, mask: str | None) -> dict:
+def _shape(segment: Segment, kind: str, points: list[Any], group: int | None, mask: str | None) -> dict[str, Any]:
     return {
         "label": label_of(segment),
         "points": points,

@@ -99,7 +99,7 @@ def from_line(line: bytes, *, verify: bool = True) -> ImageAnnotations:
         raise AnnotationError(f"not a line of {FORMAT} ({explain(error)}): {line[:80]!r}") from error
 
 
-def to_dict(annotations: ImageAnnotations) -> dict:
+def to_dict(annotations: ImageAnnotations) -> dict[str, Any]:
     """An image as plain values, ready for JSON."""
     digests = annotations.digests
     models = {"sam": digests.sam, "clip": digests.clip}

@@ -48,7 +48,7 @@ def schema() -> Any:
     )
 
 
-def rows(one: ImageAnnotations) -> list[dict]:
+def rows(one: ImageAnnotations) -> list[dict[str, Any]]:
     """The rows of an image, as of `schema`."""
     image = {
         "file": one.file.encode("utf-8", "backslashreplace").decode(),
@@ -116,7 +116,7 @@ def _write(annotations: Iterable[ImageAnnotations], file: IO[bytes]) -> None:
     from pyarrow.parquet import ParquetWriter
 
     with ParquetWriter(file, schema(), compression="zstd") as writer:
-        group: list[dict] = []
+        group: list[dict[str, Any]] = []
         for one in annotations:
             group += rows(one)
             if len(group) >= ROWS:
@@ -125,13 +125,13 @@ def _write(annotations: Iterable[ImageAnnotations], file: IO[bytes]) -> None:
         writer.write_table(arrow.Table.from_pylist(group, schema()))
 
 
-def _rows_of_images(file: Path | io.BytesIO) -> Iterator[list[dict]]:
+def _rows_of_images(file: Path | io.BytesIO) -> Iterator[list[dict[str, Any]]]:
     """The rows of each image."""
     _arrow()
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(file) as table:
-        image: list[dict] = []
+        image: list[dict[str, Any]] = []
         for batch in table.iter_batches(ROWS):
             for row in batch.to_pylist():
                 if image and not row["segment"]:  # 0, or null without segments: another image begins
@@ -142,7 +142,7 @@ def _rows_of_images(file: Path | io.BytesIO) -> Iterator[list[dict]]:
             yield image
 
 
-def _image(of_image: list[dict]) -> ImageAnnotations:
+def _image(of_image: list[dict[str, Any]]) -> ImageAnnotations:
     first = of_image[0]
     image = image_of_row(first, first["file"], first["width"], first["height"], first["source"])
     size = [image.height, image.width]

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,7 +99,7 @@ class SemanticMap:
         """A colour for each label, the same in all maps of a vocabulary; "unknown" is black."""
         return [(0, 0, 0), *colours(self.labels[1:])]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the labels that occur, their index in `indexed`, and their share of the image."""
         return {
             "format": "segzs-map/1",
