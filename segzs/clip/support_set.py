@@ -82,7 +82,7 @@ class SupportSet:
             support_set = examples if isinstance(examples, SupportSet) else cls.load(examples)
             support_set.check(encoded_by)
             return support_set
-        listed: dict[str, list] = {}
+        listed: dict[str, list[Any]] = {}
         for name, values in examples.items():
             several = isinstance(values, list | tuple | set | frozenset | Iterator)
             listed.setdefault(Label(name).name, []).extend(values if several else [values])
