@@ -70,7 +70,7 @@ def load(
     sam_file = locate_sam(sam or chosen.sam)
     classifier, regions = _load_naming(clip or chosen.clip, labels, naming, where, dtype, embeddings)
     sam_model = load_sam(sam_file, where, resolve_dtype(dtype, where, sam_file.spec.name))
-    segmenter = Segmenter(sam_model, classifier, regions, naming.templates)
+    segmenter = Segmenter(sam_model, classifier, regions)
     return segmenter if examples is None else segmenter.with_examples(examples)
 
 
@@ -102,15 +102,7 @@ def _load_naming(
     files = locate_clip(clip)
     model = load_clip(files, device, resolve_dtype(dtype, device, files.spec.name))
     regions = RegionEncoder.of(model, naming, cache)
-    classifier = build_classifier(
-        model,
-        labels,
-        templates=naming.templates,
-        weighting=naming.weighting,
-        unknown=naming.unknown,
-        cache=cache,
-    )
-    return classifier, regions
+    return build_classifier(model, labels, naming, cache), regions
 
 
 def resolve_device(name: str) -> torch.device:

@@ -54,7 +54,6 @@ class Segmenter:
     sam: SamModel
     classifier: ZeroShotClassifier
     region_encoder: RegionEncoder
-    templates: str | Sequence[str] | None = None
 
     def __repr__(self) -> str:
         return f"Segmenter({self.model}, {len(self.vocabulary.labels)} labels, {self.sam.device})"
@@ -249,20 +248,15 @@ class Segmenter:
         """
         return self.classifier.names(encode_images(self.clip, [read_image(source).pixels]))[0]
 
-    def with_labels(self, labels: Labels, *, templates: str | Sequence[str] | None = None) -> Segmenter:
+    def with_labels(self, labels: Labels) -> Segmenter:
         """The same models with other labels; images stay encoded.
 
-        The templates stay the same unless others are given, or the labels are a `Vocabulary` or a file with templates.
         Examples stay, and count for the labels that they show.
 
         Raises:
             VocabularyError: nothing can be named with these labels.
         """
-        vocabulary = Vocabulary.of(labels)
-        default = self.templates if templates is None else templates
-        chosen = default if templates is not None or not vocabulary.templates else None
-        classifier = self.classifier.with_labels(vocabulary, chosen, self.cache)
-        return replace(self, classifier=classifier, templates=default)
+        return replace(self, classifier=self.classifier.with_labels(labels, self.cache))
 
     def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by examples, in addition to earlier ones; images stay encoded.
@@ -330,8 +324,8 @@ class Segmenter:
             "clip": _about(self.clip),
             "device": self.sam.device.type,
             "vocabulary": self.vocabulary.digest,
-            "unknown": self.classifier.unknown,
-            "weighting": self.classifier.weighting,
+            "unknown": self.classifier.naming.unknown,
+            "weighting": self.classifier.naming.weighting,
             **({"examples": self.examples.digest} if self.examples else {}),
             "regions": self.region_encoder.regions,
             **asdict(self.region_encoder.cropping),

@@ -22,7 +22,7 @@ from segzs.clip import ood, regions, text_features
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
 from segzs.clip.model import ClipModel, load_clip
-from segzs.clip.negatives import fixed_negative_labels
+from segzs.clip.negatives import negative_labels
 from segzs.clip.regions import Naming
 from segzs.clip.templates import PLAIN, resolve_templates
 from segzs.clip.text_features import encode_vocabulary
@@ -198,7 +198,7 @@ def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) 
 def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.box(41, 22, 195, 224)
     cat = named.with_labels(["cat"])
-    negatives = (None, fixed_negative_labels(cat.clip, cat.vocabulary, cat.classifier.text_features, 1.0))
+    negatives = (None, negative_labels(cat.clip, cat.vocabulary, cat.classifier.text_features, threshold=1.0))
     never, always = (replace(cat, classifier=replace(cat.classifier, negatives=one)) for one in negatives)
     (refused,), (taken,) = always.segment(desk, prompt), never.segment(desk, prompt)
     assert [name.label for name in taken.names] == ["cat"]
@@ -211,13 +211,8 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
     assert named.clip is segmenter.clip
     assert segmenter.vocabulary.labels != named.vocabulary.labels == ("laptop", "cactus", "red apple")
     assert named.vocabulary.templates == CLIPS["tiny"].templates
-    assert named.with_labels(["cat"], templates="simple").vocabulary.templates == resolve_templates("simple")
     kept = named.with_labels(Vocabulary(["cat", "dog"], "one {}"))
     assert kept.vocabulary.templates == ("one {}",)
-    asked = replace(named, templates="simple")  # as load(templates="simple") does
-    assert asked.with_labels(["cat"]).vocabulary.templates == resolve_templates("simple")
-    assert asked.with_labels(kept.vocabulary).vocabulary == kept.vocabulary
-    assert kept.with_labels(kept.vocabulary, templates=["two {}"]).vocabulary.templates == ("two {}",)
     assert kept.classifier.text_features.shape == (2, named.classifier.text_features.shape[1])
     with pytest.raises(VocabularyError, match="at least one is expected"):
         named.with_labels([])
@@ -225,7 +220,7 @@ def test_other_labels_share_the_models(segmenter: Segmenter, named: Segmenter) -
 
 def test_a_segmenter_is_a_value(named: Segmenter, desk: EncodedImage) -> None:
     with pytest.raises(FrozenInstanceError):
-        named.templates = "plain"  # type: ignore[misc]
+        named.classifier = None  # type: ignore[misc]
     before = dict(vars(named))
     named.segment(desk, Prompt.point(300, 300))
     assert vars(named).keys() == before.keys()
@@ -313,7 +308,9 @@ def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
 
 
 def test_words_that_the_embedded_clip_never_saw_are_said(segmenter: Segmenter) -> None:
-    with pytest.warns(UnfamiliarWarning, match=r"was not trained on some words of 'theodolite of zyzzyva'.*segzs models"):
+    with pytest.warns(
+        UnfamiliarWarning, match=r"was not trained on some words of 'theodolite of zyzzyva'.*segzs models"
+    ):
         segmenter.with_labels(["red apple", "theodolite of zyzzyva"])
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnfamiliarWarning)
@@ -325,7 +322,7 @@ def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
 ) -> None:
     known = given(scene("desk"))
     for familiar, expected in ((1.1, 1), (-1.1, 0), (None, 0)):
-        clip = replace(named.clip, spec=replace(named.clip.spec, familiar=familiar))
+        clip = replace(named.clip, spec=replace(named.clip.spec, ood_threshold=familiar))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnfamiliarWarning)
             replace(named, classifier=replace(named.classifier, clip=clip)).name(known)
@@ -342,16 +339,16 @@ def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
         device="cpu",
     )
     assert segmenter.vocabulary == Vocabulary(("cat", "dog"), ("a {}",))
-    assert (segmenter.classifier.unknown, segmenter.region_encoder.cropping) == (0.4, Cropping("blur", 0.3))
+    assert (segmenter.classifier.naming.unknown, segmenter.region_encoder.cropping) == (0.4, Cropping("blur", 0.3))
     assert segmenter.sam.device.type == segmenter.clip.device.type == "cpu"
 
 
 def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segmenter.model == "tiny+tiny"
-    assert segmenter.classifier.unknown == "auto"
+    assert segmenter.classifier.naming.unknown == "auto"
     assert segmenter.region_encoder.cropping.background == segmenter.clip.spec.background
     assert len(segmenter.vocabulary.labels) > 1000
-    assert load(labels=["cat"], naming=Naming(unknown=None)).classifier.unknown is None
+    assert load(labels=["cat"], naming=Naming(unknown=None)).classifier.naming.unknown is None
     monkeypatch.setenv("SEGZS_MODEL", "vit_b")
     monkeypatch.chdir("/")
     with pytest.raises(ModelError, match="segzs fetch vit_b"):
@@ -370,7 +367,7 @@ def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> Non
 
 
 def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no preset 'huge', .*there are tiny, mobile, vit_b, vit_l, vit_h"):
+    with pytest.raises(ModelError, match=r"unknown preset 'huge' .*; choose from tiny, mobile, vit_b, vit_l, vit_h"):
         load("huge")
     with pytest.raises(ModelError, match="the device 'abacus' cannot be used here"):
         load(device="abacus")
@@ -399,10 +396,10 @@ def test_the_embedded_pair_computes_in_float32_unless_told(segmenter: Segmenter)
 
 
 def test_other_labels_keep_the_templates(segmenter: Segmenter) -> None:
-    asked = replace(segmenter, templates=("a drawing of a {}",))
-    assert asked.with_labels(["cat"]).vocabulary.templates == ("a drawing of a {}",)
-    other = asked.with_labels(["cat"], templates=["{}"])
-    assert other.vocabulary.templates == other.with_labels(["dog"]).vocabulary.templates == ("{}",)
+    naming = Naming(templates="simple")
+    simple = replace(segmenter, classifier=replace(segmenter.classifier, naming=naming))
+    for labels in (["cat"], Vocabulary(["cat"], "one {}")):
+        assert simple.with_labels(labels).vocabulary.templates == resolve_templates("simple")
 
 
 def test_names_from_elsewhere_leave_the_masks_to_their_model(segmenter: Segmenter, scene: Callable) -> None:
@@ -478,7 +475,7 @@ def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Sce
     right = of = 0
     for known in map(scene, SCENES):
         labelled = named.with_labels(sorted(set(known.names)))
-        pooled = pool_regions(replace(labelled, classifier=replace(labelled.classifier, contrast=None)))
+        pooled = pool_regions(replace(labelled, classifier=replace(labelled.classifier, negatives=None)))
         names = pooled.name(given(known)).names
         right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
         of += len(names)
@@ -490,7 +487,7 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
     speck, nothing = (Segment(RLE.encode(mask), predicted_iou=1.0, stability_score=1.0) for mask in masks)
-    against = fixed_negative_labels(named.clip, named.vocabulary, named.classifier.text_features, 0.1)
+    against = negative_labels(named.clip, named.vocabulary, named.classifier.text_features, threshold=0.1)
     pooled = pool_regions(replace(named, classifier=replace(named.classifier, negatives=against)))
     names = pooled.name(Segments(image, (speck, nothing)))
     assert all(sum(probabilities(segment).values()) == pytest.approx(1) for segment in names)
@@ -533,7 +530,7 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
     )
     assert torch.equal(first.classifier.text_features, encode_vocabulary(fresh.clip, first.vocabulary))
     assert not torch.equal(
-        fresh.with_labels(["cat", "dog"], templates="one {}").classifier.text_features, first.classifier.text_features
+        fresh.with_labels(Vocabulary(["cat", "dog"], "one {}")).classifier.text_features, first.classifier.text_features
     )
 
 

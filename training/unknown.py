@@ -205,8 +205,8 @@ def main() -> None:
 
     def namers(rows: Tensor, hidden: Tensor) -> ZeroShotClassifier:
         vocabulary = Vocabulary(tuple(names[row] for row in rows.tolist()), segmenter.vocabulary.templates)
-        negatives = negative_labels(segmenter.clip, vocabulary, general[rows], general)
-        classifier = ZeroShotClassifier(segmenter.clip, vocabulary, general[rows], "auto", negatives)
+        negatives = negative_labels(segmenter.clip, vocabulary, general[rows])
+        classifier = ZeroShotClassifier(segmenter.clip, vocabulary, general[rows], negatives=negatives)
         return without(classifier, general[hidden])
 
     for kind, styles in (("training styles", TRAINING_STYLES), (f"unseen style ({UNSEEN_STYLE})", (UNSEEN_STYLE,))):

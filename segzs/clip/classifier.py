@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.cache import EmbeddingCache
-from segzs.checks import check_number
 from segzs.clip.autoclip import autoclip
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.model import ClipModel
-from segzs.clip.negatives import NegativeLabels, fixed_negative_labels, negative_labels
+from segzs.clip.negatives import NegativeLabels, negative_labels
+from segzs.clip.regions import Naming
 from segzs.clip.support_set import SupportSet
+from segzs.clip.templates import resolve_templates
 from segzs.clip.text_features import (
     encode_templates,
     encode_vocabulary,
@@ -27,10 +27,9 @@ from segzs.clip.text_features import (
     with_templates,
 )
 from segzs.clip.vocabulary import Labels, Vocabulary
-from segzs.errors import UnfamiliarWarning, UsageError, warn
+from segzs.errors import UnfamiliarWarning, warn
 from segzs.segments import UNKNOWN, Name
 
-WEIGHTINGS = ("mean", "autoclip")
 TOP = 10
 
 
@@ -38,15 +37,15 @@ TOP = 10
 class ZeroShotClassifier:
     """Names image features of one CLIP by the labels of one vocabulary; `build_classifier` makes one.
 
-    ``text_features`` is float32 (labels, width), normalised. ``unknown`` is the option that ``negatives`` were made
-    from; without negatives, nothing is "unknown". With ``template_features``, float32 (labels, templates, width), the
-    templates are weighted for each image, see `autoclip`. The examples of ``support_set`` add to the labels' logits.
+    ``text_features`` is float32 (labels, width), normalised. Without ``negatives``, nothing is "unknown". With
+    ``template_features``, float32 (labels, templates, width), the templates are weighted for each image, see
+    `autoclip`. The examples of ``support_set`` add to the labels' logits.
     """
 
     clip: ClipModel
     vocabulary: Vocabulary
     text_features: Tensor = field(repr=False)
-    unknown: float | Literal["auto"] | None = None
+    naming: Naming = field(default_factory=Naming)
     negatives: NegativeLabels | None = field(default=None, repr=False)
     template_features: Tensor | None = field(default=None, repr=False)
     support_set: SupportSet | None = None
@@ -97,24 +96,9 @@ class ZeroShotClassifier:
         """The tree of the labels."""
         return Hierarchy.of(self.vocabulary)
 
-    @property
-    def weighting(self) -> str:
-        """How the templates of a label are weighted: "mean" or "autoclip"."""
-        return "mean" if self.template_features is None else "autoclip"
-
-    def with_labels(
-        self, labels: Labels, templates: str | Sequence[str] | None = None, cache: EmbeddingCache | None = None
-    ) -> ZeroShotClassifier:
+    def with_labels(self, labels: Labels, cache: EmbeddingCache | None = None) -> ZeroShotClassifier:
         """The same classifier with other labels; see `build_classifier`. Examples stay."""
-        return build_classifier(
-            self.clip,
-            labels,
-            templates=templates,
-            weighting=self.weighting,
-            unknown=self.unknown,
-            cache=cache,
-            support_set=self.support_set,
-        )
+        return build_classifier(self.clip, labels, self.naming, cache, self.support_set)
 
     def with_examples(self, examples: SupportSet, cache: EmbeddingCache | None = None) -> ZeroShotClassifier:
         """The same classifier with additional examples; their labels are added to the vocabulary.
@@ -123,60 +107,44 @@ class ZeroShotClassifier:
             ModelMismatchError: another CLIP encoded the examples, or they were cropped in another way.
         """
         support_set = examples if self.support_set is None else self.support_set + examples
-        vocabulary, text, template = self.vocabulary, self.text_features, self.template_features
+        vocabulary, text, templates = self.vocabulary, self.text_features, self.template_features
         if added := [label for label in examples.counts if label not in vocabulary.labels]:
             new = Vocabulary(added, vocabulary.templates)
-            new_text, new_template = _encode(self.clip, new, self.weighting, cache)
-            vocabulary, text = (
-                replace(vocabulary, entries=(*vocabulary.entries, *new.entries)),
-                torch.cat([text, new_text]),
-            )
-            template = None if template is None or new_template is None else torch.cat([template, new_template])
-        negatives = _negatives(self.clip, vocabulary, text, self.unknown, cache, support_set)
-        return replace(
-            self,
-            vocabulary=vocabulary,
-            text_features=text,
-            negatives=negatives,
-            template_features=template,
-            support_set=support_set,
-        )
+            new_text, new_templates = _encode(self.clip, new, self.naming, cache)
+            vocabulary = replace(vocabulary, entries=(*vocabulary.entries, *new.entries))
+            text = torch.cat([text, new_text])
+            if templates is not None and new_templates is not None:
+                templates = torch.cat([templates, new_templates])
+        return _with_negatives(self.clip, vocabulary, text, self.naming, cache, templates, support_set)
 
 
 def build_classifier(
     clip: ClipModel,
     labels: Labels | None = None,
-    *,
-    templates: str | Sequence[str] | None = None,
-    weighting: str = "mean",
-    unknown: float | Literal["auto"] | None = "auto",
+    naming: Naming = Naming(),
     cache: EmbeddingCache | None = None,
     support_set: SupportSet | None = None,
 ) -> ZeroShotClassifier:
     """Encode labels into a `ZeroShotClassifier`.
 
+    The templates are those of ``naming``, or else of the vocabulary, or else of the CLIP.
+
     Args:
         clip: the model.
         labels: a list, a `Vocabulary` or the path of a file; None takes the general vocabulary of the CLIP.
-        templates: sentences with ``{}`` or the name of a set, see `resolve_templates`; None takes the vocabulary's own,
-            or else the CLIP's.
-        weighting: "mean" averages the text features of the templates; "autoclip" weights them for each image.
-        unknown: what labels must beat. "auto": general labels, and the vocabulary's negatives; a number: a fixed cosine
-            similarity, and the negatives; None: nothing is "unknown".
+        naming: its ``templates``, ``weighting`` and ``unknown`` are used.
         cache: keeps text features.
-        support_set: examples of labels, which need not be in the vocabulary.
+        support_set: examples of labels.
 
     Raises:
         VocabularyError: the labels or templates cannot be used, or a sentence has more tokens than the CLIP reads.
-        UsageError: ``weighting`` or ``unknown`` is out of range.
 
     Warns:
         UnfamiliarWarning: the CLIP was not trained on words of the labels.
     """
-    check_naming(weighting, unknown)
     vocabulary = general_vocabulary(clip) if labels is None else Vocabulary.of(labels)
-    if templates is not None:
-        vocabulary = Vocabulary(vocabulary.entries, templates, vocabulary.negatives)
+    if naming.templates is not None:
+        vocabulary = replace(vocabulary, templates=resolve_templates(naming.templates))
     vocabulary = with_templates(clip, vocabulary)
     if labels is not None and (unseen := unseen_labels(clip, vocabulary)):
         listed = ", ".join(map(repr, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
@@ -185,21 +153,37 @@ def build_classifier(
             "words, see: segzs models",
             UnfamiliarWarning,
         )
-    text_features, template_features = _encode(clip, vocabulary, weighting, cache)
-    negatives = _negatives(clip, vocabulary, text_features, unknown, cache, support_set)
-    return ZeroShotClassifier(clip, vocabulary, text_features, unknown, negatives, template_features, support_set)
+    text, templates = _encode(clip, vocabulary, naming, cache)
+    return _with_negatives(clip, vocabulary, text, naming, cache, templates, support_set)
 
 
-def check_naming(weighting: str, unknown: float | str | None) -> None:
-    """Check options of `build_classifier`.
+def _encode(
+    clip: ClipModel, vocabulary: Vocabulary, naming: Naming, cache: EmbeddingCache | None
+) -> tuple[Tensor, Tensor | None]:
+    """The text features of labels, and for "autoclip" those of each template."""
+    if naming.weighting == "autoclip":
+        template_features = encode_templates(clip, vocabulary, cache)
+        return F.normalize(template_features.mean(1), dim=-1), template_features
+    if vocabulary == general_vocabulary(clip):
+        return general_features(clip, cache), None
+    return encode_vocabulary(clip, vocabulary, cache), None
 
-    Raises:
-        UsageError: ``weighting`` is unknown, or ``unknown`` is not a cosine similarity, "auto" or None.
-    """
-    if weighting not in WEIGHTINGS:
-        raise UsageError(f"unknown weighting {weighting!r}; choose from {', '.join(WEIGHTINGS)}")
-    if unknown is not None and unknown != "auto":
-        check_number("unknown", unknown, "a cosine similarity from -1 to 1, 'auto' or None", -1, 1, error=UsageError)
+
+def _with_negatives(
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    text: Tensor,
+    naming: Naming,
+    cache: EmbeddingCache | None,
+    templates: Tensor | None,
+    support_set: SupportSet | None,
+) -> ZeroShotClassifier:
+    negatives = None
+    if naming.unknown is not None:
+        threshold = None if naming.unknown == "auto" else naming.unknown
+        examples = None if support_set is None else support_set.means(vocabulary.labels)
+        negatives = negative_labels(clip, vocabulary, text, threshold=threshold, examples=examples, cache=cache)
+    return ZeroShotClassifier(clip, vocabulary, text, naming, negatives, templates, support_set)
 
 
 def probabilities(similarity: Tensor, logit_scale: float, unknown: float | Tensor | None = None) -> Tensor:
@@ -242,31 +226,3 @@ def rank(probabilities: Tensor, labels: Sequence[str], first: Sequence[int] | No
         tuple(Name(names[i], value) for i, value in zip(*row, strict=True))
         for row in zip(columns.tolist(), values.tolist(), strict=True)
     ]
-
-
-def _encode(
-    clip: ClipModel, vocabulary: Vocabulary, weighting: str, cache: EmbeddingCache | None
-) -> tuple[Tensor, Tensor | None]:
-    """The text features of labels, and for "autoclip" those of each template."""
-    if weighting == "autoclip":
-        template_features = encode_templates(clip, vocabulary, cache)
-        return F.normalize(template_features.mean(1), dim=-1), template_features
-    if vocabulary == general_vocabulary(clip):
-        return general_features(clip, cache), None
-    return encode_vocabulary(clip, vocabulary, cache), None
-
-
-def _negatives(
-    clip: ClipModel,
-    vocabulary: Vocabulary,
-    text_features: Tensor,
-    unknown: float | Literal["auto"] | None,
-    cache: EmbeddingCache | None,
-    support_set: SupportSet | None,
-) -> NegativeLabels | None:
-    if unknown is None:
-        return None
-    if unknown != "auto":
-        return fixed_negative_labels(clip, vocabulary, text_features, unknown)
-    examples = None if support_set is None else support_set.means(vocabulary.labels)
-    return negative_labels(clip, vocabulary, text_features, general_features(clip, cache), examples)

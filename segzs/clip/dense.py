@@ -96,16 +96,25 @@ def dense_features(clip: ClipModel, pixels: np.ndarray) -> Tensor:
 def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
     """Normalised image features of masks, from the `dense_features` of their image.
 
-    The feature of a mask is the mean over its pixels of the features, interpolated bilinearly from the cells. The
-    feature of an empty mask is zero.
-
     Args:
         clip: the model.
         dense: float32 (rows, columns, channels).
         masks: masks of the image.
 
     Returns:
-        float32 (masks, width).
+        float32 (masks, width), zero for empty masks.
+    """
+    means = mask_means(dense, masks)
+    features = F.normalize(tower_of(clip).head(means.to(clip.dtype)).float(), dim=-1)
+    features[[mask.area == 0 for mask in masks]] = 0
+    return features
+
+
+def mask_means(dense: Tensor, masks: Sequence[RLE]) -> Tensor:
+    """The mean over the pixels of each mask of features interpolated bilinearly from cells (rows, columns, channels).
+
+    Returns:
+        float32 (masks, channels).
     """
     rows, columns, channels = dense.shape
     weights = np.zeros((len(masks), rows, columns), np.float32)
@@ -114,10 +123,7 @@ def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
         inside = mask.decode()[y1:y2, x1:x2].astype(np.float32)
         vertical, horizontal = _interpolation(rows, mask.height), _interpolation(columns, mask.width)
         weight[:] = vertical[:, y1:y2] @ inside @ horizontal[:, x1:x2].T / max(mask.area, 1)
-    means = torch.from_numpy(weights).flatten(1).to(dense.device) @ dense.reshape(-1, channels)
-    features = F.normalize(tower_of(clip).head(means.to(clip.dtype)).float(), dim=-1)
-    features[[mask.area == 0 for mask in masks]] = 0
-    return features
+    return torch.from_numpy(weights).flatten(1).to(dense.device) @ dense.reshape(-1, channels)
 
 
 @torch.inference_mode()

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segzs.cache import EmbeddingCache
 from segzs.clip.model import ClipModel
-from segzs.clip.text_features import encode_vocabulary, general_vocabulary
+from segzs.clip.text_features import encode_vocabulary, general_features, general_vocabulary
 from segzs.clip.vocabulary import Vocabulary
 
 NEAR = 0.75
@@ -56,52 +57,41 @@ class NegativeLabels:
 
 
 def negative_labels(
-    clip: ClipModel, vocabulary: Vocabulary, text_features: Tensor, general: Tensor, examples: Tensor | None = None
+    clip: ClipModel,
+    vocabulary: Vocabulary,
+    text_features: Tensor,
+    *,
+    threshold: float | None = None,
+    examples: Tensor | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> NegativeLabels:
-    """The negatives of a vocabulary and the general labels that are similar neither to its labels nor to its examples.
+    """The negatives of a vocabulary, and the general labels that resemble neither its labels nor its examples.
 
-    If no general label is left, labels must exceed the CLIP's own threshold.
+    With a threshold there are no general labels. If no general label is left, the threshold is the CLIP's own.
 
     Args:
         clip: the model.
         vocabulary: the labels and their negatives.
         text_features: of the labels, normalised, float32 (labels, width).
-        general: text features of the general vocabulary, float32 (general labels, width).
+        threshold: a cosine similarity that labels must exceed.
         examples: mean image features of labels with examples, float32 (M, width).
+        cache: keeps text features.
 
     Raises:
         VocabularyError: a negative has more tokens than the CLIP reads.
     """
+    own = {word for label in vocabulary.entries for word in (label.name, *label.synonyms)}
+    listed = (*vocabulary.negatives, *(text for label in vocabulary.entries for text in label.negatives))
+    texts = [text for text in listed if text not in own]
+    negatives = encode_vocabulary(clip, Vocabulary(texts, vocabulary.templates), cache) if texts else text_features[:0]
+    if threshold is not None:
+        return NegativeLabels(text_features[:0], negatives, 1.0, threshold)
+    general = general_features(clip, cache)
     limit = (general @ general.T).fill_diagonal_(-1).amax(1).quantile(NEAR)
-    own = _own_words(vocabulary)
     far = (general @ text_features.T).amax(1) < limit
     far &= torch.tensor([name not in own for name in general_vocabulary(clip).labels], device=far.device)
     if examples is not None:
         far[(examples.to(general) @ general.T).topk(min(SAME_OBJECT, len(general)), dim=1).indices.flatten()] = False
     leaves = len(vocabulary.labels) - len(set(vocabulary.parents.values()))
-    kept, negatives = general[far], _encode_negatives(clip, vocabulary, text_features)
+    kept = general[far]
     return NegativeLabels(kept, negatives, WEIGHT / leaves, 0.0 if len(kept) else clip.unknown_threshold)
-
-
-def fixed_negative_labels(
-    clip: ClipModel, vocabulary: Vocabulary, text_features: Tensor, threshold: float
-) -> NegativeLabels:
-    """The negatives of a vocabulary and a fixed cosine similarity that labels must exceed; no general labels.
-
-    Raises:
-        VocabularyError: a negative has more tokens than the CLIP reads.
-    """
-    return NegativeLabels(text_features[:0], _encode_negatives(clip, vocabulary, text_features), 1.0, threshold)
-
-
-def _encode_negatives(clip: ClipModel, vocabulary: Vocabulary, text_features: Tensor) -> Tensor:
-    listed = (*vocabulary.negatives, *(text for label in vocabulary.entries for text in label.negatives))
-    own = _own_words(vocabulary)
-    negatives = [text for text in listed if text not in own]
-    if not negatives:
-        return text_features[:0]
-    return encode_vocabulary(clip, Vocabulary(negatives, vocabulary.templates))
-
-
-def _own_words(vocabulary: Vocabulary) -> set[str]:
-    return {word for label in vocabulary.entries for word in (label.name, *label.synonyms)}

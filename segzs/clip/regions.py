@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segzs.cache import EmbeddingCache
+from segzs.checks import check_number
 from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION, cell_features, dense_features, pool, tower_of
 from segzs.clip.model import ClipModel
@@ -19,6 +20,7 @@ from segzs.image import Image
 from segzs.masks import RLE
 
 REGIONS = ("crops", "pooled")
+WEIGHTINGS = ("mean", "autoclip")
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Naming:
             model's mean colour).
         margin: context on each side of a crop, as a share of the longer side of the mask's box.
         scales: sizes of the crops of a mask, as multiples of its box with the margin; their features are averaged.
-        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1).
+        templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); None takes
+            those of the vocabulary, or else those that suit the CLIP.
         weighting: "mean" averages the templates; "autoclip" weights them for each object (Metzen et al. 2023).
         unknown: what labels must beat. "auto": general labels, and the vocabulary's negatives; a number: a fixed cosine
             similarity, and the negatives; None: an object is never "unknown".
 
     Raises:
-        UsageError: ``regions`` is unknown.
+        UsageError: ``regions`` or ``weighting`` is unknown, or ``unknown`` is out of range.
 
     >>> Naming(background="keep", margin=0.2).unknown
     'auto'
@@ -55,6 +58,11 @@ class Naming:
     def __post_init__(self) -> None:
         if self.regions not in (None, *REGIONS):
             raise UsageError(f"unknown regions {self.regions!r}; choose from {', '.join(REGIONS)}")
+        if self.weighting not in WEIGHTINGS:
+            raise UsageError(f"unknown weighting {self.weighting!r}; choose from {', '.join(WEIGHTINGS)}")
+        if self.unknown not in (None, "auto"):
+            expected = "a cosine similarity from -1 to 1, 'auto' or None"
+            check_number("unknown", self.unknown, expected, -1, 1, error=UsageError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from segzs.clip.autoclip import ENTROPY, _with_entropy, autoclip
 from segzs.clip.classifier import build_classifier
 from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
+from segzs.clip.regions import Naming
 from segzs.clip.text_features import encode_templates, encode_vocabulary
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import UsageError, VocabularyError
@@ -47,7 +48,7 @@ def test_a_template_that_separates_labels_gets_a_larger_weight() -> None:
 
 
 def test_a_classifier_keeps_its_weighting(clip: ClipModel, image_features: torch.Tensor) -> None:
-    weighted = build_classifier(clip, ["cat", "dog"], weighting="autoclip")
+    weighted = build_classifier(clip, ["cat", "dog"], Naming(weighting="autoclip"))
     for one in (weighted, weighted.with_labels(["hammer", "laptop"])):
         plain = image_features @ one.text_features.T
         assert one.similarity(image_features).shape == plain.shape
@@ -55,4 +56,4 @@ def test_a_classifier_keeps_its_weighting(clip: ClipModel, image_features: torch
     with pytest.raises(VocabularyError, match=r"needs the same templates for every label; .* of 'cat'"):
         weighted.with_labels([Label("cat", synonyms="kitten"), "dog"])
     with pytest.raises(UsageError, match="unknown weighting 'best'; choose from mean, autoclip"):
-        build_classifier(clip, weighting="best")
+        Naming(weighting="best")

@@ -11,6 +11,7 @@ from segzs.clip.classifier import build_classifier, probabilities, rank
 from segzs.clip.image_features import encode_images
 from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel, load_clip
+from segzs.clip.regions import Naming
 from segzs.clip.support_set import SupportSet
 from segzs.clip.text_features import encode_vocabulary
 from segzs.clip.vocabulary import Vocabulary
@@ -93,19 +94,21 @@ def test_bfloat16_features_are_close_to_float32(clip: ClipModel) -> None:
     assert (ours * reference).sum(1).min() > 0.99
 
 
-def test_templates_come_from_the_call_the_vocabulary_or_the_clip(clip: ClipModel) -> None:
+def test_templates_are_those_of_the_naming_the_vocabulary_or_the_clip(clip: ClipModel) -> None:
     own = Vocabulary(["cat"], "one {}")
-    assert build_classifier(clip, own, templates="two {}").vocabulary.templates == ("two {}",)
+    assert build_classifier(clip, own, Naming(templates="two {}")).vocabulary.templates == ("two {}",)
     assert build_classifier(clip, own).vocabulary.templates == ("one {}",)
     assert build_classifier(clip, ["cat"]).vocabulary.templates == clip.spec.templates
-    assert build_classifier(clip, templates="one {}").vocabulary.templates == ("one {}",)
+    assert build_classifier(clip, naming=Naming(templates="one {}")).vocabulary.templates == ("one {}",)
 
 
 def test_other_labels_keep_the_options(clip: ClipModel) -> None:
     examples = SupportSet(torch.eye(256)[:1], ("mug",), "digest")
-    classifier = build_classifier(clip, ["cat"], unknown=0.25, support_set=examples).with_labels(["dog", "mug"])
+    naming = Naming(unknown=0.25, templates="one {}")
+    classifier = build_classifier(clip, ["cat"], naming, support_set=examples).with_labels(["dog", "mug"])
     assert classifier.vocabulary.labels == ("dog", "mug")
-    assert (classifier.unknown, classifier.support_set) == (0.25, examples)
+    assert classifier.vocabulary.templates == ("one {}",)
+    assert (classifier.naming, classifier.support_set) == (naming, examples)
     assert classifier.negatives is not None
     assert classifier.negatives.threshold == 0.25
 
@@ -118,11 +121,11 @@ def test_labels_of_examples_are_added(clip: ClipModel) -> None:
     torch.testing.assert_close(extended.text_features, encode_vocabulary(clip, extended.vocabulary))
 
 
-def test_wrong_options_are_refused(clip: ClipModel) -> None:
+def test_wrong_options_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown weighting 'best'; choose from mean, autoclip"):
-        build_classifier(clip, ["cat"], weighting="best")
+        Naming(weighting="best")
     with pytest.raises(UsageError, match="unknown is 2; a cosine similarity"):
-        build_classifier(clip, ["cat"], unknown=2)
+        Naming(unknown=2)
 
 
 def test_labels_with_unseen_words_give_a_warning(clip: ClipModel) -> None:

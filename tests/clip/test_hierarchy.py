@@ -9,7 +9,7 @@ from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
-from segzs.clip.negatives import fixed_negative_labels
+from segzs.clip.negatives import negative_labels
 from segzs.clip.vocabulary import Vocabulary
 
 ANIMALS = Vocabulary([Label("cat", parent="animal"), Label("dog", parent="animal"), "mug"])  # and then "animal"
@@ -17,8 +17,8 @@ ANIMALS = Vocabulary([Label("cat", parent="animal"), Label("dog", parent="animal
 
 def classifier(clip: ClipModel, vocabulary: Vocabulary = ANIMALS, unknown: float | None = 0.0) -> ZeroShotClassifier:
     features = torch.eye(8)[: len(vocabulary.labels)]
-    negatives = None if unknown is None else fixed_negative_labels(clip, vocabulary, features, unknown)
-    return ZeroShotClassifier(clip, vocabulary, features, unknown, negatives)
+    negatives = None if unknown is None else negative_labels(clip, vocabulary, features, threshold=unknown)
+    return ZeroShotClassifier(clip, vocabulary, features, negatives=negatives)
 
 
 def image_feature(*similarities: float) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from segzs.clip.classifier import ZeroShotClassifier, build_classifier
 from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.negatives import WEIGHT, NegativeLabels, negative_labels
+from segzs.clip.regions import Naming
 from segzs.clip.text_features import encode_vocabulary, general_features, general_vocabulary
 from segzs.clip.vocabulary import Vocabulary
 from segzs.masks import RLE
@@ -26,7 +28,7 @@ SCENES = [read_scene(name) for name in ("desk", "picnic", "toolbox")]
 def fixed(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
     """The classifier with a fixed similarity instead of general labels."""
     threshold = classifier.clip.unknown_threshold
-    return build_classifier(classifier.clip, classifier.vocabulary, unknown=threshold)
+    return build_classifier(classifier.clip, classifier.vocabulary, Naming(unknown=threshold))
 
 
 def encode(segmenter: segzs.Segmenter, scene: Scene, masks: list[RLE]) -> torch.Tensor:
@@ -90,7 +92,7 @@ def test_general_labels_detect_absent_labels_better_than_a_fixed_similarity(
 def test_labels_synonyms_and_similar_words_are_no_negatives(clip: ClipModel) -> None:
     names, general = general_vocabulary(clip).labels, general_features(clip)
     vocabulary = Vocabulary([Label("laptop", synonyms=("hammer",), negatives=("pencil", "wrench")), "wrench"])
-    negatives = negative_labels(clip, vocabulary, general[[names.index("laptop"), names.index("wrench")]], general)
+    negatives = negative_labels(clip, vocabulary, general[[names.index("laptop"), names.index("wrench")]])
     kept = {name for name, row in zip(names, general, strict=True) if (negatives.general == row).all(1).any()}
     assert not kept & {"laptop", "wrench", "hammer"}
     assert "red apple" in kept
@@ -112,11 +114,11 @@ def test_a_negative_counts_as_much_as_a_label() -> None:
 
 def test_negatives_make_objects_unknown(clip: ClipModel, objects: tuple[torch.Tensor, list[str]]) -> None:
     features, names = objects
-    laptop = features[[names.index("laptop")]]
+    laptop, plain = features[[names.index("laptop")]], Vocabulary(["keyboard"])
     for unknown in ("auto", 0.0):
         without, against = (
-            build_classifier(clip, Vocabulary(["keyboard"], negatives=words), unknown=unknown).probabilities(laptop)[0]
-            for words in ((), ("desktop computer", "laptop"))
+            build_classifier(clip, vocabulary, Naming(unknown=unknown)).probabilities(laptop)[0]
+            for vocabulary in (plain, replace(plain, negatives=("desktop computer", "laptop")))
         )
         assert against[1] > without[1]
 
@@ -132,25 +134,24 @@ def test_with_all_general_labels_the_clips_own_threshold_is_used(segmenter: segz
 
 def test_every_clip_has_general_negatives(tmp_path: Path) -> None:
     clip = load_clip(locate_clip(random_clip(tmp_path / "clip")))
-    general = encode_vocabulary(clip, general_vocabulary(clip))
     vocabulary = Vocabulary(["zebra crossing", "cat"])
-    negatives = negative_labels(clip, vocabulary, encode_vocabulary(clip, vocabulary), general)
-    assert 0 < len(negatives.general) < len(general)
+    negatives = negative_labels(clip, vocabulary, encode_vocabulary(clip, vocabulary))
+    assert 0 < len(negatives.general) < len(general_features(clip))
 
 
 def test_general_labels_like_examples_are_no_negatives(clip: ClipModel) -> None:
     """The number does not depend on the number of examples of a label, because their mean is used."""
-    vocabulary, general = Vocabulary(["gizmo", "gadget"]), general_features(clip)
+    vocabulary = Vocabulary(["gizmo", "gadget"])
     features = encode_vocabulary(clip, vocabulary)
-    plain = negative_labels(clip, vocabulary, features, general)
-    with_examples = negative_labels(clip, vocabulary, features, general, plain.general[:2])
+    plain = negative_labels(clip, vocabulary, features)
+    with_examples = negative_labels(clip, vocabulary, features, examples=plain.general[:2])
     assert len(plain.general) - 10 <= len(with_examples.general) < len(plain.general)
     assert not (with_examples.general[:, None] == plain.general[:2]).all(-1).any()
 
 
 def test_without_general_labels_the_clips_own_threshold_is_used(clip: ClipModel) -> None:
     vocabulary, general = Vocabulary(["gizmo"]), general_features(clip)
-    negatives = negative_labels(clip, vocabulary, encode_vocabulary(clip, vocabulary), general, general)
+    negatives = negative_labels(clip, vocabulary, encode_vocabulary(clip, vocabulary), examples=general)
     assert (len(negatives.general), negatives.threshold) == (0, clip.unknown_threshold)
 
 

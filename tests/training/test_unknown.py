@@ -31,9 +31,7 @@ def test_auroc_counts_ties_half() -> None:
 
 
 def calibrated(clip: ClipModel, vocabulary: Vocabulary, features: torch.Tensor) -> ZeroShotClassifier:
-    return ZeroShotClassifier(
-        clip, vocabulary, features, "auto", negative_labels(clip, vocabulary, features, general_features(clip))
-    )
+    return ZeroShotClassifier(clip, vocabulary, features, negatives=negative_labels(clip, vocabulary, features))
 
 
 def test_every_way_has_its_figures(drawn_packs: Packs, segmenter: segzs.Segmenter) -> None:
