@@ -1,4 +1,4 @@
-"""Many images: what is found in one as a record, and a whole directory, resumable, here or on a cluster.
+"""Label many images: a directory, resumable, in this process or on a Ray cluster.
 
 >>> from segzs.dataset.directory import label_directory
 >>> from segzs.dataset.labeller import Labeller

@@ -1,4 +1,4 @@
-"""One image file -> one record: a pure function of the file's bytes and the settings."""
+"""Label one image file: its bytes and the settings determine its annotations."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from segzs.segmenter import Segmenter
 from segzs.segments import Segment
 
 MEMORY = 16 * MEBI
-"""Bytes of features that are kept: each image comes by once, but what CLIP sees all over it is asked for repeatedly."""
+"""Bytes of the embedding cache: each image is encoded once, but CLIP's dense features are used several times."""
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Finds and names every object of an image file; make one with `Labeller.of`.
+    """Segment and name every object of an image file; make one with `Labeller.of`.
 
-    ``labeller("cat.jpg", data)`` is the whole of it. `prepare` is its first part, which needs no model and may run
-    in a thread, and `label` the rest.
+    ``labeller("cat.jpg", data)`` runs both steps: `prepare`, which needs no model and may run in another thread, and
+    `label`.
     """
 
     segmenter: Segmenter
@@ -34,45 +34,45 @@ class Labeller:
 
     @classmethod
     def of(cls, segmenter: Segmenter, **options: Any) -> Labeller:
-        """A labeller with the options of `Segmenter.everything`; the last few encoded images stay in memory.
+        """A labeller with the options of `Segmenter.everything` and a small memory for image embeddings.
 
         Raises:
             PromptError: an option is out of range.
         """
-        passing = segmenter.with_cache(replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory)))
-        return cls(passing, GeneratorOptions(**options))
+        cache = replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory))
+        return cls(segmenter.with_cache(cache), GeneratorOptions(**options))
 
     def __call__(self, path: str, data: bytes) -> ImageAnnotations:
-        """The record of an image file.
+        """The annotations of an image file.
 
         Raises:
-            ImageError: the bytes are no picture.
+            ImageError: the bytes are not an image.
         """
         return self.label(path, hashlib.sha256(data).hexdigest(), self.prepare(data))
 
     def prepare(self, data: bytes) -> PreparedImage:
-        """The pixels, decoded and resized.
+        """Decode an image and resize it for SAM.
 
         Raises:
-            ImageError: the bytes are no picture.
+            ImageError: the bytes are not an image.
         """
         return prepare(self.segmenter.sam, read_image(data))
 
     def label(self, path: str, sha256: str, image: PreparedImage) -> ImageAnnotations:
-        """The record of a prepared image, from a file of that digest."""
+        """The annotations of a prepared image; ``sha256`` is the digest of its file."""
         segments = self.segmenter.everything(self.segmenter.encode(image), **asdict(self.options))
         return ImageAnnotations(
             file=path,
             width=image.width,
             height=image.height,
-            segments=tuple(Segment.from_dict(segment.to_dict()) for segment in segments),  # what a file would hold
+            segments=tuple(Segment.from_dict(segment.to_dict()) for segment in segments),  # rounded as in a file
             model=segments.model,
             digests=Digests(image.digest, sha256, self.segmenter.sam.digest, self.segmenter.clip.digest),
         )
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that a record depends on besides the file, as plain values for JSON."""
+        """Everything besides the file that determines the annotations, as values for JSON."""
         return {
             "segzs": __version__,
             **self.segmenter.settings,
@@ -83,13 +83,13 @@ class Labeller:
 
 
 def load_labeller(model: str | None = None, *, everything: Mapping[str, Any] | None = None, **options: Any) -> Labeller:
-    """Load models into a labeller: `segzs.load` and `Labeller.of` in one, for processes that each load their own.
+    """Load models into a labeller: `segzs.load`, then `Labeller.of`, for processes that each load their own.
 
-    Images that come by once are not kept on disk either, unless ``options`` say ``cache=True``.
+    Image embeddings are not cached on disk unless ``options`` contain ``cache=True``.
 
     Args:
         model: a preset.
         everything: options of `Segmenter.everything`.
-        **options: those of `segzs.load`.
+        **options: options of `segzs.load`.
     """
     return Labeller.of(load(model, **{"cache": False, **options}), **(everything or {}))

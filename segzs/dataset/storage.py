@@ -1,25 +1,33 @@
-"""Folders here or in an object store, by one address: ``photos``, ``s3://bucket/photos``, ``gs://...``."""
+"""Folders on a disk or in an object store, by one address: ``photos``, ``s3://bucket/photos``, ``gs://...``."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segzs.checks import counted
 from segzs.dataset.listing import SUFFIXES, list_images, matches
-from segzs.errors import ImageError, OutputError, SegzsError
+from segzs.dataset.pipeline import LARGEST_FILE
+from segzs.dataset.run import output_errors
+from segzs.errors import ImageError, SegzsError
 
 INSTALL = "run: pip install 'segzs[ray]'"
 
 
 @dataclass(frozen=True)
 class StorageFolder:
-    """A folder of some file system (``pyarrow.fs.FileSystem``); make one with `StorageFolder.at`."""
+    """A folder of a file system; make one with `StorageFolder.at`.
+
+    Attributes:
+        address: the path or URI.
+        files: the file system, a ``pyarrow.fs.FileSystem``.
+        root: the path of the folder in it.
+        is_local: whether it is on a local disk.
+    """
 
     address: str
     files: Any
@@ -28,10 +36,10 @@ class StorageFolder:
 
     @classmethod
     def at(cls, address: str | os.PathLike[str]) -> StorageFolder:
-        """The folder at a path or URI; those that Arrow does not know are opened by fsspec.
+        """The folder at a path or URI. PyArrow opens it, or fsspec where PyArrow does not know the scheme.
 
         Raises:
-            SegzsError: no package that is installed knows such addresses.
+            SegzsError: no installed package opens such addresses.
 
         >>> StorageFolder.at("/data/photos").root
         '/data/photos'
@@ -39,133 +47,132 @@ class StorageFolder:
         try:
             from pyarrow import fs
         except ImportError as error:
-            raise SegzsError(f"folders of a cluster need pyarrow; {INSTALL}") from error
+            raise SegzsError(f"storage folders need pyarrow; {INSTALL}") from error
         text = os.fspath(address)
         if "://" not in text:
             text = os.path.abspath(text)
             return cls(text, fs.LocalFileSystem(), text, True)
-        # one request a file instead of three, the file being written at once
-        at_once = "&allow_delayed_open=true" if "?" in text else "?allow_delayed_open=true"
+        # one request per file instead of three, since each file is written at once
+        option = f"{'&' if '?' in text else '?'}allow_delayed_open=true" if text.startswith("s3://") else ""
         try:
-            files, root = fs.FileSystem.from_uri(text + at_once if text.startswith("s3://") else text)
+            files, root = fs.FileSystem.from_uri(text + option)
         except (ValueError, OSError, NotImplementedError):
-            files, root = _by_fsspec(text)
+            files, root = _open_with_fsspec(text)
         return cls(text, files, root.rstrip("/"), isinstance(files, fs.LocalFileSystem))
 
     @property
     def name(self) -> str:
-        """The address as one may show it: without options and whatever secret stands in it."""
+        """The address without its options, which may hold secrets."""
         return self.root if self.is_local else f"{self.address.partition('://')[0]}://{self.root.lstrip('/')}"
 
-    def read(self, name: str, most: int = 2**31) -> bytes:
-        """The bytes of a file; names are relative, with slashes.
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; ``name`` is relative, with slashes.
 
         Raises:
-            OSError: it cannot be read.
-            ImageError: there are more than ``most``.
+            OSError: the file cannot be read.
+            ImageError: the file is larger than `LARGEST_FILE`.
         """
         with self.files.open_input_file(os.fsencode(f"{self.root}/{name}")) as file:
-            if (size := file.size()) > most:
-                raise ImageError(f"the file has {size:,} bytes, more than {most:,}")
+            if (size := file.size()) > LARGEST_FILE:
+                raise ImageError(f"the file has {size:,} bytes, more than {LARGEST_FILE:,}")
             return file.read()
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file whole or not at all; folders are made.
+        """Write a file atomically; folders are made.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         path = PurePosixPath(self.root, name)
-        with self._saying(str(path)):
-            if not self.is_local:  # an object is there when its stream is closed
-                self._put(str(path), data)
+        with output_errors(path):
+            if not self.is_local:  # an object appears when its stream is closed
+                self._write(str(path), data)
                 return
             self.files.create_dir(str(path.parent), recursive=True)
             part = str(path.with_name(f".{path.name}.{secrets.token_hex(4)}.part"))
-            self._put(part, data)
+            self._write(part, data)
             self.files.move(part, str(path))
 
-    def names(self, folder: str, ending: str) -> list[str]:
-        """Names of the files of a folder, without this ending, sorted; none where there is no folder.
+    def stems(self, folder: str, suffix: str) -> list[str]:
+        """The names of a folder's files with this suffix, without it, sorted; empty if the folder does not exist.
 
         Raises:
-            OutputError: it cannot be looked into.
+            OutputError: the folder cannot be read.
         """
-        with self._saying(f"{self.root}/{folder}"):
-            found = (PurePosixPath(info.path).name for info in self.infos(f"{self.root}/{folder}", recursive=False))
-            return sorted(
-                name.removesuffix(ending) for name in found if name.endswith(ending) and not name.startswith(".")
-            )
+        with output_errors(f"{self.root}/{folder}"):
+            names = (PurePosixPath(info.path).name for info in self.infos(f"{self.root}/{folder}", recursive=False))
+            return sorted(n.removesuffix(suffix) for n in names if n.endswith(suffix) and not n.startswith("."))
 
     def infos(self, folder: str, recursive: bool) -> Iterator[Any]:
-        """What is known of the files of a folder (``pyarrow.fs.FileInfo``); none where there is no folder."""
+        """The ``pyarrow.fs.FileInfo`` of each file in a folder; none if the folder does not exist."""
         from pyarrow import fs
 
-        found = self.files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
-        return (info for info in found if info.type == fs.FileType.File)
+        infos = self.files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
+        return (info for info in infos if info.type == fs.FileType.File)
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _write(self, path: str, data: bytes) -> None:
         with self.files.open_output_stream(path) as stream:
             stream.write(data)
 
-    @contextmanager
-    def _saying(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error}; once that is mended, repeat the command") from error
-
 
 @dataclass(frozen=True)
-class Listing:
-    """Pictures of a place: relative name, bytes, and time of the last change in ns, sorted by name."""
+class StoredImages:
+    """The images of a storage folder, sorted by name.
 
-    place: StorageFolder
-    pictures: tuple[tuple[str, int, int], ...]
+    Attributes:
+        folder: where they are.
+        files: relative name, bytes, and time of the last change in ns.
+        glob: the patterns that the names match.
+    """
+
+    folder: StorageFolder
+    files: tuple[tuple[str, int, int], ...]
     glob: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.files]
+
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.files)
 
 
-def list_stored_images(address: str | os.PathLike[str], *, glob: str | Sequence[str] = ()) -> Listing:
-    """List the pictures of a place and all below it.
+def list_stored_images(address: str | os.PathLike[str], *, glob: str | Sequence[str] = ()) -> StoredImages:
+    """List the images of a storage folder and of all folders below it.
 
-    Here they are those of `list_images`; in a store, where a look inside has its price, those that are named like
-    pictures, hidden ones left out.
+    On a local disk these are the images of `list_images`. In an object store, where reading costs money, they are the
+    files with the suffix of an image; hidden files are skipped.
 
     Args:
-        address: a folder or URI.
-        glob: only files whose relative path, or its end, matches one of these: ``*.jpg``, ``2024/*``.
+        address: a path or URI.
+        glob: list only files whose relative path, or its end, matches one of these patterns: ``*.jpg``, ``2024/*``.
 
     Raises:
-        ImageError: there is no folder or no picture, or it cannot be looked into.
-        SegzsError: no package that is installed knows such addresses.
+        ImageError: the folder does not exist, cannot be read, or holds no image.
+        SegzsError: no installed package opens such addresses.
     """
-    place, patterns = StorageFolder.at(address), (glob,) if isinstance(glob, str) else tuple(glob)
-    if place.is_local:
-        names = list_images(place.root, glob=patterns).names
-        return Listing(place, tuple(_about(place.root, name) for name in names), patterns)
+    folder, patterns = StorageFolder.at(address), (glob,) if isinstance(glob, str) else tuple(glob)
+    if folder.is_local:
+        names = list_images(folder.root, glob=patterns).names
+        return StoredImages(folder, tuple(_local_file(folder.root, name) for name in names), patterns)
     try:
-        infos = list(place.infos(place.root, recursive=True))
+        infos = {info.path[len(folder.root) :].lstrip("/"): info for info in folder.infos(folder.root, recursive=True)}
     except OSError as error:
-        raise ImageError(f"{place.name} cannot be looked into: {error}") from error
-    known = ((info.path[len(place.root) :].lstrip("/"), info) for info in infos)
-    found = sorted(
+        raise ImageError(f"{folder.name} cannot be read: {error}") from error
+    files = sorted(
         (name, info.size, info.mtime_ns or 0)
-        for name, info in known
+        for name, info in infos.items()
         if PurePosixPath(name).suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in name.split("/"))
         and matches(name, patterns)
     )
-    if not found:
-        matching = f" that matches {' or '.join(map(repr, patterns))}" if patterns else ""
-        files = counted(len(infos), "file")
-        raise ImageError(f"there is no picture{matching} below {place.name}: {files}, none named so")
-    return Listing(place, tuple(found), patterns)
+    if not files:
+        glob = f" and matches {' or '.join(map(repr, patterns))}" if patterns else ""
+        raise ImageError(f"none of {counted(len(infos), 'file')} in {folder.name} has the suffix of an image{glob}")
+    return StoredImages(folder, tuple(files), patterns)
 
 
-def _by_fsspec(address: str) -> tuple[Any, str]:
+def _open_with_fsspec(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
         from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -176,9 +183,9 @@ def _by_fsspec(address: str) -> tuple[Any, str]:
     return PyFileSystem(FSSpecHandler(files)), root
 
 
-def _about(root: str, name: str) -> tuple[str, int, int]:
+def _local_file(root: str, name: str) -> tuple[str, int, int]:
     try:
         status = Path(root, name).stat()
-    except OSError:  # a broken link; the worker that opens it says so
+    except OSError:  # a broken link; the worker that opens it will report it
         return name, 0, 0
     return name, status.st_size, status.st_mtime_ns

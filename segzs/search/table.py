@@ -1,4 +1,4 @@
-"""The table behind the search: a row a segment in LanceDB, and an inverted file of the features where they are many."""
+"""The LanceDB table of the search: a row per segment, and an inverted file (IVF) of the features of large tables."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import numpy as np
 from segzs.errors import OutputError
 
 TABLE = "search"
-ABOUT = b"segzs"
-LISTS = "lists_"
-LISTS_FROM = 10_000
-"""Rows from which on there is an inverted file: lancedb looks through its lists far faster than through the table."""
-LOOKED_AT = 100_000
-"""About so many rows a search looks at; up to there it is exact."""
-RETRAIN_AT = 2
-"""The inverted file is made anew when the square root of the rows is so many times its lists."""
+METADATA = b"segzs"
+IVF = "lists_"
+IVF_ROWS = 10_000
+"""Tables with at least this many rows get an inverted file, which is much faster than a scan."""
+ROWS_PER_SEARCH = 100_000
+"""A search visits about this many rows; it is exact in smaller tables."""
+RETRAIN_FACTOR = 2
+"""The inverted file is replaced when the square root of the rows reaches this multiple of its lists."""
 
 
 def connect(folder: Path) -> Any:
-    """The database in a folder.
+    """Open the database in a folder.
 
     Raises:
         OutputError: lancedb is not installed.
@@ -39,68 +39,71 @@ def connect(folder: Path) -> Any:
 
 
 def open_table(folder: Path) -> Any | None:
-    """The table, or None where there is none yet."""
-    database = connect(folder)
-    place = folder / f"{TABLE}.lance"
-    if not any((place / "_versions").glob("*")):  # a run may have been killed before it wrote the first one
+    """Open the table; None if it does not exist.
+
+    Raises:
+        OutputError: the table is damaged, or lancedb is not installed.
+    """
+    database, path = connect(folder), folder / f"{TABLE}.lance"
+    if not any((path / "_versions").glob("*")):  # a run may have been killed before it wrote the first version
         return None
     try:
         table = database.open_table(TABLE)
-        about_of(table)
+        metadata(table)
         return table
     except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
-        raise OutputError(f"{place} cannot be read ({error}); delete it and run: segzs index {folder}") from error
+        raise OutputError(f"{path} cannot be read ({error}); delete it and run: segzs index {folder}") from error
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn what lancedb cannot write into an `OutputError`."""
+def write_errors(folder: Path) -> Iterator[None]:
+    """Turn the errors of lancedb when it writes into `OutputError`."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"{folder / TABLE}.lance cannot be written: {error}; the same command goes on") from error
+        raise OutputError(f"{folder / TABLE}.lance cannot be written: {error}; repeat the command to resume") from error
 
 
-def about_of(table: Any) -> dict[str, str]:
-    """Of which CLIP and which run its features are."""
-    return json.loads((table.schema.metadata or {})[ABOUT])
+def metadata(table: Any) -> dict[str, str]:
+    """The CLIP and the run of the features."""
+    return json.loads((table.schema.metadata or {})[METADATA])
 
 
 def nearest(table: Any, feature: np.ndarray, limit: int, columns: Sequence[str], probes: int) -> Any:
-    """The rows with the largest inner product, as an arrow table with ``_distance``, 1 less it, from the smallest."""
+    """The rows with the largest inner product, as an Arrow table; ``_distance`` is 1 minus the product, ascending."""
     query = table.search(feature.astype(np.float32), vector_column_name="feature").distance_type("dot")
     return query.select([*columns, "_distance"]).nprobes(probes).limit(limit).to_arrow()
 
 
-def tidy(table: Any) -> None:
-    """Join what was added piece by piece, and keep an inverted file of the features where there are many."""
+def optimize(table: Any) -> None:
+    """Compact the table, and keep the inverted file of a large one up to date."""
     from lancedb.index import IvfFlat
 
-    table.optimize(cleanup_older_than=timedelta(hours=1))  # a search that runs beside this keeps its version
+    table.optimize(cleanup_older_than=timedelta(hours=1))  # a concurrent search keeps its version
     rows = table.count_rows()
-    if rows < LISTS_FROM:
+    if rows < IVF_ROWS:
         return
-    before, wanted = _lists(table), isqrt(rows)
-    if max(before, default=0) * RETRAIN_AT > wanted:
+    existing, lists = _lists(table), isqrt(rows)
+    if max(existing, default=0) * RETRAIN_FACTOR > lists:
         return
-    how = IvfFlat(distance_type="dot", num_partitions=wanted, max_iterations=10, sample_rate=32)
-    table.create_index("feature", config=how, name=f"{LISTS}{wanted}")
-    for number in before:
-        table.drop_index(f"{LISTS}{number}")
+    config = IvfFlat(distance_type="dot", num_partitions=lists, max_iterations=10, sample_rate=32)
+    table.create_index("feature", config=config, name=f"{IVF}{lists}")
+    for number in existing:
+        table.drop_index(f"{IVF}{number}")
 
 
 def probes(table: Any) -> int:
-    """Into how many lists of the inverted file a search looks."""
-    return ceil(max(_lists(table), default=1) * min(1, LOOKED_AT / max(1, table.count_rows())))
+    """The number of lists of the inverted file that a search visits."""
+    return ceil(max(_lists(table), default=1) * min(1, ROWS_PER_SEARCH / max(1, table.count_rows())))
 
 
 def _lists(table: Any) -> list[int]:
-    """How many lists the inverted file has; two where a run was killed between a new and the old one."""
-    return [int(each.name.removeprefix(LISTS)) for each in table.list_indices()]
+    """The number of lists of each inverted file; there are two if a run was killed while it replaced one."""
+    return [int(index.name.removeprefix(IVF)) for index in table.list_indices()]
 
 
 def schema(width: int, about: dict[str, str]) -> Any:
-    """The columns of the table, as a ``pyarrow.Schema``, for features of that width."""
+    """The ``pyarrow.Schema`` of the table, for features of this width."""
     import pyarrow as arrow
 
     fields = [
@@ -108,4 +111,4 @@ def schema(width: int, about: dict[str, str]) -> Any:
         *[("segment", arrow.int32()), ("name", arrow.string()), ("probability", arrow.float32())],
         *[("box", arrow.list_(arrow.int32(), 4)), ("feature", arrow.list_(arrow.float32(), width))],
     ]
-    return arrow.schema(fields, metadata={ABOUT: json.dumps(about).encode()})
+    return arrow.schema(fields, metadata={METADATA: json.dumps(about).encode()})

@@ -1,4 +1,4 @@
-"""A labeller without models, and directories of small pictures; nothing here imports torch."""
+"""A labeller without models, and directories of small images; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segzs.segments import Name, Segment
 
 
 class FakeLabeller:
-    """Finds what is bright; remembers what it was asked to label."""
+    """Segment the bright pixels; list the paths that were labelled."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = {"labels": ["bright"], **settings}
@@ -37,7 +37,7 @@ class FakeLabeller:
 
 
 def paint(path: Path, seed: int, size: tuple[int, int] = (24, 16), **options: Any) -> Path:
-    """A picture with a bright rectangle, another one for each seed."""
+    """An image with a bright rectangle, a different one for each seed."""
     pixels = np.full((size[1], size[0], 3), seed % 100, np.uint8)
     pixels[1 + seed % 9 : 12, 2 + seed % 7 : 19] = 200
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,13 +46,13 @@ def paint(path: Path, seed: int, size: tuple[int, int] = (24, 16), **options: An
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files of a folder but the lock, by their relative paths."""
+    """The bytes of all files of a folder except the lock, by relative path."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".segzs.lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 class MortalLabeller(FakeLabeller):
-    """Kills its own process at pictures of a name, as a decoder or a system out of memory does; so many times."""
+    """Kill its own process at the image of a name, as a decoder or the system out of memory would; so many times."""
 
     def __init__(self, deaths: Path, name: str, times: int) -> None:
         super().__init__()

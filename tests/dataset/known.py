@@ -1,4 +1,4 @@
-"""A labeller that knows the example scenes; `fake` does without PyTorch, which this imports."""
+"""A labeller that returns the true masks of the example scenes. It imports torch; `fake` does not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from segzs.segments import Name, Segment
 from tests.conftest import read_scene
 
 
-class KnownLabeller:
-    """Knows the example scenes, under names that begin with theirs, and says that the embedded CLIP named them."""
+class TruthLabeller:
+    """Label images whose names begin with that of an example scene, as if the embedded CLIP had named the masks."""
 
     settings: ClassVar = {"clip": {"name": "tiny"}, "margin": 0.1, "background": "grey", "scales": [1.0]}
 
@@ -23,6 +23,5 @@ class KnownLabeller:
         scene = read_scene(Path(path).stem.partition("-")[0])
         pairs = zip(scene.names, scene.masks, strict=True)
         segments = tuple(Segment(mask, 0.9, 0.8, (Name(name, 0.5),)) for name, mask in pairs)
-        return ImageAnnotations(
-            path, image.width, image.height, segments, "known", Digests(image.digest, sha256, "5a", "c1")
-        )
+        digests = Digests(image.digest, sha256, "5a", "c1")
+        return ImageAnnotations(path, image.width, image.height, segments, "truth", digests)

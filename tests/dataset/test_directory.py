@@ -1,4 +1,4 @@
-"""A directory labelled: what is written, what a crash leaves, and how the work goes on."""
+"""Label a directory: what is written, what a crash leaves behind, and how a run resumes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pycocotools.coco import COCO
 
 from segzs.dataset import directory, journal
 from segzs.dataset.directory import label_directory
-from segzs.dataset.journal import Failure
 from segzs.dataset.listing import list_images
+from segzs.dataset.pipeline import Failure
 from segzs.errors import OutputError, SegzsError, UsageError
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.native import read_lines
@@ -31,7 +31,7 @@ from tests.dataset.fake import FakeLabeller, contents, paint
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Six pictures, two of one stem and two of one content among them, and a bad one."""
+    """Six images, among them two of the same stem and two of the same content, and one damaged file."""
     root = tmp_path / "photos"
     for seed, name in enumerate(("a/1.png", "a/1.bmp", "b/1.png", "c.png", "d.png")):
         paint(root / name, seed)
@@ -51,7 +51,7 @@ def rows(path: Path) -> list[dict]:
 NAMES = ["a/1.bmp", "a/1.png", "b/1.png", "b/bad.jpg", "b/copy.png", "c.png", "d.png"]
 
 
-def test_every_picture_is_given_and_written_in_the_order_of_paths(photos: Path, tmp_path: Path) -> None:
+def test_results_are_yielded_and_written_in_the_order_of_paths(photos: Path, tmp_path: Path) -> None:
     results = run(photos, tmp_path / "out")
     assert [result.file for result in results] == NAMES
     records = [result for result in results if isinstance(result, ImageAnnotations)]
@@ -67,7 +67,7 @@ def test_every_picture_is_given_and_written_in_the_order_of_paths(photos: Path, 
     ]
 
 
-def test_the_coco_file_holds_all_of_it(photos: Path, tmp_path: Path) -> None:
+def test_the_coco_file_holds_all_segments(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "out")
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(tmp_path / "out" / "annotations.json"))
@@ -81,8 +81,8 @@ def test_the_coco_file_holds_all_of_it(photos: Path, tmp_path: Path) -> None:
     assert coco.getAnnIds() == [1, 2, 3, 4, 5, 6]
 
 
-def test_overlays_lie_as_the_pictures_do_and_never_collide(photos: Path, tmp_path: Path) -> None:
-    paint(photos / "a" / f"{'長' * 80}.png", 7)  # as long as a name may be
+def test_overlays_keep_the_folders_and_never_collide(photos: Path, tmp_path: Path) -> None:
+    paint(photos / "a" / f"{'長' * 80}.png", 7)  # the longest name that file systems allow
     run(photos, tmp_path / "out", overlays=True)
     drawn = sorted((tmp_path / "out" / "overlays").rglob("*.png"))
     assert len({str(path).lower() for path in drawn}) == len(NAMES)
@@ -92,7 +92,7 @@ def test_overlays_lie_as_the_pictures_do_and_never_collide(photos: Path, tmp_pat
             assert picture.width >= 480
 
 
-def test_overlays_may_be_asked_for_later(photos: Path, tmp_path: Path) -> None:
+def test_overlays_can_be_drawn_by_a_later_run(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "at once", overlays=True)
     run(photos, tmp_path / "later")
     labeller = FakeLabeller()
@@ -101,7 +101,7 @@ def test_overlays_may_be_asked_for_later(photos: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "later") == contents(tmp_path / "at once")
 
 
-def test_only_what_is_new_is_labelled_and_a_content_once(photos: Path, tmp_path: Path) -> None:
+def test_only_new_content_is_labelled(photos: Path, tmp_path: Path) -> None:
     labeller = FakeLabeller()
     iterator = label_directory(labeller, photos, tmp_path / "out", threads=1)
     assert [next(iterator).file for _ in range(3)] == NAMES[:3]
@@ -109,12 +109,12 @@ def test_only_what_is_new_is_labelled_and_a_content_once(photos: Path, tmp_path:
     assert labeller.labelled == NAMES[:3]
     assert not (tmp_path / "out" / "annotations.json").exists()
     list(label_directory(labeller, photos, tmp_path / "out", threads=1))
-    assert labeller.labelled == [*NAMES[:3], "b/copy.png", "d.png"]  # c.png has the content of its copy
-    run(photos, tmp_path / "alone")
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    assert labeller.labelled == [*NAMES[:3], "b/copy.png", "d.png"]  # c.png has the same content as b/copy.png
+    run(photos, tmp_path / "uninterrupted")
+    assert contents(tmp_path / "out") == contents(tmp_path / "uninterrupted")
 
 
-def test_what_changed_came_or_went_since(photos: Path, tmp_path: Path) -> None:
+def test_changed_new_and_removed_images(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "out", overlays=True)
     paint(photos / "c.png", 50)
     paint(photos / "aa.png", 51)
@@ -124,8 +124,8 @@ def test_what_changed_came_or_went_since(photos: Path, tmp_path: Path) -> None:
     labeller = FakeLabeller()
     list(label_directory(labeller, photos, tmp_path / "out", overlays=True))
     assert labeller.labelled == ["aa.png", "b/bad.jpg", "c.png"]
-    run(photos, tmp_path / "alone", overlays=True)
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    run(photos, tmp_path / "uninterrupted", overlays=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "uninterrupted")
 
 
 def test_any_number_of_threads_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
@@ -140,11 +140,11 @@ def test_any_number_of_threads_gives_the_same_bytes(photos: Path, tmp_path: Path
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing in segzs may catch it."""
+    """A stand-in for SIGKILL, which nothing in segzs may catch."""
 
 
 class Crash:
-    """Ends the run at one of the moments at which a file changes: before, in the middle of, or after it."""
+    """End the run before, during or after one of its changes to a file."""
 
     def __init__(self, patch: pytest.MonkeyPatch, moment: int) -> None:
         self.moment, self.moments = moment, 0
@@ -172,7 +172,7 @@ class Crash:
 
 
 def crash(photos: Path, out: Path, moment: int) -> int:
-    """Run until a moment; gives the number of moments that there were."""
+    """Run until a moment; returns the number of moments that passed."""
     with pytest.MonkeyPatch.context() as patch:
         crash = Crash(patch, moment)
         with contextlib.suppress(Killed):
@@ -181,7 +181,7 @@ def crash(photos: Path, out: Path, moment: int) -> int:
 
 
 def check_whole(out: Path) -> None:
-    """Nothing under its final name is half written, but for the last line of a file that grows."""
+    """Check that no file is incomplete, except for the last line of a file that grows."""
     for path in out.rglob("*"):
         if path.suffix == ".png":
             with PIL.Image.open(path) as picture:
@@ -192,7 +192,7 @@ def check_whole(out: Path) -> None:
             list(read_lines(path))
 
 
-def test_killed_at_every_moment_it_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_resumes_to_identical_files(photos: Path, tmp_path: Path) -> None:
     shutil.rmtree(photos / "a")
     (photos / "d.png").unlink()
     moments = crash(photos, tmp_path / "whole", 0)
@@ -206,7 +206,7 @@ def test_killed_at_every_moment_it_goes_on_to_the_same_bytes(photos: Path, tmp_p
         assert contents(out) == whole, moment
 
 
-def test_killed_while_the_lines_are_put_in_order(photos: Path, tmp_path: Path) -> None:
+def test_a_run_killed_while_lines_are_reordered_resumes(photos: Path, tmp_path: Path) -> None:
     early = tmp_path / "early"
     run(photos, early, overlays=True)
     (photos / "a" / "1.png").unlink()
@@ -221,16 +221,16 @@ def test_killed_while_the_lines_are_put_in_order(photos: Path, tmp_path: Path) -
         assert contents(out) == whole, moment
 
 
-def test_killed_again_and_again_it_loses_one_picture_at_most(photos: Path, tmp_path: Path) -> None:
+def test_repeated_kills_lose_no_completed_image(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "whole", overlays=True)
     chance = random.Random(0)
     for attempt in range(3):
         out, kept = tmp_path / str(attempt), 0
         for _ in range(30):
             crash(photos, out, chance.randint(1, 12))
-            now = len(list(read_lines(out / "segments.jsonl"))) if (out / "segments.jsonl").exists() else 0
-            assert now >= kept
-            kept = now
+            count = len(list(read_lines(out / "segments.jsonl"))) if (out / "segments.jsonl").exists() else 0
+            assert count >= kept
+            kept = count
         run(photos, out, overlays=True)
         assert contents(out) == contents(tmp_path / "whole")
 
@@ -285,7 +285,7 @@ def test_sigkill_at_30_random_instants(tmp_path: Path) -> None:
     assert finished >= 1
 
 
-def test_zeros_that_a_power_cut_leaves_are_cut_off(photos: Path, tmp_path: Path) -> None:
+def test_zeros_left_by_a_power_failure_are_removed(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "whole")
     run(photos, tmp_path / "out")
     file = tmp_path / "out" / "segments.jsonl"
@@ -294,10 +294,10 @@ def test_zeros_that_a_power_cut_leaves_are_cut_off(photos: Path, tmp_path: Path)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-# Bad pictures, bad folders
+# Bad images, bad folders
 
 
-def test_a_picture_on_which_the_models_stumble_does_not_lose_the_others(photos: Path, tmp_path: Path) -> None:
+def test_an_error_of_the_models_fails_only_its_image(photos: Path, tmp_path: Path) -> None:
     class Stumbling(FakeLabeller):
         def label(self, path: str, sha256: str, image: Any) -> ImageAnnotations:
             if path == "a/1.png":
@@ -308,11 +308,11 @@ def test_a_picture_on_which_the_models_stumble_does_not_lose_the_others(photos: 
     assert Failure("a/1.png", "MemoryError: too large") in results
     assert len(results) == len(NAMES)
     assert not isinstance(run(photos, tmp_path / "out")[1], Failure)  # it gets another chance
-    run(photos, tmp_path / "alone")
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    run(photos, tmp_path / "uninterrupted")
+    assert contents(tmp_path / "out") == contents(tmp_path / "uninterrupted")
 
 
-def test_a_directory_of_bad_pictures_only(tmp_path: Path) -> None:
+def test_a_directory_of_damaged_images(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "bad.jpg").touch()
     (tmp_path / "photos" / "gone.jpg").symlink_to(tmp_path / "gone.jpg")
@@ -322,32 +322,32 @@ def test_a_directory_of_bad_pictures_only(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "annotations.json").read_text("utf-8"))["images"] == []
 
 
-def test_a_name_that_is_no_utf8(photos: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8(photos: Path, tmp_path: Path) -> None:
     try:
         shutil.copy(photos / "c.png", photos / os.fsdecode(b"caf\xe9.png"))
     except OSError:
-        pytest.skip("this file system has no such names")
+        pytest.skip("this file system refuses such names")
     for _ in range(2):
         assert os.fsdecode(b"caf\xe9.png") in [result.file for result in run(photos, tmp_path / "out", overlays=True)]
     assert len(rows(tmp_path / "out" / "segments.jsonl")) == 7
 
 
-def test_other_settings_are_said_and_nothing_is_touched(photos: Path, tmp_path: Path) -> None:
+def test_other_settings_are_refused_and_change_nothing(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     list(label_directory(FakeLabeller(everything={"points": None, "area": 5}), photos, out))
     before = contents(out)
     with pytest.raises(UsageError, match=r'labels was \["bright"\], now \["dark"\]'):
         next(label_directory(FakeLabeller(labels=["dark"]), photos, out))
-    with pytest.raises(UsageError, match=r"everything points was null, now 5"):
+    with pytest.raises(UsageError, match=r"everything.points was null, now 5"):
         next(label_directory(FakeLabeller(everything={"points": 5, "area": 5}), photos, out))
     with pytest.raises(UsageError, match=r'glob was \[\], now \["\*\.png"\]'):
         next(label_directory(FakeLabeller(), list_images(photos, glob="*.png"), out))
-    with pytest.raises(UsageError, match="holds the results of the directory"):
+    with pytest.raises(UsageError, match="belongs to the directory"):
         next(label_directory(FakeLabeller(), photos / "a", out))
     assert contents(out) == before
 
 
-def test_out_inside_the_directory_is_not_labelled(photos: Path, tmp_path: Path) -> None:
+def test_an_output_folder_inside_the_directory_is_not_labelled(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "out", overlays=True)
     for _ in range(2):
         assert [result.file for result in run(photos, photos / "out", overlays=True)] == NAMES
@@ -356,40 +356,40 @@ def test_out_inside_the_directory_is_not_labelled(photos: Path, tmp_path: Path) 
 
 
 def test_folders_that_cannot_be_out(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the directory of the pictures itself"):
+    with pytest.raises(UsageError, match="is the directory of the images"):
         run(photos, photos)
     run(photos, tmp_path / "out", overlays=True)
-    with pytest.raises(UsageError, match="holds what segzs drew"):
+    with pytest.raises(UsageError, match="holds overlays of the results"):
         run(tmp_path / "out" / "overlays" / "a", tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file; give a folder"):
         run(photos, tmp_path / "file")
-    for name in ("segments.jsonl", "annotations.json"):  # the latter may be somebody's own
+    for name in ("segments.jsonl", "annotations.json"):  # the latter may not be from segzs
         file = tmp_path / f"with {name}" / name
         file.parent.mkdir()
         file.write_text("{}\n")
-        with pytest.raises(UsageError, match=rf"{name}, which would be lost, but no segzs-run\.json"):
+        with pytest.raises(UsageError, match=rf"holds {name} but no segzs-run\.json"):
             run(photos, file.parent)
         assert file.read_text() == "{}\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}'])
-def test_a_damaged_run_file_is_said(photos: Path, tmp_path: Path, text: str) -> None:
+def test_a_damaged_run_file_is_an_error(photos: Path, tmp_path: Path, text: str) -> None:
     run(photos, tmp_path / "out")
     (tmp_path / "out" / "segzs-run.json").write_text(text)
     with pytest.raises(OutputError, match=r"segzs-run\.json"):
         run(photos, tmp_path / "out")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root can write to every folder")
 def test_a_folder_without_permission(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o500)
     with pytest.raises(OutputError, match="denied"):
         run(photos, tmp_path / "out")
 
 
-def test_a_full_disk_is_said_and_the_work_goes_on_later(photos: Path, tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="this system has no limits of file sizes")
+def test_a_full_disk_is_an_error_and_the_run_resumes(photos: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot limit file sizes")
     run(photos, tmp_path / "whole")
     most = len((tmp_path / "whole" / "segments.jsonl").read_bytes()) * 2 // 3
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -404,18 +404,18 @@ def test_a_full_disk_is_said_and_the_work_goes_on_later(photos: Path, tmp_path: 
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_two_runs_do_not_write_to_one_folder(photos: Path, tmp_path: Path) -> None:
+def test_two_runs_cannot_write_to_one_folder(photos: Path, tmp_path: Path) -> None:
     first = label_directory(FakeLabeller(), photos, tmp_path / "out")
     next(first)
     with pytest.raises(OutputError, match="another run is writing"):
         run(photos, tmp_path / "out")
-    closing = threading.Thread(target=first.close)  # as a server may
+    closing = threading.Thread(target=first.close)  # as a server does
     closing.start()
     closing.join()
     run(photos, tmp_path / "out")
 
 
-def test_an_interrupt_ends_the_threads_and_goes_on_later(photos: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_threads_and_the_run_resumes(photos: Path, tmp_path: Path) -> None:
     class Interrupted(FakeLabeller):
         def label(self, path: str, sha256: str, image: Any) -> ImageAnnotations:
             if path == "b/1.png":
@@ -427,25 +427,25 @@ def test_an_interrupt_ends_the_threads_and_goes_on_later(photos: Path, tmp_path:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("segzs")]
     assert [row["file"] for row in rows(tmp_path / "out" / "segments.jsonl")] == ["a/1.bmp", "a/1.png"]
     run(photos, tmp_path / "out")
-    run(photos, tmp_path / "alone")
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    run(photos, tmp_path / "uninterrupted")
+    assert contents(tmp_path / "out") == contents(tmp_path / "uninterrupted")
 
 
-def test_pictures_are_decoded_ahead_and_not_too_many(photos: Path, tmp_path: Path) -> None:
+def test_a_limited_number_of_images_is_decoded_ahead(photos: Path, tmp_path: Path) -> None:
     decoded: list[bytes] = []
-    ahead = threading.Event()
+    decoded_ahead = threading.Event()
 
     class Watched(FakeLabeller):
         def prepare(self, data: bytes) -> Any:
             decoded.append(data)
             if len(decoded) == 3:
-                ahead.set()
+                decoded_ahead.set()
             return super().prepare(data)
 
     for number in range(20):
         paint(photos / "more" / f"{number}.png", number)
     iterator = label_directory(Watched(), photos, tmp_path / "out", threads=2)
     next(iterator)
-    assert ahead.wait(10)  # the first is given, and the next two are ready
+    assert decoded_ahead.wait(10)  # the first is yielded, and the next two are ready
     iterator.close()
     assert len(decoded) == 3

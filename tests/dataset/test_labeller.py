@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
 FEW = {"points_per_side": 4, "predicted_iou_threshold": 0.5, "stability_score_threshold": 0.5}
 
 
+def with_cropping(segmenter: segzs.Segmenter, **options: Any) -> segzs.Segmenter:
+    regions = segmenter.region_encoder
+    return replace(segmenter, region_encoder=replace(regions, cropping=replace(regions.cropping, **options)))
+
+
 @pytest.fixture(scope="module")
 def data() -> bytes:
     return (EXAMPLES / "desk.png").read_bytes()
@@ -36,7 +42,7 @@ def record(labeller: Labeller, data: bytes) -> ImageAnnotations:
     return labeller("desk.png", data)
 
 
-def test_a_record_is_what_the_segmenter_finds(
+def test_a_record_equals_the_result_of_the_segmenter(
     record: ImageAnnotations, segmenter: segzs.Segmenter, data: bytes
 ) -> None:
     expected = segmenter.everything(segmenter.encode(data), **FEW)
@@ -46,11 +52,11 @@ def test_a_record_is_what_the_segmenter_finds(
     assert record.on(expected.image).overlay().size == (768, 576)
 
 
-def test_a_record_survives_its_line(record: ImageAnnotations) -> None:
+def test_a_record_round_trips_through_its_line(record: ImageAnnotations) -> None:
     assert from_line(to_line(record)) == record
 
 
-def test_preparing_ahead_changes_nothing(labeller: Labeller, data: bytes) -> None:
+def test_a_prepared_image_is_encoded_like_the_image(labeller: Labeller, data: bytes) -> None:
     sam, image = labeller.segmenter.sam, read_image(data)
     prepared = labeller.prepare(data)
     assert prepared == image
@@ -59,34 +65,34 @@ def test_preparing_ahead_changes_nothing(labeller: Labeller, data: bytes) -> Non
     assert torch.equal(encode(sam, foreign).features, encode(sam, image).features)
 
 
-def test_the_settings_are_plain_and_tell_runs_apart(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+def test_settings_are_json_and_differ_between_configurations(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
     settings = labeller.settings
     assert json.loads(json.dumps(settings)) == settings
     others = [
         Labeller.of(segmenter, **FEW, min_area=50),
         Labeller.of(segmenter, **FEW, merge=False),
-        Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, scales=(1, 2))), **FEW),
+        Labeller.of(with_cropping(segmenter, scales=(1, 2)), **FEW),
         Labeller.of(segmenter.with_labels(["cat", "dog"]), **FEW),
         Labeller.of(replace(segmenter, classifier=replace(segmenter.classifier, unknown=None)), **FEW),
-        Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, margin=0.2)), **FEW),
-        Labeller.of(replace(segmenter, cropping=replace(segmenter.region_encoder.cropping, background="keep")), **FEW),
+        Labeller.of(with_cropping(segmenter, margin=0.2), **FEW),
+        Labeller.of(with_cropping(segmenter, background="keep"), **FEW),
         Labeller.of(replace(segmenter, sam=replace(segmenter.sam, digest="other")), **FEW),
     ]
     assert all(other.settings != settings for other in others)
     assert Labeller.of(segmenter, **FEW).settings == settings
 
 
-def test_a_labeller_that_is_loaded_by_itself(record: ImageAnnotations, data: bytes) -> None:
+def test_load_labeller_equals_load_and_of(record: ImageAnnotations, data: bytes) -> None:
     loaded = load_labeller("tiny", everything=FEW)
     assert loaded("desk.png", data) == record
     assert loaded.segmenter.cache.folder is None
 
 
-def test_few_encoded_images_are_kept_in_memory(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+def test_the_memory_for_embeddings_is_small(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
     assert labeller.segmenter.cache.memory < segmenter.cache.memory
 
 
-def test_wrong_options_and_what_is_no_picture(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
+def test_wrong_options_and_bytes_that_are_not_an_image(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
     with pytest.raises(PromptError, match="points_per_side is 0"):
         Labeller.of(segmenter, points_per_side=0)
     with pytest.raises(ImageError, match="not a picture"):

@@ -1,0 +1,101 @@
+"""What all runs on an output folder share: a lock, the file of settings, and errors of the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from segzs.errors import OutputError, UsageError
+from segzs.files import make_folder
+
+LONGEST_VALUE = 60
+
+
+@contextmanager
+def output_errors(path: object) -> Iterator[None]:
+    """Turn an `OSError` into an `OutputError` that names a file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; once this is fixed, repeat the command to resume"
+        ) from error
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Make an output folder, and lock it against other runs.
+
+    Raises:
+        OutputError: the folder cannot be made or written to, or another run holds the lock.
+    """
+    make_folder(folder)
+    lock = FileLock(folder / ".segzs.lock", thread_local=False)  # a generator may be closed by another thread
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(f"another run is writing to {folder}; wait for it, or choose another folder") from None
+    except NotImplementedError:  # a file system without locks
+        pass
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_run(file: str, run: dict[str, Any], read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+    """Write what a run depends on, or check that the run in the folder depends on the same.
+
+    Args:
+        file: the path of the run file, for errors.
+        run: values for JSON, with ``format`` among them.
+        read: reads the file; raises `FileNotFoundError` where there is none.
+        write: writes the file.
+
+    Raises:
+        UsageError: the folder holds results of other images or settings.
+        OutputError: the file cannot be read, or segzs did not write it.
+    """
+    text = json.dumps(run, indent=1, ensure_ascii=False)
+    run = json.loads(text)
+    try:
+        earlier = json.loads(read())
+    except FileNotFoundError:
+        write(f"{text}\n".encode(errors="backslashreplace"))  # names that are not UTF-8 become JSON's escapes
+        return
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{file} cannot be read: {error}; choose another folder") from error
+    if not isinstance(earlier, dict) or earlier.get("format") != run["format"]:
+        raise OutputError(f"{file} was not written by segzs; choose another folder")
+    if earlier.get("folder") != run.get("folder"):
+        raise UsageError(
+            f"{file} belongs to the directory {earlier.get('folder')}, not {run.get('folder')}; choose another folder, "
+            'or, if the directory was moved, change "folder" in this file'
+        )
+    if changes := _changes(earlier, run):
+        raise UsageError(
+            f"{file} belongs to other images or settings ({'; '.join(changes)}); choose another folder, or repeat the "
+            "earlier command to resume"
+        )
+
+
+def _changes(earlier: Any, now: Any, name: str = "") -> list[str]:
+    """The values that differ, each as a sentence."""
+    if earlier == now:
+        return []
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*earlier, *now])
+        return [line for key in keys for line in _changes(earlier.get(key), now.get(key), f"{name}.{key}".strip("."))]
+    was, became = (json.dumps(value, ensure_ascii=False) for value in (earlier, now))
+    return [f"{name} was {_shortened(was)}, now {_shortened(became)}"]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
