@@ -1,1 +1,1 @@
-"""Programs over the library; thin."""
+"""The command line: `parser` and one module per command."""

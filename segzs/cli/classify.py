@@ -1,67 +1,78 @@
-"""``segzs classify``: a table or lines of JSON, a name for each whole picture."""
+"""``segzs classify``: name whole images with CLIP alone."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from segzs.cli.options import classifier_options
+from segzs.cli.parser import add_command, add_models, add_names, load_options
+from segzs.cli.terminal import message, print_line, print_table
 from segzs.errors import ImageError
 
 if TYPE_CHECKING:
-    from segzs.segments import Name
+    from segzs.image import Image
 
 BATCH = 32
-SHOWN = 5
+NAMES = 5
 
 
-def classify(
-    parsed: argparse.Namespace, say: Callable[[str], None], table: Callable[[Sequence[tuple[str, ...]]], None]
-) -> int:
-    """Name whole pictures; SAM is not loaded. The exit status is 1 where pictures failed."""
+def add_parser(commands: Any) -> None:
+    classify = add_command(
+        commands,
+        "classify",
+        run,
+        "name whole images",
+        "Name whole images with CLIP alone: a table of file, name and probability.",
+    )
+    classify.add_argument("images", nargs="+", metavar="FILE|DIR", help="image files, or folders of them")
+    add_names(classify, regions=False)
+    add_models(classify, sam=False)
+    classify.add_argument(
+        "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
+    )
+    classify.add_argument("--json", action="store_true", help="print a line of JSON per image instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
     from segzs.clip.image_features import encode_images
-    from segzs.image import Image, read_image
+    from segzs.image import read_image
     from segzs.loading import load_classifier
 
-    files = dict(_files(parsed))
-    classifier = load_classifier(**classifier_options(parsed), cache=not parsed.no_cache)
-    rows: list[tuple[str, tuple[Name, ...]]] = []
-    failed, pending = 0, iter(files.items())
-    while part := list(islice(pending, BATCH)):
-        pictures: dict[str, Image] = {}
-        for shown, path in part:
+    files = list(dict.fromkeys(_files(args)))
+    classifier = load_classifier(**load_options(args))
+    rows, failed, pending = [("file", "name", "probability")], 0, iter(files)
+    while batch := list(islice(pending, BATCH)):
+        images: dict[str, Image] = {}
+        for file in batch:
             try:
-                pictures[shown] = read_image(path)
+                images[file] = read_image(file)
             except ImageError as error:
                 failed += 1
-                say(f"error: {error}" if str(path) in str(error) else f"error: {path}: {error}")
-        if not pictures:
+                message(f"error: {error}" if file in str(error) else f"error: {file}: {error}")
+        if not images:
             continue
-        names = classifier.names(encode_images(classifier.clip, (image.pixels for image in pictures.values())))
-        for shown, ranked in zip(pictures, names, strict=True):
-            if parsed.json:
-                best = [{"label": name.label, "probability": round(name.probability, 4)} for name in ranked[:SHOWN]]
-                print(json.dumps({"file": shown, **best[0], "names": best}), flush=True)
-            else:
-                rows.append((shown, ranked))
-    if rows:
-        table([("file", "name", "probability"), *((f, r[0].label, f"{r[0].probability:.2f}") for f, r in rows)])
+        names = classifier.names(encode_images(classifier.clip, (image.pixels for image in images.values())))
+        for file, ranked in zip(images, names, strict=True):
+            best = [{"label": name.label, "probability": round(name.probability, 4)} for name in ranked[:NAMES]]
+            if args.json:
+                print_line(json.dumps({"file": file, **best[0], "names": best}))
+            rows.append((file, ranked[0].label, f"{ranked[0].probability:.2f}"))
+    if not args.json and len(rows) > 1:
+        print_table(rows)
     if failed and len(files) > 1:
-        say(f"{failed} of {len(files)} pictures failed")
+        message(f"{failed} of {len(files)} images failed")
     return 1 if failed else 0
 
 
-def _files(parsed: argparse.Namespace) -> Iterator[tuple[str, Path]]:
-    """What pictures are called, each once, and where they are."""
+def _files(args: argparse.Namespace) -> Iterator[str]:
     from segzs.dataset.listing import list_images
 
-    for given in dict.fromkeys(parsed.images):
-        if Path(given).is_dir():
-            for name in list_images(given, glob=parsed.glob).names:
-                yield str(Path(given) / name), Path(given) / name
+    for path in args.images:
+        if Path(path).is_dir():
+            yield from (str(Path(path) / name) for name in list_images(path, glob=args.glob).names)
         else:
-            yield given, Path(given)
+            yield path

@@ -1,79 +1,108 @@
-"""``segzs index`` and ``segzs search``: progress, a table, JSON, a contact sheet."""
+"""``segzs index`` and ``segzs search``: search the segments of a labelled directory."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segzs.checks import counted
-from segzs.cli.progress import progress_bar
-from segzs.errors import OutputError, PromptError, UsageError
+from segzs.cli.parser import add_command, positive
+from segzs.cli.terminal import message, print_line, print_table, share_progress
+from segzs.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from segzs.search.index import Match, SegmentIndex
 
-CROPS_A_ROW = 5
+EXAMPLES = """examples:
+  segzs search out/ "red bicycle"                           a table: score, file, name, box
+  segzs search out/ --like crop.png -n 50 --sheet sheet.png     ... and a contact sheet of the matches
+"""
+COLUMNS = 5
 
 
-def index(parsed: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Bring the index up to the records; the exit status is 1 where pictures had to be skipped."""
+def add_parser(commands: Any) -> None:
+    index = add_command(
+        commands,
+        "index",
+        run_index,
+        "make the segments of a labelled directory searchable",
+        "Store a CLIP feature for every segment of a labelled directory; repeat the command to add new segments.",
+    )
+    search = add_command(
+        commands,
+        "search",
+        run_search,
+        "search the segments of a labelled directory by words or by an image",
+        "Search the segments that segzs index OUT stored, by words or by an image.",
+        EXAMPLES,
+    )
+    for command in (index, search):
+        command.add_argument("out", metavar="OUT", help="the output folder of segzs label DIR --out OUT")
+        command.add_argument("--clip", help="the CLIP: ARCHITECTURE:TAG, a folder, ... (default: that of OUT)")
+        command.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
+    index.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    search.add_argument("query", nargs="?", metavar="WORDS", help="what to look for")
+    search.add_argument("--like", metavar="FILE", help="an image of one object: look for similar segments")
+    search.add_argument("-n", "--limit", type=positive, default=10, metavar="N", help="number of matches (default 10)")
+    search.add_argument("--json", action="store_true", help="print a line of JSON per match instead of a table")
+    search.add_argument("--sheet", metavar="FILE.png", help="draw the matches, with scores and names")
+
+
+def run_index(args: argparse.Namespace) -> int:
     from segzs.search.index import index, load_clip_for
 
-    clip = load_clip_for(parsed.out, parsed.clip, parsed.device)
-    with progress_bar(parsed.quiet) as progress:
-        done = index(parsed.out, clip, progress=progress)
+    clip = load_clip_for(args.out, args.clip, args.device)
+    with share_progress(quiet=args.quiet) as progress:
+        done = index(args.out, clip, progress=progress)
+    added, segments = counted(done.added, "image"), counted(done.segments, "segment")
+    message(f"{segments} in the index; {added} added, {done.removed} removed", quiet=args.quiet)
     if done.skipped:
-        first, number = done.skipped[0], len(done.skipped)
-        say(f"error: {number} skipped, gone or changed since they were labelled; the first: {first.reason}")
-    if not parsed.quiet:
-        came = counted(done.added, "picture")
-        say(f"{counted(done.segments, 'segment')} in the index: {came} came, {done.removed} went")
+        skipped = counted(len(done.skipped), "image")
+        message(f"error: {skipped} skipped, such as {done.skipped[0].file}: {done.skipped[0].reason}")
     return 1 if done.skipped else 0
 
 
-def search(
-    parsed: argparse.Namespace, say: Callable[[str], None], table: Callable[[Sequence[tuple[str, ...]]], None]
-) -> int:
-    """Print the segments that are most like words or a picture."""
-    if (parsed.query is None) == (parsed.like is None):
-        raise PromptError("say what to look for: either words, or a picture with --like FILE")
+def run_search(args: argparse.Namespace) -> int:
+    if (args.query is None) == (args.like is None):
+        raise UsageError("give what to look for: either words, or an image with --like FILE")
     from segzs.files import check_apart
     from segzs.formats import PICTURES
     from segzs.search.index import SegmentIndex, load_clip_for
 
-    if parsed.sheet and Path(parsed.sheet).suffix.lower() not in PICTURES:
-        raise UsageError(f"{parsed.sheet}: the name of a picture ends with {', '.join(PICTURES)}")
-    found = SegmentIndex.open(parsed.out, load_clip_for(parsed.out, parsed.clip, parsed.device))
-    if parsed.sheet:
-        check_apart([Path(parsed.sheet)], [found.root, *([Path(parsed.like)] if parsed.like else [])])
-    if parsed.like is None:
-        matches = found.search(parsed.query, limit=parsed.limit)
+    if args.sheet and Path(args.sheet).suffix.lower() not in PICTURES:
+        raise UsageError(f"--sheet {args.sheet} must end with one of {', '.join(PICTURES)}")
+    index = SegmentIndex.open(args.out, load_clip_for(args.out, args.clip, args.device))
+    if args.sheet:
+        check_apart([Path(args.sheet)], [index.root, *([Path(args.like)] if args.like else [])])
+    if args.like is None:
+        matches = index.search(args.query, limit=args.limit)
     else:
-        matches = found.like(parsed.like, limit=parsed.limit)
-    if parsed.json:
+        matches = index.like(args.like, limit=args.limit)
+    if args.sheet:
+        _write_sheet(index, matches, Path(args.sheet))
+    if args.json:
         for match in matches:
-            print(json.dumps(match.to_dict()))
+            print_line(json.dumps(match.to_dict()))
     else:
         rows = [(f"{m.score:.3f}", m.file, m.name, ",".join(map(str, m.box))) for m in matches]
-        table([("score", "file", "name", "box"), *rows])
-    if parsed.sheet:
-        from segzs.draw import contact_sheet
-
-        pictures = list(found.crops(matches))
-        captions = [f"{m.score:.2f} {m.name}\n{Path(m.file).name}" for m in matches]
-        _save(contact_sheet(pictures, captions, columns=CROPS_A_ROW), Path(parsed.sheet))
-        if missing := [m.file for m, picture in zip(matches, pictures, strict=True) if picture is None]:
-            say(f"note: {len(missing)} left grey, gone or changed since they were labelled; the first: {missing[0]}")
-        say(f"wrote {parsed.sheet}")
+        print_table([("score", "file", "name", "box"), *rows])
     return 0
 
 
-def _save(picture: Image, path: Path) -> None:
+def _write_sheet(index: SegmentIndex, matches: list[Match], path: Path) -> None:
+    from segzs.draw import contact_sheet
+
+    crops = list(index.crops(matches))
+    captions = [f"{match.score:.2f} {match.name}\n{Path(match.file).name}" for match in matches]
+    sheet = contact_sheet(crops, captions, columns=COLUMNS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        sheet.save(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
+    if missing := [match.file for match, crop in zip(matches, crops, strict=True) if crop is None]:
+        images = counted(len(missing), "match", "matches")
+        message(f"note: {images} without an image, which was removed or changed, such as {missing[0]}")
+    message(f"wrote {path}")

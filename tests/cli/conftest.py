@@ -1,4 +1,4 @@
-"""The command line run inside the tests."""
+"""Run the command line inside the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``segzs`` here; gives the exit code, stdout and stderr."""
+    """Run ``segzs``; returns the exit status, stdout and stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         try:

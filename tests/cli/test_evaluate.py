@@ -1,4 +1,4 @@
-"""``segzs evaluate`` as people use it, on the example scenes."""
+"""``segzs evaluate`` on the example scenes."""
 
 import json
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_folder_of_classes(run: Run) -> None:
         PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
     code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache", "--limit", "1")
     assert code == 0, err
-    assert "segzs: 1 object in 1 picture; loading models" in err
+    assert "segzs: 1 object in 1 image; loading models" in err
     assert not [line for line in out.splitlines() if line != line.rstrip() or not line]
     code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache")
     assert code == 0, err
@@ -100,13 +100,13 @@ def test_folders_with_ids_for_names(run: Run) -> None:
     assert set(json.loads(Path("all.json").read_text())["by_category"]) == {"laptop", "key"}
 
 
-def test_a_report_takes_the_place_of_nothing_that_is_read(run: Run, write_coco: Write) -> None:  # noqa: F811
+def test_a_report_does_not_overwrite_inputs(run: Run, write_coco: Write) -> None:  # noqa: F811
     truth = write_coco("desk").rename("report.json")
     before = truth.read_bytes()
     for options, says in (
-        (("--out", "."), "report.json would overwrite an input"),
-        (("--json", "report.json"), "report.json would overwrite an input"),
-        (("--json", "README.md"), "README.md: the name of a file of JSON ends with .json"),
+        (("--out", "."), "would overwrite an input"),
+        (("--json", "report.json"), "would overwrite an input"),
+        (("--json", "README.md"), "--json README.md must end with .json"),
     ):
         code, _, err = run("evaluate", truth, "--images", EXAMPLES, "--what", "names", *options)
         assert (code, says in err, "loading" in err) == (2, True, False)
@@ -121,7 +121,7 @@ def test_a_report_takes_the_place_of_nothing_that_is_read(run: Run, write_coco: 
         (("results.json",), 1, "results.json: it is a list, as COCO results are; a COCO instance file is expected"),
         (("classes", "--out", "results.json"), 1, "results.json is a file; give a folder"),
         (("other.json",), 1, "is missing; a COCO instance file is expected"),
-        (("classes", "--what", "masks"), 2, "only names can be measured"),
+        (("classes", "--what", "masks"), 2, "use --what names"),
         (("other.json", "--compare", "a.yaml", "gone.yaml"), 1, "the options cannot be read from gone.yaml"),
         (("other.json", "--compare", "a.yaml", "wrong.yaml"), 2, "wrong.yaml: unknown option 'colour'"),
         (("other.json", "--what", "namse"), 2, "cannot measure namse; choose from masks, everything, names"),

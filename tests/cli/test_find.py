@@ -1,4 +1,4 @@
-"""``segzs find``, ``segzs classify`` and ``--examples`` as a user runs them."""
+"""``segzs find``, ``segzs classify``, ``--examples`` and ``--detections``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ DESK = EXAMPLES / "desk.png"
 
 
 @pytest.fixture
-def shown(tmp_path: Path) -> Path:
-    """A folder of class folders."""
+def examples(tmp_path: Path) -> Path:
+    """A folder with a folder of images for each label."""
     with PIL.Image.open(DESK) as desk:
         for name, box in (("fern", (41, 22, 195, 224)), ("computer", (258, 45, 502, 258))):
-            (tmp_path / "shown" / name).mkdir(parents=True)
-            desk.crop(box).save(tmp_path / "shown" / name / "1.png")
-    return tmp_path / "shown"
+            (tmp_path / "examples" / name).mkdir(parents=True)
+            desk.crop(box).save(tmp_path / "examples" / name / "1.png")
+    return tmp_path / "examples"
 
 
-def test_find_prints_what_it_found_and_nothing_where_nothing_is(run: Run, tmp_path: Path) -> None:
+def test_find_prints_matches_or_no_objects(run: Run, tmp_path: Path) -> None:
     few = ("--points-per-side", "6", "--no-cache")
     code, printed, said = run("find", DESK, "the laptop", *few, "--json", "--out", tmp_path)
     (best, *_) = json.loads(printed)["segments"]
@@ -42,77 +42,79 @@ def test_find_prints_what_it_found_and_nothing_where_nothing_is(run: Run, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "say what to look for: either words, or a picture with --like FILE"),
-        (["mug", "--like", "mug.png"], 2, "say what to look for"),
-        (["mug", "--score-threshold", "3"], 2, "least is 3.0"),
+        ([], 2, "give what to look for: either words, or an image with --like FILE"),
+        (["mug", "--like", "mug.png"], 2, "give what to look for"),
+        (["mug", "--score-threshold", "3"], 2, "score_threshold is 3.0"),
         (["mug", "--tiles", "99"], 2, "tiles is 99"),
         (["mug", "--merge"], 2, "unrecognized arguments: --merge"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),
     ],
 )
-def test_find_says_what_is_wrong(run: Run, arguments: list[str], code: int, says: str) -> None:
+def test_wrong_use_of_find(run: Run, arguments: list[str], code: int, says: str) -> None:
     ended, printed, said = run("find", DESK, *arguments, "--no-cache")
     assert (ended, printed) == (code, "")
     assert says in said
 
 
-def test_classify_files_and_folders_without_sam(run: Run, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classify_files_and_folders_without_sam(run: Run, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segzs.loading, "load_sam", None)
     labels = ("--labels", "laptop,cactus", "--no-cache")
-    code, printed, said = run("classify", shown, shown / "fern" / "1.png", *labels)
-    header, first, second = (line.split() for line in printed.strip().splitlines())  # each picture once
+    code, printed, said = run("classify", examples, examples / "fern" / "1.png", *labels)
+    header, first, second = (line.split() for line in printed.strip().splitlines())  # each image once
     assert (code, said) == (0, "")
     assert header == ["file", "name", "probability"]
-    assert first[:2] == [str(shown / "computer" / "1.png"), "laptop"]
+    assert first[:2] == [str(examples / "computer" / "1.png"), "laptop"]
     assert second[1] == "cactus"
 
-    (shown / "fern" / "2.png").write_text("no picture")
-    code, printed, said = run("classify", shown, *labels, "--json")
+    (examples / "fern" / "2.png").write_text("no picture")
+    code, printed, said = run("classify", examples, *labels, "--json")
     lines = [json.loads(line) for line in printed.splitlines()]
     assert (code, [line["label"] for line in lines]) == (1, ["laptop", "cactus"])
     assert set(lines[0]) == {"file", "label", "probability", "names"}
-    assert f"error: {shown / 'fern' / '2.png'} is not a picture" in said
-    assert "1 of 3 pictures failed" in said
-    assert run("classify", shown, *labels, "--glob", "computer/*")[0] == 0
+    assert f"error: {examples / 'fern' / '2.png'} is not a picture" in said
+    assert "1 of 3 images failed" in said
+    assert run("classify", examples, *labels, "--glob", "computer/*")[0] == 0
 
 
-def test_examples_of_a_folder_and_of_a_file(run: Run, shown: Path, tmp_path: Path, segmenter: segzs.Segmenter) -> None:
+def test_examples_of_a_folder_and_of_a_file(
+    run: Run, examples: Path, tmp_path: Path, segmenter: segzs.Segmenter
+) -> None:
     for name, options in (("classify", ()), ("label", ("--box", "18,21,220,224"))):
-        picture = shown / "fern" / "1.png" if name == "classify" else DESK
-        arguments = (name, picture, "--labels", "mouse", "--examples", shown, "--json", "--no-cache", *options)
+        picture = examples / "fern" / "1.png" if name == "classify" else DESK
+        arguments = (name, picture, "--labels", "mouse", "--examples", examples, "--json", "--no-cache", *options)
         code, printed, _ = run(*arguments)
         found = json.loads(printed)
         assert (code, found.get("label") or found["segments"][0]["name"]) == (0, "fern")
-    with PIL.Image.open(shown / "fern" / "1.png") as fern:
+    with PIL.Image.open(examples / "fern" / "1.png") as fern:
         kept = segmenter.with_example(fern, "my fern").examples
     assert isinstance(kept, SupportSet)
     kept.save(tmp_path / "kept.safetensors")
     code, printed, _ = run(
-        "classify", shown / "fern", "--labels", "mouse", "--examples", tmp_path / "kept.safetensors", "--json"
+        "classify", examples / "fern", "--labels", "mouse", "--examples", tmp_path / "kept.safetensors", "--json"
     )
     assert (code, json.loads(printed)["label"]) == (0, "my fern")
 
 
-def test_examples_that_are_none(run: Run, shown: Path, tmp_path: Path) -> None:
+def test_wrong_examples(run: Run, examples: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, says in (
-        (tmp_path / "empty", "a folder of pictures for each label is expected"),
+        (tmp_path / "empty", "a folder of images for each label is expected"),
         (tmp_path / "absent.safetensors", "is no file that SupportSet.save wrote"),
     ):
-        code, _, said = run("classify", shown, "--examples", place)
+        code, _, said = run("classify", examples, "--examples", place)
         assert (code, said.startswith("segzs: error:")) == (1, True)
         assert says in said
 
 
-def test_regions_of_a_detector_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
+def test_detections_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     results.write_text(json.dumps([{"image_id": 1, "category_id": 1, "bbox": [258, 45, 244, 213], "score": 0.9}]))
-    arguments = ("--regions", results, "--labels", "laptop,cactus", "--json", "--no-cache")
+    arguments = ("--detections", results, "--labels", "laptop,cactus", "--json", "--no-cache")
     code, printed, _ = run("label", DESK, *arguments)
     assert (code, [segment["name"] for segment in json.loads(printed)["segments"]]) == (0, ["laptop"])
     for pictures, wrong in (((DESK,), ("--point", "3,4")), ((DESK,), ("--tiles", "2")), ((DESK, DESK), ())):
         code, _, said = run("label", *pictures, *arguments, *wrong)
-        assert (code, "--regions goes with one picture" in said) == (2, True)
+        assert (code, "--detections takes one image" in said) == (2, True)
     results.write_text("[")
     code, _, said = run("label", DESK, *arguments)
     assert (code, "is no JSON" in said) == (1, True)

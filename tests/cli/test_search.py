@@ -1,4 +1,4 @@
-"""``segzs index`` and ``segzs search`` as a user runs them."""
+"""``segzs index`` and ``segzs search``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 from segzs.dataset.directory import label_directory
 from tests.cli.conftest import Run
 from tests.conftest import EXAMPLES
-from tests.dataset.known import KnownLabeller
+from tests.dataset.known import TruthLabeller
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A directory of one picture, labelled."""
+    """The output folder of a directory with one image."""
     (tmp_path / "photos").mkdir()
     shutil.copy(EXAMPLES / "desk.png", tmp_path / "photos")
-    list(label_directory(KnownLabeller(), tmp_path / "photos", tmp_path / "out"))
+    list(label_directory(TruthLabeller(), tmp_path / "photos", tmp_path / "out"))
     return tmp_path / "out"
 
 
@@ -33,7 +33,7 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
 
     code, printed, said = run("index", out)
     assert (code, printed) == (0, "")
-    assert "segments in the index: 1 picture came, 0 went" in said
+    assert "segments in the index; 1 image added, 0 removed" in said
 
     code, printed, said = run("search", out, "red apple", "-n", "2")
     header, first, _second = printed.strip().splitlines()
@@ -48,10 +48,10 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
     assert not [line for line in printed.splitlines() if line != line.rstrip()]
     assert f"{best['score']:.3f}" == first.split()[0]
     x1, y1, x2, y2 = best["box"]
-    assert x1 <= 92 <= x2  # where the apple lies
+    assert x1 <= 92 <= x2  # the apple
     assert y1 <= 500 <= y2
     with PIL.Image.open(tmp_path / "found.png") as sheet:
-        assert len(set(sheet.convert("RGB").crop((8, 8, 208, 208)).getdata())) > 1000  # a picture, no grey square
+        assert len(set(sheet.convert("RGB").crop((8, 8, 208, 208)).getdata())) > 1000  # a crop, not a grey square
 
     with PIL.Image.open(EXAMPLES / "desk.png") as picture:
         picture.crop((x1, y1, x2, y2)).save(tmp_path / "crop.png")
@@ -59,48 +59,47 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
     assert json.loads(printed)["box"] == best["box"]
 
 
-def test_a_picture_that_has_gone_is_said_once(run: Run, out: Path, tmp_path: Path) -> None:
+def test_a_removed_image_is_reported_once(run: Run, out: Path, tmp_path: Path) -> None:
     run("index", out, "--quiet")
     (tmp_path / "photos" / "desk.png").unlink()
     code, _, said = run("search", out, "key", "-n", "3", "--sheet", tmp_path / "found.png")
     assert code == 0
     assert said.count("desk.png") == 1
-    assert "note: 3 left grey, gone or changed since they were labelled; the first: desk.png" in said
+    assert "note: 3 matches without an image, which was removed or changed, such as desk.png" in said
     shutil.rmtree(out / "search.lance")
     code, _, said = run("index", out, "--quiet")
     assert code == 1
-    assert "error: 1 skipped, gone or changed since they were labelled; the first: " in said
-    assert said.count("desk.png") == 1
+    assert "error: 1 image skipped, such as desk.png: " in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "say what to look for: either words, or a picture with --like FILE"),
-        (["apple", "--like", "crop.png"], 2, "say what to look for"),
-        ([""], 2, "the query is ''; words are expected"),
+        ([], 2, "give what to look for: either words, or an image with --like FILE"),
+        (["apple", "--like", "crop.png"], 2, "give what to look for"),
+        ([""], 2, "among the queries"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),
         (["apple", "--clip", "no-such-model:tag"], 2, "no-such-model"),
-        (["apple", "--sheet", "found.md"], 2, "found.md: the name of a picture ends with .png, .jpg"),
+        (["apple", "--sheet", "found.md"], 2, "--sheet found.md must end with one of .png, .jpg"),
     ],
 )
-def test_what_cannot_be_done_is_said(run: Run, out: Path, arguments: list[str], code: int, says: str) -> None:
+def test_wrong_use_of_search(run: Run, out: Path, arguments: list[str], code: int, says: str) -> None:
     run("index", out)
     ended, _, said = run("search", out, *arguments)
     assert ended == code
     assert says in said.splitlines()[-1]
 
 
-def test_results_of_a_cluster_are_said_to_be_such(run: Run, tmp_path: Path) -> None:
+def test_results_of_a_cluster_cannot_be_searched(run: Run, tmp_path: Path) -> None:
     (tmp_path / "parquet" / "segments").mkdir(parents=True)
     (tmp_path / "parquet" / "segments" / "000000.parquet").touch()
     for command in (["index", tmp_path / "parquet"], ["search", tmp_path / "parquet", "apple"]):
         code, _, said = run(*command)
         assert code == 1
-        assert "holds the results of a cluster, which cannot be searched; segzs label DIR --out without --ray" in said
+        assert "holds the results of a cluster, which cannot be searched" in said
 
 
-def test_a_sheet_takes_the_place_of_no_photo(run: Run, out: Path, tmp_path: Path) -> None:
+def test_a_sheet_does_not_overwrite_an_image(run: Run, out: Path, tmp_path: Path) -> None:
     run("index", out)
     photo = tmp_path / "photos" / "desk.png"
     before = photo.read_bytes()
@@ -111,13 +110,13 @@ def test_a_sheet_takes_the_place_of_no_photo(run: Run, out: Path, tmp_path: Path
     assert run("search", out, "apple", "--sheet", photo.with_name("found.png"))[0] == 0
 
 
-def test_a_clip_that_is_nowhere_is_asked_for(run: Run, out: Path) -> None:
+def test_the_path_of_a_local_clip_must_be_given(run: Run, out: Path) -> None:
     file = out / "segzs-run.json"
     values = json.loads(file.read_text("utf-8"))
     values["settings"]["clip"]["name"] = "local:mine"
     file.write_text(json.dumps(values), "utf-8")
     code, _, said = run("index", out)
     assert code == 1
-    assert "was made with the CLIP local:mine; say with --clip where it is" in said
+    assert "was made with the CLIP local:mine; give its path with --clip" in said
     assert run("index", out, "--clip", "tiny")[0] == 0
     assert run("search", out, "apple")[0] == 0

@@ -1,0 +1,74 @@
+"""``segzs convert``: write annotations in the format of another tool."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segzs.checks import counted
+from segzs.cli.parser import add_command, parse_labels
+from segzs.cli.terminal import message
+
+if TYPE_CHECKING:
+    from segzs.formats import ImageAnnotations
+
+EXAMPLES = """examples:
+  segzs convert out/ --to yolo --out dataset/               results of segzs label --out out/, for ultralytics
+  segzs convert out/desk.segzs.json --to cvat               writes out/desk.cvat.xml
+  segzs convert people.json --to labelme --polygons         a COCO file, to be edited in labelme
+  segzs convert out/ --to coco-results --like truth.json    for COCOeval
+"""
+READ = ("segzs", "coco", "labelme", "parquet")
+WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
+
+
+def add_parser(commands: Any) -> None:
+    convert = add_command(
+        commands,
+        "convert",
+        run,
+        "convert results or other annotations to another format",
+        "Convert results of segzs, or annotations of other tools, to the format of another tool.",
+        EXAMPLES,
+    )
+    convert.add_argument("inputs", nargs="+", metavar="IN", help="files or folders; several are joined")
+    convert.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(WRITTEN)}")
+    convert.add_argument("--out", metavar="PATH", help="the file or folder to write (default: next to the first IN)")
+    convert.add_argument(
+        "--from", dest="source", metavar="FORMAT", help=f"one of {', '.join(READ)} (default: detected)"
+    )
+    convert.add_argument("--categories", metavar="A,B,C|FILE", help="labels in the order of their ids; others follow")
+    convert.add_argument("--base", type=int, metavar="N", help="id of the first category (COCO; default 1)")
+    convert.add_argument("--polygons", action="store_true", default=None, help="polygons where masks are the default")
+    convert.add_argument("--like", metavar="FILE", help="COCO file whose ids coco-results uses")
+
+
+def run(args: argparse.Namespace) -> int:
+    from segzs.files import check_apart
+    from segzs.formats import find_format, read, write
+
+    format = find_format(args.to)
+    given = {name: getattr(args, name) for name in ("categories", "base", "polygons", "like")}
+    options = {name: value for name, value in given.items() if value is not None}
+    if args.categories is not None:
+        options["categories"] = parse_labels(args.categories).labels
+    first = Path(args.inputs[0])
+    stem = first.name.partition(".")[0] or first.resolve().name
+    out = Path(args.out or first.parent / (stem + format.suffix))
+    check_apart([out], [Path(file) for file in (*args.inputs, args.like) if file])
+    counts: Counter[str] = Counter()
+
+    def annotations() -> Iterator[ImageAnnotations]:
+        for path in args.inputs:
+            for image in read(path, args.source):
+                counts[image.file] += 1
+                yield image
+
+    write(annotations(), out, format.name, **options)
+    message(f"wrote {out}: {counted(counts.total(), 'image')}")
+    if repeated := [file for file, number in counts.items() if number > 1]:
+        message(f"note: the inputs repeat {counted(len(repeated), 'image')}, such as {repeated[0]}")
+    return 0

@@ -1,0 +1,64 @@
+"""Print and write the result of an image, for ``segzs label`` and ``segzs find``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segzs.cli.terminal import message, print_line
+
+if TYPE_CHECKING:
+    from segzs.postprocess.maps import SemanticMap
+    from segzs.segments import Segments
+
+ENDINGS = ("overlay.png", "segzs.json", "coco.json")
+MAP_ENDINGS = ("map.overlay.png", "map.png", "map.json")
+
+
+def output_files(
+    out: str, images: Sequence[str], endings: Iterable[str], inputs: Iterable[str | None]
+) -> list[list[Path]]:
+    """The files that are written for each image; makes the folder.
+
+    Images of the same stem (a/1.jpg, b/1.jpg) get numbers, in the order of ``images``.
+
+    Raises:
+        UsageError: a file would overwrite one of ``images`` or ``inputs``.
+        OutputError: the folder cannot be made.
+    """
+    from segzs.files import check_apart, make_folder
+
+    stems: list[str] = []
+    for image in images:
+        stem = Path(image).stem
+        used = {earlier.casefold() for earlier in stems}  # some file systems ignore case
+        candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        stems.append(next(candidate for candidate in candidates if candidate.casefold() not in used))
+    files = [[Path(out) / f"{stem}.{ending}" for ending in endings] for stem in stems]
+    check_apart(chain.from_iterable(files), [Path(file) for file in (*images, *inputs) if file])
+    make_folder(Path(out))
+    return files
+
+
+def print_result(
+    result: Segments | SemanticMap, image: str, *, as_json: bool, title: bool = False, keep_going: bool = False
+) -> None:
+    """Print a result as a line of JSON or as a table; see `print_line` for ``keep_going``."""
+    if as_json:
+        text = json.dumps({"file": image, **result.to_dict()})
+    else:
+        table = result.table()
+        text = (f"{image}\n" if title else "") + (table if "\n" in table else "no objects found")
+    print_line(text, keep_going=keep_going)
+
+
+def write_result(result: Segments | SemanticMap, image: str, files: Iterable[Path], *, quiet: bool = False) -> None:
+    """Write a result to each of these files."""
+    from segzs.formats import save
+
+    for file in files:
+        save(result, file, image_name=Path(image).name)
+        message(f"{image}: wrote {file}", quiet=quiet)
