@@ -1,1 +1,1 @@
-"""Each speed of segzs beside a peer's, on the same machine, weights and picture: ``python -m benchmarks``."""
+"""Every figure in the documentation, by a command: ``benchmarks.speed`` and ``benchmarks.quality``."""

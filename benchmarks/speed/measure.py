@@ -1,4 +1,4 @@
-"""Timing in turn: A B A B ..., so that what the machine does meanwhile falls on both."""
+"""Time two sides in turn, A B A B ..., so that other load affects both."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 
-class NotHereError(Exception):
-    """What a row needs is not on this machine; the message says what."""
+class MissingError(Exception):
+    """Something that a row needs is not on this machine."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Something that segzs and a peer both do.
+    """A task of segzs and of a peer.
 
-    ``prepare`` loads what both need and returns the two to be timed, or raises `NotHereError`; ``check`` then says how
-    alike their answers are.
+    ``prepare`` returns the functions of segzs and of the peer, or raises `MissingError`; ``check`` describes how well
+    their results agree.
     """
 
     name: str
@@ -25,18 +26,18 @@ class Row:
     peer: str
     target: str
     prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]]
-    check: Callable[[object, object], str] = lambda ours, theirs: ""
+    check: Callable[[Any, Any], str] = lambda ours, theirs: ""
     repeats: int = 5
 
 
 @dataclass
 class Timing:
-    """Seconds of one side."""
+    """Seconds of each run of one side."""
 
     seconds: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return " / ".join(_shown(value) for value in (min(self.seconds), median(self.seconds), max(self.seconds)))
+        return " / ".join(_format(value) for value in (min(self.seconds), median(self.seconds), max(self.seconds)))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Result:
     row: Row
     ours: Timing
     peer: Timing
-    alike: str
+    agreement: str
 
     @property
     def ratio(self) -> float:
@@ -52,17 +53,17 @@ class Result:
 
 
 def measure(row: Row, repeats: int | None = None) -> Result:
-    """Run both sides once to warm up, then in turn."""
+    """Run both sides once to warm up, then time them in turn."""
     ours, peer = row.prepare()
-    answers = ours(), peer()
+    results = ours(), peer()
     timings = Timing(), Timing()
     for _ in range(repeats or row.repeats):
         for run, timing in zip((ours, peer), timings, strict=True):
             start = time.perf_counter()
             run()
             timing.seconds.append(time.perf_counter() - start)
-    return Result(row, *timings, row.check(*answers))
+    return Result(row, *timings, row.check(*results))
 
 
-def _shown(seconds: float) -> str:
+def _format(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

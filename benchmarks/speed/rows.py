@@ -1,4 +1,4 @@
-"""What is measured. Rows that need only arithmetic use random weights, the others the embedded pair."""
+"""The rows of ``python -m benchmarks.speed``. They use random weights, or the embedded models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from open_clip.transform import PreprocessCfg
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
 from segment_anything.modeling import Sam
 
-from benchmarks.measure import Row
+from benchmarks.speed.measure import Row
 from segzs.cache import EmbeddingCache
 from segzs.checkpoints.locate import locate_sam
 from segzs.checkpoints.registry import SAMS, ClipCheckpoint
@@ -35,20 +35,20 @@ from segzs.loading import resolve_dtype
 from segzs.masks import RLE, Mask, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
-from segzs.sam.encode import PreparedImage, encode, prepare
+from segzs.sam.encode import PreparedImage, encode, encode_cached, prepare
 from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from segzs.sam.model import SamModel, fused, load_sam, with_dtype
 from segzs.sam.networks.tiny import build_tiny_sam
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
-PICTURE = Path(__file__).parents[1] / "examples" / "desk.png"
+IMAGE = Path(__file__).parents[2] / "examples" / "desk.png"
 POINTS_PER_SIDE = 32
 CPU = torch.device("cpu")
 
 
 @cache
 def desk() -> Image:
-    return read_image(PICTURE)
+    return read_image(IMAGE)
 
 
 @cache
@@ -57,7 +57,7 @@ def reference() -> SamPredictor:
     torch.manual_seed(0)
     official = build_sam_vit_b()
     for parameter in official.parameters():
-        if not parameter.any():  # positions start as zeros, which would hide mistakes
+        if not parameter.any():  # zero position embeddings would hide errors
             parameter.data.normal_(std=0.02)
     return SamPredictor(frozen(official))
 
@@ -74,7 +74,7 @@ def vit_b(dtype: str = "auto") -> SamModel:
 @cache
 def tiny() -> tuple[SamModel, Sam]:
     ours = load_sam(locate_sam("tiny"))
-    theirs = build_tiny_sam()  # the embedded SAM's decoder is segzs's own
+    theirs = build_tiny_sam()  # the decoder of the embedded SAM is our own
     theirs.load_state_dict(ours.module.state_dict())
     return ours, frozen(theirs)
 
@@ -122,7 +122,7 @@ def many_clicks() -> Pair:
 
 
 def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pair:
-    """Both start from pixels, as the peer must, on the same module: only the automatic mode is compared."""
+    """Both sides start from pixels and use the same module, so that only the mask generators differ."""
     sam, module = tiny()
     generator = SamAutomaticMaskGenerator(
         module,
@@ -138,7 +138,7 @@ def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pai
 
 
 def names_of_100(naming: str) -> Pair:
-    """The peer sends the same crops through open_clip one by one, in float32, as its users do."""
+    """The peer encodes the same crops with open_clip one by one in float32, as is common."""
     clip, transform = vit_b_32()
     ours = in_native_type(clip)
     pixels = np.asarray(desk().pixels)
@@ -166,13 +166,13 @@ def vit_b_32() -> tuple[ClipModel, Callable]:
 
 
 def in_native_type(clip: ClipModel) -> ClipModel:
-    """The same weights in the type that `load` would choose here."""
+    """The same weights in the dtype that `load` chooses on this machine."""
     dtype = resolve_dtype("auto", clip.device, clip.spec.name)
     return replace(clip, module=deepcopy(clip.module).to(dtype))
 
 
 def boxes(count: int) -> np.ndarray:
-    """Masks that are boxes of many sizes, bool N H W."""
+    """Boxes of different sizes as masks, bool (count, height, width)."""
     masks = np.zeros((count, desk().height, desk().width), bool)
     rng = np.random.default_rng(0)
     for mask in masks:
@@ -182,13 +182,13 @@ def boxes(count: int) -> np.ndarray:
     return masks
 
 
-def opened_again() -> Pair:
+def cached_embedding() -> Pair:
     sam = vit_b()
     folder = tempfile.TemporaryDirectory()
-    EmbeddingCache(Path(folder.name)).encode(sam, desk())
+    encode_cached(sam, desk(), EmbeddingCache(Path(folder.name)))
 
     def ours(folder: tempfile.TemporaryDirectory = folder) -> torch.Tensor:
-        return EmbeddingCache(Path(folder.name)).encode(sam, desk()).features
+        return encode_cached(sam, desk(), EmbeddingCache(Path(folder.name))).features
 
     return ours, lambda: encode(sam, desk()).features
 
@@ -206,12 +206,12 @@ class Encoding:
         return ImageAnnotations(path, image.width, image.height, digests=Digests(image.digest, sha256))
 
 
-def directory_of_photos(photographs: int = 3) -> Pair:
-    """The peer is the encoder alone, on pixels that are ready."""
+def directory(images: int = 3) -> Pair:
+    """The peer is the image encoder alone, on prepared images."""
     folder = tempfile.TemporaryDirectory()
     photos = Path(folder.name) / "photos"
     photos.mkdir()
-    for number in range(photographs):
+    for number in range(images):
         large = PIL.Image.fromarray(desk().pixels).resize((4000, 3000)).rotate(90 * number)
         large.save(photos / f"{number}.jpg", quality=90)
     labeller = Encoding()
@@ -226,42 +226,41 @@ def directory_of_photos(photographs: int = 3) -> Pair:
 
 
 def help_text() -> Pair:
-    """The peer is Python itself, which imports nothing."""
+    """The peer is an empty Python program."""
     command = [sys.executable, "-m", "segzs", "--help"]
     empty = [sys.executable, "-c", "pass"]
-    run = partial(subprocess.run, capture_output=True, check=True, cwd=PICTURE.parents[1])
+    run = partial(subprocess.run, capture_output=True, check=True, cwd=IMAGE.parents[1])
     return lambda: run(command), lambda: run(empty)
 
 
-def masks_alike(ours: object, theirs: object) -> str:
-    codes = [code for masks in (ours if isinstance(ours, list) else [ours]) for code in masks.rles]
-    overlaps = iou(codes, [RLE.encode(mask) for mask in np.asarray(theirs)]).diagonal()
+def compare_masks(ours: list[tuple[Mask]] | tuple[Mask, ...], theirs: np.ndarray) -> str:
+    masks = [mask for (mask,) in ours] if isinstance(ours, list) else ours
+    overlaps = iou([mask.rle for mask in masks], [RLE.encode(mask) for mask in theirs]).diagonal()
     return f"mean IoU of the masks {overlaps.mean():.4f}"
 
 
-def features_alike(ours: object, theirs: object) -> str:
-    difference = (ours - theirs).norm() / theirs.norm()  # type: ignore[operator]
+def compare_features(ours: torch.Tensor, theirs: torch.Tensor) -> str:
+    difference = (ours - theirs).norm() / theirs.norm()
     return f"features differ by {float(difference):.1e} of their norm"
 
 
-def names_alike(ours: object, theirs: object) -> str:
-    """Random weights know no names: 100 random directions around the mean feature stand for labels."""
-    ours, theirs = torch.as_tensor(ours), torch.as_tensor(theirs)
+def compare_names(ours: torch.Tensor, theirs: torch.Tensor) -> str:
+    """Random weights have no names, so 100 random directions around the mean feature stand for labels."""
     labels = torch.randn(100, theirs.shape[1], generator=torch.Generator().manual_seed(0))
     same = [((each - theirs.mean(0)) @ labels.T).argmax(1) for each in (ours, theirs)]
-    return f"{features_alike(ours, theirs)}; top-1 equal for {(same[0] == same[1]).float().mean():.0%}"
+    return f"{compare_features(ours, theirs)}; top-1 equal for {(same[0] == same[1]).float().mean():.0%}"
 
 
-def objects_alike(ours: object, theirs: object) -> str:
-    codes = [masks.rle for masks in ours if isinstance(masks, Mask)]  # type: ignore[attr-defined]
-    wanted = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in theirs]  # type: ignore
-    if not codes or not wanted:
-        return f"{len(codes)} masks and {len(wanted)}"
-    found = iou(wanted, codes).max(1)
-    pairs = np.triu(iou(codes, codes), 1)
+def compare_objects(ours: list[Mask], theirs: list[dict]) -> str:
+    masks = [mask.rle for mask in ours]
+    others = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in theirs]
+    if not masks or not others:
+        return f"{len(masks)} masks and {len(others)}"
+    best = iou(others, masks).max(1)
+    pairs = np.triu(iou(masks, masks), 1)
     return (
-        f"{len(codes)} masks and {len(wanted)}; {np.mean(found >= 0.9):.0%} of the peer's found at IoU 0.9; "
-        f"largest IoU of two of ours {pairs.max():.2f}"
+        f"{len(masks)} masks and {len(others)}; {np.mean(best >= 0.9):.0%} of the peer's matched at IoU 0.9; "
+        f"largest IoU between two masks of segzs {pairs.max():.2f}"
     )
 
 
@@ -272,7 +271,7 @@ ROWS = (
         "`SamPredictor.set_image`",
         "3.5 x",
         encoding,
-        features_alike,
+        compare_features,
         repeats=3,
     ),
     Row(
@@ -281,53 +280,61 @@ ROWS = (
         "`SamPredictor.set_image`",
         "1.5 x",
         partial(encoding, "float32"),
-        features_alike,
+        compare_features,
         repeats=3,
     ),
-    Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, masks_alike, repeats=15),
-    Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, masks_alike, repeats=3),
+    Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, compare_masks, repeats=15),
+    Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, compare_masks, repeats=3),
     Row(
         "everything",
         "everything, 32x32 grid, tiny",
         "`SamAutomaticMaskGenerator`",
         "20 x",
         all_objects,
-        objects_alike,
+        compare_objects,
         repeats=3,
     ),
     Row(
         "adaptive",
-        "everything, 32x32 grid, ours adaptive, tiny",
+        "everything, 32x32 grid, segzs adaptive, tiny",
         "`SamAutomaticMaskGenerator`",
         "",
         partial(all_objects, adaptive=True),
-        objects_alike,
+        compare_objects,
         repeats=1,
     ),
     Row(
         "names",
         "names of 100 segments, ViT-B-32",
-        "one crop at a time through open_clip",
+        "one crop at a time with open_clip",
         "5 x, top-1 equal for 99 %",
         partial(names_of_100, "crops"),
-        names_alike,
+        compare_names,
         repeats=3,
     ),
     Row(
         "pooled",
-        "the same, pooled from one look",
-        "one crop at a time through open_clip",
+        "the same, pooled features",
+        "one crop at a time with open_clip",
         "20 x",
         partial(names_of_100, "pooled"),
         repeats=3,
     ),
-    Row("again", "an image encoded earlier, ViT-B", "encoding it", "100 x", opened_again, features_alike, repeats=3),
+    Row(
+        "again",
+        "a cached image embedding, ViT-B",
+        "the image encoder",
+        "100 x",
+        cached_embedding,
+        compare_features,
+        repeats=3,
+    ),
     Row(
         "directory",
         "a directory of 12-megapixel JPEGs, read, decoded and encoded, ViT-B",
         "the encoder alone",
         "at least 0.95 x",
-        directory_of_photos,
+        directory,
         repeats=3,
     ),
     Row("help", "`segzs --help`", "`python -c pass`", "under 0.3 s", help_text, repeats=9),

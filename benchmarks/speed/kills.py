@@ -1,4 +1,4 @@
-"""``segzs label DIR`` killed at random instants, beside a run in peace: ``python -m benchmarks.kills``."""
+"""Kill ``segzs label DIR`` at random instants and compare its files: ``python -m benchmarks.speed.kills``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.directory import draw
+from benchmarks.speed.directory import draw
 
 
 def start(photos: Path, out: Path) -> subprocess.Popen:
@@ -47,7 +47,7 @@ def main() -> None:
         loading = time.perf_counter() - begun
         status = running.wait()
         working = time.perf_counter() - begun - loading
-        print(f"in peace: {loading:.1f} s to load, {working:.1f} s to label, exit status {status}", flush=True)
+        print(f"uninterrupted: {loading:.1f} s to load, {working:.1f} s to label, exit status {status}", flush=True)
         expected = contents(whole)
         kills = finished = 0
         while kills < arguments.kills or not finished:
@@ -65,7 +65,7 @@ def main() -> None:
             assert contents(out) == expected, "the files differ"
             finished += 1
             shutil.rmtree(out)
-    print(f"{kills} kills; {finished} times finished, each time the same {len(expected)} files, byte for byte")
+    print(f"{kills} kills; {finished} complete runs, each with the same {len(expected)} files, byte-identical")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Search over synthetic features, beside brute force in numpy: ``python -m benchmarks.search``."""
+"""Search over synthetic features, and brute force in NumPy: ``python -m benchmarks.speed.search``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import lancedb
 import numpy as np
 import pyarrow as arrow
 
-from segzs.search.table import nearest, probes, schema, tidy
+from segzs.search.table import nearest, optimize, probes, schema
 
 CLUSTERS = 1000
-SPREAD = 0.7  # of a cluster, beside its centre's length of 1
+SPREAD = 0.7  # of a cluster; its centre has length 1
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -22,7 +22,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def draw(kind: str, rows: int, width: int, seed: int) -> np.ndarray:
-    """Normalised features, in clusters as those of objects, or all over the sphere."""
+    """Normalised features, in clusters like those of objects, or uniform on the sphere."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((rows, width), np.float32)
     if kind == "uniform":
@@ -32,7 +32,7 @@ def draw(kind: str, rows: int, width: int, seed: int) -> np.ndarray:
 
 
 def fill(folder: str, features: np.ndarray) -> object:
-    """A table as ``segzs index`` makes it, of features alone."""
+    """A table of ``segzs index`` with features only."""
     rows, width = features.shape
     columns = schema(width, {})
     table = lancedb.connect(folder).create_table("search", schema=columns)
@@ -43,16 +43,16 @@ def fill(folder: str, features: np.ndarray) -> object:
     return table
 
 
-def ask(table: object, queries: np.ndarray, truth: np.ndarray) -> str:
-    """Times of one query after the other, and the share of the true nearest that were found."""
-    seconds, alike, lists = [], [], probes(table)
-    for query, expected in zip(queries, truth, strict=True):
+def query(table: object, queries: np.ndarray, truth: np.ndarray) -> str:
+    """Times of consecutive queries, and the share of the true nearest neighbours that they return."""
+    seconds, recalls, lists = [], [], probes(table)
+    for feature, expected in zip(queries, truth, strict=True):
         begun = time.perf_counter()
-        found = nearest(table, query, len(expected), ["segment"], lists)["segment"].to_pylist()
+        rows = nearest(table, feature, len(expected), ["segment"], lists)["segment"].to_pylist()
         seconds.append(time.perf_counter() - begun)
-        alike.append(len({*found} & {*expected.tolist()}) / len(expected))
+        recalls.append(len({*rows} & {*expected.tolist()}) / len(expected))
     first, median, last = 1e3 * seconds[0], 1e3 * np.median(seconds), 1e3 * np.quantile(seconds, 0.9)
-    return f"median {median:.1f} ms, 90 % {last:.1f} ms, first {first:.0f} ms; agrees in {np.mean(alike):.1%}"
+    return f"median {median:.1f} ms, 90 % {last:.1f} ms, first {first:.0f} ms; recall {np.mean(recalls):.1%}"
 
 
 def main() -> None:
@@ -72,13 +72,13 @@ def main() -> None:
             brute = 1e3 * (time.perf_counter() - begun) / arguments.queries
             with tempfile.TemporaryDirectory() as folder:
                 table = fill(folder, features)
-                flat = ask(table, queries, truth)
+                flat = query(table, queries, truth)
                 begun = time.perf_counter()
-                tidy(table)
+                optimize(table)
                 made = time.perf_counter() - begun
-                lists = ask(table, queries, truth)
+                lists = query(table, queries, truth)
                 size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
-            print(f"{arguments.rows:,} x {width}, {kind}: numpy {brute:.0f} ms a query")
+            print(f"{arguments.rows:,} x {width}, {kind}: NumPy {brute:.0f} ms a query")
             print(f"  table alone: {flat}")
             print(f"  with lists:  {lists}; made in {made:.0f} s; {size:.0f} MB on disk", flush=True)
 

@@ -1,4 +1,4 @@
-"""A directory with bad pictures among good ones, and the memory that it takes: ``python -m benchmarks.directory``."""
+"""Label a directory with damaged images, and measure the memory: ``python -m benchmarks.speed.directory``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 import PIL.Image
 
 import segzs
-from benchmarks.memory import held
-from benchmarks.rows import PICTURE
+from benchmarks.speed.memory import resident
+from benchmarks.speed.rows import IMAGE
 from segzs.dataset.directory import label_directory
-from segzs.dataset.journal import Failure
 from segzs.dataset.labeller import Labeller
+from segzs.dataset.pipeline import Failure
 
 
 def encoded(picture: PIL.Image.Image, kind: str, **options: object) -> bytes:
@@ -30,7 +30,7 @@ def encoded(picture: PIL.Image.Image, kind: str, **options: object) -> bytes:
 
 
 def deep(picture: PIL.Image.Image) -> bytes:
-    """16 bits a pixel."""
+    """16 bits per channel."""
     return encoded(PIL.Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257), "PNG")
 
 
@@ -43,7 +43,7 @@ def animated(picture: PIL.Image.Image) -> bytes:
 
 
 def huge(picture: PIL.Image.Image) -> bytes:
-    """A PNG that claims 100,000 x 100,000 pixels."""
+    """A PNG whose header declares 100,000 x 100,000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     data = encoded(picture, "PNG")
     return data[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
@@ -57,7 +57,7 @@ def half(make: Callable[[PIL.Image.Image], bytes]) -> Callable[[PIL.Image.Image]
     return lambda picture: (data := make(picture))[: len(data) // 2]
 
 
-def gif_without_its_frame(picture: PIL.Image.Image) -> bytes:
+def gif_without_a_frame(picture: PIL.Image.Image) -> bytes:
     return animated(picture)[:900]
 
 
@@ -65,19 +65,19 @@ GOOD = {"jpg": jpeg, "deep.png": deep, "cmyk.jpg": cmyk, "animated.gif": animate
 BAD: dict[str, Callable[[PIL.Image.Image], bytes]] = {
     "truncated.jpg": half(jpeg),
     "empty.jpg": lambda picture: b"",
-    "text.jpg": lambda picture: b"not a picture",
+    "text.jpg": lambda picture: b"not an image",
     "huge.png": huge,
     "truncated-deep.png": half(deep),
     "truncated-cmyk.jpg": half(cmyk),
-    "truncated-animated.gif": gif_without_its_frame,
+    "truncated-animated.gif": gif_without_a_frame,
 }
 
 
 def draw(folder: Path, images: int, bad: int) -> None:
-    """Different pictures of different sizes, the bad ones spread among them."""
+    """Draw images of different sizes, with damaged ones among them."""
     rng = np.random.default_rng(0)
     damaged = set(np.linspace(3, images - 1, bad, dtype=int).tolist()) if bad else set()
-    with PIL.Image.open(PICTURE) as picture:
+    with PIL.Image.open(IMAGE) as picture:
         desk = picture.convert("RGB")
     for number in range(images):
         width, height = rng.integers(96, 256, 2)
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--bad", type=int, default=50)
-    parser.add_argument("--after", type=int, default=100, help="the image from which on memory should stay as it is")
+    parser.add_argument("--after", type=int, default=100, help="compare the memory with that at this image")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     labeller = Labeller.of(segzs.load("tiny", cache=False), points_per_side=2)
@@ -104,13 +104,13 @@ def main() -> None:
         failures, memory, start = 0, [], time.perf_counter()
         for result in label_directory(labeller, photos, Path(folder) / "out"):
             failures += isinstance(result, Failure)
-            memory.append(held() * 1024)
+            memory.append(resident() * 1024)
         seconds = time.perf_counter() - start
     before, after = memory[min(arguments.after, len(memory)) - 1], memory[-1]
     print(
-        f"{len(memory) - failures} labelled, {failures} reported, of {len(memory)} pictures in {seconds:.0f} s; "
+        f"{len(memory) - failures} labelled, {failures} reported, of {len(memory)} images in {seconds:.0f} s; "
         f"memory at image {arguments.after} {before:.0f} MiB, at the last {after:.0f} MiB ({after / before - 1:+.1%}), "
-        f"most {max(memory):.0f} MiB"
+        f"peak {max(memory):.0f} MiB"
     )
 
 

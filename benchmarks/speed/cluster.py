@@ -1,4 +1,4 @@
-"""Two workers of Ray beside one, a thread each, on an idle machine: ``python -m benchmarks.cluster``."""
+"""Rates of one and of two Ray workers, on an idle machine: ``python -m benchmarks.speed.cluster``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}  # the workers inherit it
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}  # inherited by the workers
 
-from benchmarks.directory import draw
+from benchmarks.speed.directory import draw
 from segzs.dataset.cluster import label_cluster
 from segzs.dataset.labeller import load_labeller
 
 
 def rates(load: partial, photos: Path, actors: int, part: int) -> tuple[float, float]:
-    """Pictures a second: once every worker has done its first part, and with the start of the workers."""
+    """Images per second: after the first part of every worker, and including the start of the workers."""
     done: list[tuple[float, int]] = []
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
@@ -46,13 +46,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as photos:
         draw(Path(photos), arguments.images, bad=0)
         for _ in range(arguments.repeats):
-            for actors, found in measured.items():  # in turn, so that what the machine does meanwhile falls on both
-                found.append(rates(load, Path(photos), actors, arguments.part))
-                print(
-                    f"{actors} worker(s): {found[-1][0]:.2f} pictures/s, {found[-1][1]:.2f} with the start", flush=True
-                )
-    one, two = (median(rate for rate, _ in found) for found in measured.values())
-    print(f"two workers / one: {two / one:.2f} x ({one:.2f} and {two:.2f} pictures/s, medians of {arguments.repeats})")
+            for actors, runs in measured.items():  # in turn, so that other load affects both
+                runs.append(rates(load, Path(photos), actors, arguments.part))
+                print(f"{actors} worker(s): {runs[-1][0]:.2f} images/s, {runs[-1][1]:.2f} with the start", flush=True)
+    one, two = (median(rate for rate, _ in runs) for runs in measured.values())
+    print(f"two workers / one: {two / one:.2f} x ({one:.2f} and {two:.2f} images/s, medians of {arguments.repeats})")
 
 
 if __name__ == "__main__":

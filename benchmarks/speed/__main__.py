@@ -1,4 +1,4 @@
-"""Measure all rows, or those named: ``python -m benchmarks [ROW ...] [--out docs/benchmarks.md]``."""
+"""Measure all rows, or those named: ``python -m benchmarks.speed [ROW ...] [--out docs/benchmarks.md]``."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import NotHereError, Result, measure
-from benchmarks.rows import ROWS
+from benchmarks.speed.measure import MissingError, Result, measure
+from benchmarks.speed.rows import ROWS
 from segzs.environment import versions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def table(results: Sequence[Result]) -> str:
     lines = [
-        "| what | segzs (min / median / max) | peer | its time | ratio of medians | sought | alike |",
+        "| what | segzs (min / median / max) | peer | time of the peer | ratio of medians | target | agreement |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in results:
         row = result.row
         lines.append(
             f"| {row.what} | {result.ours} | {row.peer} | {result.peer} | {result.ratio:.1f} x | {row.target} "
-            f"| {result.alike} |"
+            f"| {result.agreement} |"
         )
     return "\n".join(lines)
 
@@ -42,7 +42,7 @@ def machine() -> str:
 
 
 def product_rates() -> tuple[float, float]:
-    """Operations a second of products of 512 x 512 matrices on this machine, in float32 and in bfloat16."""
+    """FLOP/s of products of 512 x 512 matrices on this machine, in float32 and in bfloat16."""
     rates = []
     for dtype in (torch.float32, torch.bfloat16):
         left, right = torch.ones(64, 512, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
@@ -52,7 +52,7 @@ def product_rates() -> tuple[float, float]:
 
 
 def products() -> str:
-    """What bounds the gain of a type of numbers."""
+    """The rates of matrix products, which bound the gain of a dtype."""
     full, half = product_rates()
     return f"Matrix products: {full / 1e9:.0f} GFLOP/s in float32, {half / 1e9:.0f} in bfloat16, {half / full:.1f} x."
 
@@ -65,27 +65,27 @@ def commit() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
-    parser.add_argument("--repeats", type=int, help="times that each side runs")
-    parser.add_argument("--out", type=Path, help="write the table with machine and versions there")
+    parser.add_argument("--repeats", type=int, help="runs of each side")
+    parser.add_argument("--out", type=Path, help="write the table, the machine and the versions there")
     arguments = parser.parse_args()
     unknown = set(arguments.rows) - {row.name for row in ROWS}
     if unknown:
-        parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    results, absent = [], []
+        parser.error(f"unknown row {', '.join(sorted(unknown))}; choose from {', '.join(row.name for row in ROWS)}")
+    results, missing = [], []
     for row in ROWS:
         if row.name in arguments.rows or not arguments.rows:
             try:
                 results.append(measure(row, arguments.repeats))
                 print(table(results[-1:]).splitlines()[-1], flush=True)
-            except NotHereError as error:
-                absent.append(f"Not measured: {row.what}: {error}.")
-                print(absent[-1], flush=True)
-    about = ", ".join(f"{name} {found}" for name, found in versions().items() if found != "missing")
+            except MissingError as error:
+                missing.append(f"Not measured: {row.what}: {error}.")
+                print(missing[-1], flush=True)
+    about = ", ".join(f"{name} {version}" for name, version in versions().items() if version != "missing")
     lines = [
         "# Benchmarks",
         "",
-        "Written by `python -m benchmarks --out docs/benchmarks.md`: segzs and a peer in turn, on the same machine,",
-        "weights and picture.",
+        "Written by `python -m benchmarks.speed --out docs/benchmarks.md`: segzs and a peer in turn, on the same",
+        "machine, weights and image.",
         "",
         f"{datetime.date.today().isoformat()}, commit {commit()}; {machine()}, {torch.get_num_threads()} threads; "
         f"{about}.",
@@ -94,7 +94,7 @@ def main() -> None:
         "",
         table(results),
         "",
-        *absent,
+        *missing,
     ]
     if arguments.out:
         arguments.out.write_text("\n".join(lines))

@@ -1,6 +1,6 @@
-"""How fast rows could be at most on this machine, if only their products took time: ``python -m benchmarks.bounds``.
+"""Lower bounds of the times of rows: ``python -m benchmarks.speed.bounds``.
 
-The products of what segzs computes are counted, and divided by the rate at which this machine multiplies matrices.
+The FLOP of the matrix products of segzs are counted, and divided by the rate of matrix products on this machine.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.__main__ import product_rates
-from benchmarks.measure import NotHereError, Row
-from benchmarks.rows import ROWS
+from benchmarks.speed.__main__ import product_rates
+from benchmarks.speed.measure import MissingError, Row
+from benchmarks.speed.rows import ROWS
 
 COUNTED = ("encode", "encode-fp32", "click", "prompts", "everything", "names", "pooled")
 FLOAT32 = ("encode-fp32", "everything")
-"""Rows that compute in float32 whatever the machine has."""
+"""Rows that use float32 on every machine."""
 
 
 def operations(run: Callable[[], object]) -> int:
-    """Multiplications and additions in the matrix products and convolutions of a call."""
-    torch.backends.mha.set_fastpath_enabled(False)  # which would hide its products from the counter
+    """FLOP of the matrix products and convolutions of a call."""
+    torch.backends.mha.set_fastpath_enabled(False)  # the fast path would hide its products from the counter
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
@@ -31,7 +31,7 @@ def operations(run: Callable[[], object]) -> int:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     rates = product_rates()
-    print("| what | products | least time |\n| --- | --- | --- |")
+    print("| what | products | lower bound |\n| --- | --- | --- |")
     for row in ROWS:
         if row.name in COUNTED:
             _print(row, rates[row.name not in FLOAT32])
@@ -40,7 +40,7 @@ def main() -> None:
 def _print(row: Row, rate: float) -> None:
     try:
         ours, _ = row.prepare()
-    except NotHereError as error:
+    except MissingError as error:
         print(f"| {row.what} | {error} | |")
         return
     count = operations(ours)

@@ -1,7 +1,8 @@
-"""How much the fast paths change masks and names, over 500 prompts: ``python -m benchmarks.faithfulness``.
+"""Differences of masks and names on fast paths, over 500 prompts: ``python -m benchmarks.quality.faithfulness``.
 
-On the embedded pair, whose answers have a meaning; the peer of float32 is segment-anything's own predictor. Prompts lie
-on the objects of the example scenes, as people's do, and anywhere: there a mask is a guess, and tips over easily.
+The embedded models are used, because masks of random weights mean nothing. The reference for float32 is the predictor
+of segment-anything. Prompts lie on objects of the example scenes, and at random positions, where the best mask is
+ambiguous.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from segment_anything import SamPredictor
 from torch import Tensor
 
-from benchmarks.rows import tiny
+from benchmarks.speed.rows import tiny
 from segzs.checkpoints.locate import locate_clip, locate_sam
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.model import ClipModel, load_clip
@@ -30,7 +31,7 @@ from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage, encode
 from segzs.sam.model import SamModel, load_sam
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SCENES = ("desk", "picnic", "toolbox")
 PROMPTS = 500
 
@@ -48,26 +49,26 @@ def main() -> None:
         exact, coarse = encode(sam, image), encode(half, image)
         stored = replace(exact, features=exact.features.half().float())
         for where, prompts in (("on objects", on_objects(scene)), ("anywhere", anywhere(image))):
-            codes = answers(sam, exact, prompts)
+            masks = masks_of(sam, exact, prompts)
             for kind, others in (
                 ("float32 against SamPredictor", reference(predictor, image, prompts)),
-                ("features kept as float16", answers(sam, stored, prompts)),
-                ("bfloat16 against float32", answers(half, coarse, prompts)),
+                ("features kept as float16", masks_of(sam, stored, prompts)),
+                ("bfloat16 against float32", masks_of(half, coarse, prompts)),
             ):
-                overlaps[kind, where] += iou_of_pairs(codes, others)
-            full, coarser = (best_names(clip, image, codes) for clip in clips)
+                overlaps[kind, where] += iou_of_pairs(masks, others)
+            full, coarser = (best_names(clip, image, masks) for clip in clips)
             same[where] += (full == coarser).tolist()
     print(f"| masks of {PROMPTS} random prompts | where | mean IoU | share above 0.9 |")
     print("| --- | --- | --- | --- |")
     for (kind, where), values in overlaps.items():
         print(f"| {kind} | {where} | {np.mean(values):.4f} | {np.mean(np.array(values) > 0.9):.3f} |")
-    print("\n| best of 1,148 names of those masks, bfloat16 and float32 | the same |\n| --- | --- |")
+    print("\n| best general label of these masks, bfloat16 against float32 | share of equal labels |\n| --- | --- |")
     for where, equal in same.items():
         print(f"| {where} | {np.mean(equal):.3f} |")
 
 
 def on_objects(scene: str) -> list[Prompt]:
-    """Points on random pixels of objects, and loosely drawn boxes around objects, in turn."""
+    """Points on random pixels of objects, and inexact boxes around objects, alternating."""
     rng = np.random.default_rng(0)
     rows = [row["segmentation"] for row in json.loads((EXAMPLES / f"{scene}.json").read_text("utf-8"))["objects"]]
     masks = [RLE(*row["size"], row["counts"]) for row in rows]
@@ -82,7 +83,7 @@ def on_objects(scene: str) -> list[Prompt]:
 
 
 def anywhere(image: Image) -> list[Prompt]:
-    """Random points and boxes, in turn."""
+    """Random points and boxes, alternating."""
     rng = np.random.default_rng(0)
     prompts = []
     for number in range(PROMPTS // len(SCENES)):
@@ -93,13 +94,13 @@ def anywhere(image: Image) -> list[Prompt]:
 
 
 def best_names(clip: ClipModel, image: Image, masks: Sequence[RLE]) -> Tensor:
-    """The most similar label of the general vocabulary for each mask, by its row."""
+    """The index of the most similar general label for each mask."""
     features = encode_masks(clip, image.pixels, masks, Cropping(clip.spec.background, clip.spec.margin))
     return (features @ general_features(clip).T).argmax(1)
 
 
-def answers(sam: SamModel, photo: EncodedImage, prompts: Sequence[Prompt]) -> list[RLE]:
-    return [masks.rle for masks in decode(sam, photo, prompts)]
+def masks_of(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Prompt]) -> list[RLE]:
+    return [mask.rle for (mask,) in decode(sam, encoded, prompts)]
 
 
 def reference(predictor: SamPredictor, image: Image, prompts: Sequence[Prompt]) -> list[RLE]:
@@ -115,7 +116,7 @@ def reference(predictor: SamPredictor, image: Image, prompts: Sequence[Prompt]) 
 
 
 def iou_of_pairs(ours: Sequence[RLE], theirs: Sequence[RLE]) -> list[float]:
-    """IoU of each pair; two empty masks are alike."""
+    """IoU of each pair; 1 for two empty masks."""
     pairs = zip(ours, theirs, strict=True)
     return [float(iou([a], [b])[0, 0]) if a.area or b.area else 1.0 for a, b in pairs]
 

@@ -1,4 +1,4 @@
-"""Peak memory of everything mode on a 12-megapixel picture: ``python -m benchmarks.memory``."""
+"""Peak memory of everything mode on a 12-megapixel image: ``python -m benchmarks.speed.memory``."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from benchmarks.rows import PICTURE, all_objects
+from benchmarks.speed.rows import IMAGE, all_objects
 
 SIZE = (4000, 3000)
 
 
 class Watch(threading.Thread):
-    """Looks every few milliseconds how much memory this process holds (Linux)."""
+    """Track the peak memory of this process (Linux)."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.start_gib = self.peak_gib = held()
+        self.start_gib = self.peak_gib = resident()
         self._done = threading.Event()
 
     def run(self) -> None:
         while not self._done.wait(0.005):
-            self.peak_gib = max(self.peak_gib, held())
+            self.peak_gib = max(self.peak_gib, resident())
 
     def stop(self) -> float:
-        """GiB held at most, above those at the start."""
+        """The peak above the memory at the start, in GiB."""
         self._done.set()
         self.join()
         return self.peak_gib - self.start_gib
 
 
-def held() -> float:
-    """GiB that this process holds now."""
+def resident() -> float:
+    """Resident memory of this process, in GiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def peak(side: int) -> float:
-    """GiB that one side takes above what lay in memory before it began."""
-    with PIL.Image.open(PICTURE) as picture:
+    """The peak memory of one side above the memory at its start, in GiB."""
+    with PIL.Image.open(IMAGE) as picture:
         pixels = np.array(picture.convert("RGB").resize(SIZE))
     run = all_objects(pixels)[side]
     watch = Watch()
@@ -55,12 +55,16 @@ def peak(side: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", nargs="?", type=int, choices=[0, 1], help="only segzs (0) or the peer (1), in GiB")
+    parser.add_argument("side", nargs="?", type=int, choices=[0, 1], help="measure only segzs (0) or the peer (1)")
     if (side := parser.parse_args().side) is not None:
         print(peak(side))
         return
     ours, peer = (
-        float(subprocess.run([sys.executable, "-m", "benchmarks.memory", side], capture_output=True, text=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.speed.memory", side], capture_output=True, text=True
+            ).stdout
+        )
         for side in ("0", "1")
     )
     print(f"segzs {ours:.2f} GiB, SamAutomaticMaskGenerator {peer:.2f} GiB, {ours / peer:.2f} of it")

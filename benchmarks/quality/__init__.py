@@ -1,0 +1,1 @@
+"""The quality of masks and names: ``python -m benchmarks.quality.faithfulness``."""

@@ -1,0 +1,1 @@
+"""Times of segzs and of a peer on the same machine, weights and image: ``python -m benchmarks.speed``."""
