@@ -373,7 +373,7 @@ def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
         load(device="abacus")
     with pytest.raises(VocabularyError, match=r"no such file: .*labels.txt"):
         load(labels=tmp_path / "labels.txt")
-    with pytest.raises(SegzsError, match="the background 'black' is unknown; one of blur, grey, cut, keep"):
+    with pytest.raises(SegzsError, match="unknown background 'black'; choose from blur, grey, cut, keep"):
         load(naming=Naming(background="black"))
     assert resolve_device("cpu") == torch.device("cpu")
 

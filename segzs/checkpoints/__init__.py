@@ -1,1 +1,1 @@
-"""Models as data: names, presets, checkpoints; found, verified and fetched here."""
+"""Checkpoints: the registry of models; finding, downloading and reading their files."""

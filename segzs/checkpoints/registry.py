@@ -42,7 +42,7 @@ class ClipCheckpoint:
     features (``.safetensors``); without it, the everyday labels are used. ``unknown_threshold`` is the cosine
     similarity that a label must exceed, or else the object is "unknown"; None takes one that suits the kind of model.
     ``ood_threshold`` is the smallest similarity of an object with its nearest general label: below it, images are out
-    of distribution, and masks are probably not objects. ``sha256`` is that of the weights, where it is known.
+    of distribution, and masks are probably not objects. ``sha256`` is that of the weights, or empty.
     """
 
     name: str

@@ -60,8 +60,8 @@ class Hierarchy:
         parents = [i if self.parents[i] < 0 else self.parents[i] for i in leaves]
         groups, group_of_leaf = torch.tensor(parents).unique(return_inverse=True)
         log_group = logits[:, groups].log_softmax(1)[:, group_of_leaf]
-        known = probabilities[:, :count].sum(1, keepdim=True)
-        of_leaf = (logits[:, leaves].log_softmax(1) + log_group).softmax(1) * known
+        total = probabilities[:, :count].sum(1, keepdim=True)
+        of_leaf = (logits[:, leaves].log_softmax(1) + log_group).softmax(1) * total
         rolled = probabilities.clone()
         rolled[:, :count] = of_leaf @ self._ancestors(leaves).to(of_leaf)
         return rolled

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that breaks, forgets and lies: a file appears whole or not at all."""
+"""Downloads from a local server that breaks off or sends wrong bytes: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ HASH = hashlib.sha256(CONTENT).hexdigest()
 
 @dataclass
 class Site:
-    """How the server behaves, and what it was asked for."""
+    """How the server behaves, and the ranges that it received."""
 
     url: str = ""
     knows_ranges: bool = True
     states_length: bool = True
     breaks_after: int | None = None
-    asked: list[str | None] = field(default_factory=list)
+    ranges: list[str | None] = field(default_factory=list)
     sent: int = 0
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = request.headers["Range"]
-        self.asked.append(wanted)
+    def reply(self, request: BaseHTTPRequestHandler) -> None:
+        range_header = request.headers["Range"]
+        self.ranges.append(range_header)
         if request.path != "/sam.pth":
             return request.send_error(404)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.knows_ranges else 0
+        start = int(range_header.removeprefix("bytes=").removesuffix("-")) if range_header and self.knows_ranges else 0
         body = CONTENT[start:]
         request.send_response(206 if start else 200)
         if self.states_length:
@@ -53,7 +53,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            site.answer(self)
+            site.reply(self)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -79,19 +79,21 @@ def get(site: Site, target: Path, sha256: str = HASH) -> Path:
     return download(site.url, target, len(CONTENT), sha256)
 
 
-def test_a_file_arrives_whole_with_progress(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_download_is_complete_and_shows_progress(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "new" / "folder" / "sam.pth"
     assert get(site, target) == target
     assert target.read_bytes() == CONTENT
     assert files(target.parent) == {"sam.pth": len(CONTENT)}
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "sam.pth" in said.err
-    assert "100%" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "sam.pth" in output.err
+    assert "100%" in output.err
 
 
 @pytest.mark.parametrize("states_length", [True, False])
-def test_a_broken_download_goes_on_where_it_broke(site: Site, tmp_path: Path, states_length: bool) -> None:
+def test_a_broken_download_is_resumed(site: Site, tmp_path: Path, states_length: bool) -> None:
     target = tmp_path / "sam.pth"
     site.breaks_after, site.states_length = 50_000, states_length
     with pytest.raises(ModelError, match="run the same command to resume") as caught:
@@ -102,65 +104,63 @@ def test_a_broken_download_goes_on_where_it_broke(site: Site, tmp_path: Path, st
     assert 40_000 < part["sam.pth.part"] <= 50_000
     site.breaks_after, site.sent = None, 0
     assert get(site, target).read_bytes() == CONTENT
-    assert site.asked == [None, f"bytes={part['sam.pth.part']}-"]
+    assert site.ranges == [None, f"bytes={part['sam.pth.part']}-"]
     assert site.sent == len(CONTENT) - part["sam.pth.part"]
     assert files(tmp_path) == {"sam.pth": len(CONTENT)}
 
 
-def test_a_server_without_ranges_starts_again(site: Site, tmp_path: Path) -> None:
+def test_without_ranges_a_download_starts_again(site: Site, tmp_path: Path) -> None:
     site.knows_ranges = False
     (tmp_path / "sam.pth.part").write_bytes(CONTENT[:3000])
     assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
-    assert site.asked == ["bytes=3000-"]
+    assert site.ranges == ["bytes=3000-"]
 
 
 @pytest.mark.parametrize("left", [CONTENT, CONTENT + b"too much"])
-def test_a_part_that_is_long_enough(site: Site, tmp_path: Path, left: bytes) -> None:
+def test_a_complete_part_is_verified(site: Site, tmp_path: Path, left: bytes) -> None:
     (tmp_path / "sam.pth.part").write_bytes(left)
     assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
-    assert site.asked == ([] if left == CONTENT else [None])
+    assert site.ranges == ([] if left == CONTENT else [None])
 
 
-def test_a_file_with_another_hash_is_refused_and_deleted(site: Site, tmp_path: Path) -> None:
+def test_a_file_with_another_hash_is_deleted(site: Site, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=f"{HASH[:16]}.*instead of {'0' * 16}.*deleted"):
         get(site, tmp_path / "sam.pth", "0" * 64)
     assert files(tmp_path) == {}
 
 
-def test_a_damaged_part_is_found_out_and_the_next_try_succeeds(site: Site, tmp_path: Path) -> None:
+def test_a_damaged_part_is_deleted_and_the_next_try_succeeds(site: Site, tmp_path: Path) -> None:
     (tmp_path / "sam.pth.part").write_bytes(b"x" * 3000)
     with pytest.raises(WeightsError):
         get(site, tmp_path / "sam.pth")
     assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
 
 
-def test_what_is_not_there_leaves_nothing(site: Site, tmp_path: Path) -> None:
+def test_a_missing_file_leaves_nothing(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="404") as caught:
         download(site.url + "x", tmp_path / "sam.pth", len(CONTENT), HASH)
     assert "is kept" not in str(caught.value)
     assert files(tmp_path) == {}
 
 
-def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_respond_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(ModelError, match="cannot download"):
         download("http://127.0.0.1:9/sam.pth", tmp_path / "sam.pth", 10, HASH)
 
 
-def test_a_folder_that_cannot_be_made(site: Site, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match="cannot download"):
         get(site, tmp_path / "file" / "sam.pth")
 
 
-def test_fetch_puts_a_sam_where_it_is_found_and_asks_once(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetch_downloads_a_sam_once(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(SAMS["vit_b"], name="local", file="sam.pth", url=site.url, bytes=len(CONTENT), sha256=HASH)
     monkeypatch.setitem(SAMS, "local", row)
     for _ in range(2):
         assert fetch("sam:local") == [tmp_path / "cache" / "sam.pth"]
-    assert len(site.asked) == 1
+    assert len(site.ranges) == 1
     (tmp_path / "cache" / "sam.pth").write_bytes(b"other")
     with pytest.raises(WeightsError, match="delete it and run: segzs fetch local"):
         fetch("sam:local")

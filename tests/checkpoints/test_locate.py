@@ -1,4 +1,4 @@
-"""Models are found by name, verified, and never downloaded unasked; what is missing or wrong says what to run."""
+"""Models are located by name and verified; errors about missing or wrong files say what to run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAKE = "sam_vit_b_01ec64.pth"
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without any model; its cache folder."""
+    """A machine without models; returns its cache folder."""
     monkeypatch.setattr(settings, "embedded_folder", lambda: tmp_path / "embedded")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cache").mkdir()
@@ -45,16 +45,16 @@ def clip_folder(folder: Path, weights: str | None = "open_clip_model.safetensors
     return folder
 
 
-# The table
+# The registry
 
 
-def test_presets_pair_models_that_exist() -> None:
+def test_presets_name_registered_models() -> None:
     for preset in PRESETS.values():
         assert preset.sam in SAMS
         assert preset.clip in CLIPS
 
 
-def test_every_download_can_be_verified_and_the_embedded_pair_needs_none() -> None:
+def test_every_download_has_a_hash() -> None:
     for name, row in SAMS.items():
         if name == "tiny":
             assert not row.url
@@ -68,7 +68,7 @@ def test_every_download_can_be_verified_and_the_embedded_pair_needs_none() -> No
     assert verify_clip("tiny").parent == settings.embedded_folder()
 
 
-def test_open_clip_knows_the_hubs_of_the_table_by_the_same_names() -> None:
+def test_hubs_are_those_of_open_clip() -> None:
     import open_clip
 
     for name, row in CLIPS.items():
@@ -93,12 +93,12 @@ def test_the_environment_chooses_model_and_cache(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "True", "0", "False", "no", ""])
-def test_offline_is_a_switch(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_values_of_segzs_offline(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SEGZS_OFFLINE", value)
     assert settings.is_offline() is (value in ("1", "yes", "True"))
 
 
-def test_segzs_model_decides_what_load_loads(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segzs_model_chooses_the_default_preset(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGZS_MODEL", "vit_b")
     with pytest.raises(ModelError, match="segzs fetch vit_b"):
         segzs.load()
@@ -118,7 +118,7 @@ def test_a_missing_sam_says_what_to_run(bare: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["cache", "checkpoints"])
-def test_a_file_that_is_not_the_checkpoint_is_refused(bare: Path, folder: str) -> None:
+def test_a_sam_with_another_hash_is_refused(bare: Path, folder: str) -> None:
     fake = bare.parent / folder / FAKE
     fake.parent.mkdir(exist_ok=True)
     fake.write_bytes(b"not what Meta published")
@@ -129,12 +129,12 @@ def test_a_file_that_is_not_the_checkpoint_is_refused(bare: Path, folder: str) -
     assert fake.read_bytes() == b"not what Meta published"
 
 
-def test_own_weights_are_taken_as_they_are(bare: Path) -> None:
+def test_own_weights_need_no_hash(bare: Path) -> None:
     own = bare / "own.pth"
     own.write_bytes(b"weights")
-    found = locate_sam(f"vit_b:{own}")
-    assert (found.path, found.spec.architecture) == (own, "vit_b")
-    before = found.digest
+    located = locate_sam(f"vit_b:{own}")
+    assert (located.path, located.spec.architecture) == (own, "vit_b")
+    before = located.digest
     with pytest.raises(ModelError, match=r"own.pth'; .* or give ARCHITECTURE:FILE"):
         locate_sam(own)
     own.write_bytes(b"other weights")
@@ -149,7 +149,7 @@ def test_own_weights_are_taken_as_they_are(bare: Path) -> None:
         ("vit_b:nowhere.pth", "no such file: nowhere.pth"),
     ],
 )
-def test_unknown_sams(bare: Path, spec: str, says: str) -> None:
+def test_unknown_sams_are_refused(bare: Path, spec: str, says: str) -> None:
     with pytest.raises(ModelError, match=says):
         locate_sam(spec)
 
@@ -173,13 +173,13 @@ def test_a_missing_clip_says_what_to_run(bare: Path) -> None:
         ("nothing", "ARCHITECTURE:TAG, hf-hub:ORG/NAME, or a folder"),
     ],
 )
-def test_unknown_clips(bare: Path, spec: str, says: str) -> None:
+def test_unknown_clips_are_refused(bare: Path, spec: str, says: str) -> None:
     with pytest.raises(ModelError, match=says):
         locate_clip(spec)
 
 
-def test_own_clips_are_called_by_their_last_name(bare: Path) -> None:
-    """Not by the whole path, which ends up in outputs; and one in a folder "tiny" is not taken for the embedded one."""
+def test_own_clips_are_named_by_their_file_or_folder(bare: Path) -> None:
+    """Output files contain the name, so it has no path; a folder "tiny" is not the embedded CLIP."""
     folder = clip_folder(bare / "tiny")
     weights = folder / "open_clip_model.safetensors"
     (folder / "open_clip_model.json").write_text((folder / "open_clip_config.json").read_text())
@@ -192,7 +192,7 @@ def test_own_clips_are_called_by_their_last_name(bare: Path) -> None:
         assert locate_clip(spec).spec.name == name
 
 
-def test_the_architecture_says_whether_weights_want_quick_gelu(bare: Path) -> None:
+def test_the_architecture_decides_about_quick_gelu(bare: Path) -> None:
     weights = clip_folder(bare / "own") / "open_clip_model.safetensors"
     plain, quick = (locate_clip(f"{name}:{weights}").config for name in ("ViT-B-32", "ViT-B-32-quickgelu"))
     assert plain["model_cfg"].get("quick_gelu") is None
@@ -204,10 +204,10 @@ def test_the_architecture_says_whether_weights_want_quick_gelu(bare: Path) -> No
 def test_a_fetched_clip_and_a_folder_are_found(bare: Path, weights: str) -> None:
     folder = clip_folder(bare / "clip-ViT-B-16-datacomp_xl_s13b_b90k", weights)
     for spec in (B16, str(folder)):
-        found = locate_clip(spec)
-        assert found.weights == folder / weights
-        assert found.config["model_cfg"] == {"embed_dim": 8}
-        assert verify_clip(spec) == found.weights
+        located = locate_clip(spec)
+        assert located.weights == folder / weights
+        assert located.config["model_cfg"] == {"embed_dim": 8}
+        assert verify_clip(spec) == located.weights
 
 
 def test_a_file_needs_its_configuration_beside_it(bare: Path) -> None:
@@ -223,14 +223,14 @@ def test_a_file_needs_its_configuration_beside_it(bare: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"), [("{", "not a configuration"), ("[]", "no model_cfg"), ('{"a": 1}', "no model_cfg")]
 )
-def test_a_configuration_that_is_none(bare: Path, text: str, says: str) -> None:
+def test_wrong_configurations_are_refused(bare: Path, text: str, says: str) -> None:
     folder = clip_folder(bare / "own")
     (folder / "open_clip_config.json").write_text(text)
     with pytest.raises(WeightsError, match=says):
         locate_clip(str(folder))
 
 
-def test_folders_that_lack_something(bare: Path) -> None:
+def test_incomplete_folders_are_refused(bare: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no open_clip_config\.json"):
         locate_clip(str(bare))
     with pytest.raises(WeightsError, match=r"none of open_clip_model\.safetensors"):
@@ -264,7 +264,7 @@ def test_openai_weights_get_their_activation() -> None:
         builtin_config("ViT-Z", None)
 
 
-def test_every_named_clip_of_open_clip_has_a_hub_or_says_so() -> None:
+def test_clips_outside_of_the_hub_are_refused() -> None:
     assert hub_of("ViT-B-32:openai") == "timm/vit_base_patch32_clip_224.openai"
     assert hub_of("hf-hub:org/name") == "org/name"
     with pytest.raises(ModelError, match=r"at jienengchen/ViTamin-S/pytorch_model\.bin; download its file"):
@@ -286,18 +286,18 @@ def test_offline_nothing_is_fetched(bare: Path, monkeypatch: pytest.MonkeyPatch,
     assert list(bare.iterdir()) == []
 
 
-def test_unknown_names_are_not_fetched() -> None:
+def test_unknown_names_cannot_be_fetched() -> None:
     with pytest.raises(ModelError, match=r"unknown model 'vit_x'; choose from tiny, mobile, vit_b.*ARCHITECTURE:TAG"):
         fetch("vit_x")
 
 
-def test_fetching_what_is_embedded_finds_it() -> None:
+def test_fetching_the_embedded_models_returns_their_files() -> None:
     sam, clip = fetch("tiny")
     assert sam.is_file()
     assert clip.is_dir()
 
 
-def test_a_hub_download_that_broke_off_goes_on(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_hub_download_is_resumed(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGZS_OFFLINE")
     calls: list[list[str]] = []
 
@@ -321,23 +321,23 @@ def test_a_hub_download_that_broke_off_goes_on(bare: Path, monkeypatch: pytest.M
     assert len(calls) == 3
 
 
-def test_only_one_form_of_the_weights_is_fetched(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_format_of_the_weights_is_downloaded(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGZS_OFFLINE")
-    wanted: list[str] = []
+    patterns: list[str] = []
 
     def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
-        wanted.extend(name for name in allow_patterns if "model" in name)
+        patterns.extend(name for name in allow_patterns if "model" in name)
         local_dir.mkdir(parents=True)
         (local_dir / "open_clip_model.safetensors").write_bytes(b"weights")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
     fetch(B16, bare / "there")
-    assert wanted == ["open_clip_model.safetensors"]
+    assert patterns == ["open_clip_model.safetensors"]
     config = json.loads((bare / "there" / "clip-ViT-B-16-datacomp_xl_s13b_b90k" / "open_clip_config.json").read_text())
     assert config["model_cfg"]["embed_dim"] == 512
 
 
-def test_what_differs_from_the_hubs_own_hash_is_deleted(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_with_another_hash_than_the_hubs_are_deleted(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGZS_OFFLINE")
 
     def hub(repository: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
@@ -365,7 +365,7 @@ def test_a_damaged_embedded_clip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
             find("tiny")
 
 
-def test_a_sam_is_fetched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sam_can_be_fetched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
     monkeypatch.setattr(download, "_fetch_sam", lambda row, folder: fetched.append(row.name) or Path(row.file))
     monkeypatch.setattr(download, "_fetch_clip", lambda spec, folder: fetched.append(spec) or Path(spec))
@@ -373,7 +373,7 @@ def test_a_sam_is_fetched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fetched == ["vit_b"]
 
 
-def test_a_fetched_clip_that_was_changed_is_not_intact(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_clip_is_detected_and_downloaded_again(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGZS_OFFLINE")
     fetched: list[str] = []
 

@@ -413,10 +413,10 @@ def test_a_wrong_checkpoint_is_refused(run: Run, bare: Path, scene) -> None:
 def test_fetch_of_unknown_and_forbidden_names(run: Run, bare: Path) -> None:
     code, out, err = run("fetch", "vit_x")
     assert (code, out) == (2, "")
-    assert "there is no model 'vit_x'; there are tiny, mobile, vit_b" in err
+    assert "unknown model 'vit_x'; choose from tiny, mobile, vit_b" in err
     code, out, err = run("fetch", "sam:vit_x")
     assert (code, out) == (2, "")
-    assert "there is no SAM 'vit_x' to fetch; there are tiny, mobile, vit_b" in err
+    assert "unknown SAM 'vit_x'; choose from tiny, mobile, vit_b" in err
     code, out, err = run("fetch", "vit_b", "--to", bare / "there")
     assert (code, out) == (1, "")
     assert "SEGZS_OFFLINE" in err

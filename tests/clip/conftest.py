@@ -1,4 +1,4 @@
-"""CLIPs of every kind with known weights, as folders and files that open_clip itself can load."""
+"""Small CLIPs of every kind with fixed random weights, as folders and files that open_clip can load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops: of the model's shape, centred, with context, and the object itself untouched whatever surrounds it."""
+"""Crops have the shape of the model's input and leave the object's pixels unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def ellipse(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("box", [(30, 20, 50, 36), (0, 0, 20, 10), (80, 30, 90, 60), (0, 0, 90, 60), (40, 0, 52, 60)])
-def test_square_with_the_object_untouched(box: tuple[int, int, int, int], background: str, pixels: np.ndarray) -> None:
+def test_crops_are_square_and_keep_the_objects_pixels(
+    box: tuple[int, int, int, int], background: str, pixels: np.ndarray
+) -> None:
     mask = ellipse(*box)
     code = RLE.encode(mask)
     assert code.box == box
@@ -51,7 +53,7 @@ def test_the_margin_is_a_share_of_the_longer_side(margin: float, side: int, pixe
     assert np.array_equal(picture, pixels[top : top + side, left : left + side])
 
 
-def test_beyond_the_image_is_grey(pixels: np.ndarray) -> None:
+def test_outside_of_the_image_is_grey(pixels: np.ndarray) -> None:
     picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping(margin=0.25, background="keep"))
     assert picture.shape == (30, 30, 3)
     assert np.array_equal(picture[5:, 5:], pixels[:25, :25])
@@ -59,7 +61,7 @@ def test_beyond_the_image_is_grey(pixels: np.ndarray) -> None:
     assert (picture[:, :5] == GREY).all()
 
 
-def test_grey_hides_everything_else(pixels: np.ndarray) -> None:
+def test_grey_replaces_the_background(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 36)
     picture = crop(pixels, RLE.encode(mask), Cropping(margin=0.2, background="grey"))
     inside = np.zeros(picture.shape[:2], bool)
@@ -68,7 +70,7 @@ def test_grey_hides_everything_else(pixels: np.ndarray) -> None:
     assert not (picture[inside] == GREY).all()
 
 
-def test_blur_smooths_the_surroundings_and_keeps_their_colour(pixels: np.ndarray) -> None:
+def test_blur_smooths_the_background_and_keeps_its_colour(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 40)
     picture = crop(pixels, RLE.encode(mask), Cropping(margin=0.5, background="blur")).astype(float)
     original = pixels[10:50, 20:60].astype(float)
@@ -86,7 +88,7 @@ def test_holes_are_background() -> None:
     assert (picture[mask] == 255).all()
 
 
-def test_a_cut_out_is_tight_and_alone_on_what_is_nothing_to_the_model(pixels: np.ndarray) -> None:
+def test_a_cut_out_is_tight_on_the_models_mean_colour(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 36)
     preprocessing = PreprocessCfg(mean=(0.1, 0.5, 1.0))
     picture = crop(pixels, RLE.encode(mask), Cropping("cut", margin=2), preprocessing=preprocessing)
@@ -97,7 +99,7 @@ def test_a_cut_out_is_tight_and_alone_on_what_is_nothing_to_the_model(pixels: np
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_tiny_and_empty_masks_are_shown_with_some_pixels_around_them(background: str, pixels: np.ndarray) -> None:
+def test_crops_of_tiny_and_empty_masks_have_a_minimum_size(background: str, pixels: np.ndarray) -> None:
     dot = np.zeros((HEIGHT, WIDTH), bool)
     assert crop(pixels, RLE.encode(dot), Cropping(background)).shape == (MIN_SIDE, MIN_SIDE, 3)
     dot[30, 45] = True
@@ -115,7 +117,9 @@ def test_tiny_and_empty_masks_are_shown_with_some_pixels_around_them(background:
         ("squash", (96, 96), (16, 20)),
     ],
 )
-def test_the_model_cuts_nothing_off(mode: str, size: int, shape: tuple[int, int], pixels: np.ndarray) -> None:
+def test_crops_have_the_shape_of_the_models_input(
+    mode: str, size: int, shape: tuple[int, int], pixels: np.ndarray
+) -> None:
     preprocessing = PreprocessCfg(size=size, resize_mode=mode)
     picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping("keep", 0), preprocessing=preprocessing)
     assert picture.shape[:2] == shape
@@ -130,25 +134,25 @@ def test_squashed_crops_are_never_very_narrow(pixels: np.ndarray) -> None:
     assert crop(pixels, RLE.encode(pole), Cropping("keep", 0), preprocessing=squash).shape == (60, 30, 3)
 
 
-def test_beyond_the_image_is_what_the_model_pads_with(pixels: np.ndarray) -> None:
+def test_outside_of_the_image_is_the_models_padding(pixels: np.ndarray) -> None:
     preprocessing = PreprocessCfg(resize_mode="longest", fill_color=7)
     picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping("keep", 0.25), preprocessing=preprocessing)
     assert (picture[:5] == 7).all()
 
 
-def test_a_scale_shows_more_around_the_object(pixels: np.ndarray) -> None:
+def test_a_larger_scale_has_more_context(pixels: np.ndarray) -> None:
     mask = RLE.encode(ellipse(30, 20, 50, 36))
     near, far = crops(pixels, [mask], Cropping("keep", 0, scales=(1, 2)))
     assert (near.shape, far.shape) == ((20, 20, 3), (40, 40, 3))
     assert np.array_equal(far[10:30, 10:30], near)
 
 
-def test_a_frame_far_beyond_the_image_is_cut_out_smaller(pixels: np.ndarray) -> None:
+def test_very_large_crops_are_cut_from_a_smaller_image(pixels: np.ndarray) -> None:
     mask, wide = RLE.encode(ellipse(0, 0, 90, 60)), Cropping("keep", margin=10)
     picture, large = crop(pixels, mask, wide, scale=2), crop(pixels, mask, wide, scale=10)
     assert large.shape[0] < MAX_SIDE < 90 * 21 * 10
-    seen, shown = ((one != GREY).any(2).sum() ** 0.5 / len(one) for one in (large, picture))
-    assert seen == pytest.approx(shown / 5, rel=0.1)
+    near, far = ((one != GREY).any(2).sum() ** 0.5 / len(one) for one in (large, picture))
+    assert near == pytest.approx(far / 5, rel=0.1)
 
 
 def test_the_scales_of_a_mask_are_averaged(pixels: np.ndarray, clip: ClipModel) -> None:
@@ -164,12 +168,12 @@ def test_the_scales_of_a_mask_are_averaged(pixels: np.ndarray, clip: ClipModel) 
 
 
 @pytest.mark.parametrize("scales", [(), 2, "1,2", (1, "2"), (0.5,), (float("nan"),)])
-def test_scales_that_are_none_are_refused(scales: object) -> None:
+def test_wrong_scales_are_refused(scales: object) -> None:
     with pytest.raises(SegzsError, match=r"scales? is .*; .* expected"):
         Cropping(scales=scales)  # type: ignore[arg-type]
 
 
-def test_many_are_the_same_as_one_at_a_time(pixels: np.ndarray) -> None:
+def test_many_crops_equal_single_crops(pixels: np.ndarray) -> None:
     masks = [RLE.encode(ellipse(*box)) for box in ((5, 5, 30, 20), (40, 10, 80, 55))]
     together = crops(pixels, masks, Cropping(margin=0.2, background="grey"))
     for picture, mask in zip(together, masks, strict=True):

@@ -47,7 +47,7 @@ def pixel(picture: np.ndarray, x: int, y: int) -> RLE:
 
 
 def whole(clip: ClipModel, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """The model's own feature of a picture at some size."""
+    """The model's own image feature at a size."""
     pixels = normalize(resize(to_tensor(picture), size, clip.preprocessing), clip.preprocessing)
     with torch.inference_mode():
         return clip.module.encode_image(pixels[None], normalize=True)
@@ -55,7 +55,7 @@ def whole(clip: ClipModel, picture: np.ndarray, size: tuple[int, int]) -> Tensor
 
 @pytest.fixture
 def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Square pictures are seen through a single window, at the size that the model was trained on."""
+    """Square images fill one window of the model's input size."""
     monkeypatch.setattr(module, "SIZE", 1)
     monkeypatch.setattr(module, "MIN_CELLS", 0)
 
@@ -72,7 +72,7 @@ def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["siglip", "averaged", "regnet", "convnext", "mlp"],
 )
 @pytest.mark.usefixtures("one_window")
-def test_where_the_tower_averages_the_whole_mask_is_the_picture(
+def test_the_mean_of_an_averaging_tower_is_the_image_feature(
     model: dict[str, Any], tmp_path: Path, pictures: list[np.ndarray]
 ) -> None:
     clip = loaded(tmp_path / "clip", model)
@@ -81,21 +81,21 @@ def test_where_the_tower_averages_the_whole_mask_is_the_picture(
     torch.testing.assert_close(ours, whole(clip, square, clip.preprocessing.size), rtol=0, atol=1e-4)
 
 
-def test_the_embedded_tower_sees_pictures_of_any_shape_at_once(clip: ClipModel, pictures: list[np.ndarray]) -> None:
-    for picture in (picture for picture in pictures if min(picture.shape[:2]) > 12):  # pixels, as there are cells
-        seen = dense_features(clip, picture)
-        assert min(seen.shape[:2]) == 12
-        ours = pool(clip, seen, [full(picture)])
-        size = 32 * seen.shape[0], 32 * seen.shape[1]
+def test_the_embedded_tower_takes_images_of_any_shape(clip: ClipModel, pictures: list[np.ndarray]) -> None:
+    for picture in (picture for picture in pictures if min(picture.shape[:2]) > 12):  # pixels, the number of cells
+        dense = dense_features(clip, picture)
+        assert min(dense.shape[:2]) == 12
+        ours = pool(clip, dense, [full(picture)])
+        size = 32 * dense.shape[0], 32 * dense.shape[1]
         torch.testing.assert_close(ours, whole(clip, picture, size), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", [PLAIN_MODEL, LAYER_SCALED], ids=["plain", "layer scale"])
 @pytest.mark.usefixtures("one_window")
-def test_a_transformer_shows_the_values_of_its_last_block(
+def test_a_transformer_returns_the_values_of_its_last_block(
     model: dict[str, Any], tmp_path: Path, pictures: list[np.ndarray]
 ) -> None:
-    """MaskCLIP: values through the output projection, for each patch by itself; then the block's rest, as ever."""
+    """MaskCLIP: the values of each patch through the output projection, then the rest of the block."""
     clip, square = loaded(tmp_path / "clip", model), pictures[2]
     visual = clip.module.visual
     last, met = visual.transformer.resblocks[-1], []
@@ -113,17 +113,17 @@ def test_a_transformer_shows_the_values_of_its_last_block(
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
-def test_a_transformer_sees_larger_pictures_through_windows(tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    """Each corner of the grid was seen by one window alone: the one of the model's own size there."""
+def test_a_transformer_takes_larger_images_in_windows(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    """Only one window covers a corner of the grid."""
     clip, picture = loaded(tmp_path / "clip", AVERAGED), pictures[0]
-    seen = dense_features(clip, picture)
-    rows, columns = seen.shape[:2]
+    dense = dense_features(clip, picture)
+    rows, columns = dense.shape[:2]
     assert (rows, columns) == (12, 16)  # of 16 pixels; the model's own 48 make 3
     scaled = resize(to_tensor(picture), (rows * 16, columns * 16), clip.preprocessing)
     corner = scaled[:, -48:, -48:].permute(1, 2, 0).numpy()
     (alone,) = tower_of(clip).trunk(normalize(to_tensor(np.ascontiguousarray(corner)), clip.preprocessing)[None])
-    torch.testing.assert_close(seen[-1, -1], alone[-1, -1], rtol=0, atol=1e-5)
-    assert not torch.allclose(seen[-3, -3], alone[-3, -3], atol=1e-3)  # there others have a say
+    torch.testing.assert_close(dense[-1, -1], alone[-1, -1], rtol=0, atol=1e-5)
+    assert not torch.allclose(dense[-3, -3], alone[-3, -3], atol=1e-3)  # averaged with other windows
 
 
 @given(st.integers(1, 40), st.integers(0, 200))
@@ -134,14 +134,14 @@ def test_windows_cover_and_overlap_by_about_half(window: int, more: int) -> None
 
 
 @pytest.fixture(scope="module")
-def seen(clip: ClipModel, pictures: list[np.ndarray]) -> Tensor:
-    """The desk, 576x768, as the embedded tower sees it: 12x16 cells."""
+def dense(clip: ClipModel, pictures: list[np.ndarray]) -> Tensor:
+    """The dense features of the desk, 576x768, by the embedded tower: 12x16 cells."""
     return dense_features(clip, pictures[0])
 
 
-def test_one_pixel_is_what_its_cell_saw(clip: ClipModel, seen: Tensor, pictures: list[np.ndarray]) -> None:
-    def between(*places: tuple[int, int]) -> Tensor:
-        mean = torch.stack([seen[row, column] for row, column in places]).mean(0, keepdim=True)
+def test_the_feature_of_a_pixel_is_that_of_its_cell(clip: ClipModel, dense: Tensor, pictures: list[np.ndarray]) -> None:
+    def between(*cells: tuple[int, int]) -> Tensor:
+        mean = torch.stack([dense[row, column] for row, column in cells]).mean(0, keepdim=True)
         return F.normalize(tower_of(clip).head(mean), dim=-1)[0]
 
     desk = pictures[0]
@@ -151,29 +151,29 @@ def test_one_pixel_is_what_its_cell_saw(clip: ClipModel, seen: Tensor, pictures:
         (5 * 48 + 24, 3 * 48 + 24): between((3, 5)),  # a cell is 48 pixels
         (6 * 48, 3 * 48 + 24): between((3, 5), (3, 6)),
     }
-    ours = pool(clip, seen, [pixel(desk, x, y) for x, y in cases])
+    ours = pool(clip, dense, [pixel(desk, x, y) for x, y in cases])
     for feature, expected in zip(ours, cases.values(), strict=True):
         assert feature @ expected > 0.998  # pixels lie half a pixel beside centres and edges
         assert feature.norm() == pytest.approx(1, abs=1e-5)
     assert (ours @ ours.T).fill_diagonal_(0).max() < 0.99
 
 
-def test_masks_do_not_depend_on_each_other(clip: ClipModel, seen: Tensor, pictures: list[np.ndarray]) -> None:
+def test_masks_do_not_depend_on_each_other(clip: ClipModel, dense: Tensor, pictures: list[np.ndarray]) -> None:
     rng = np.random.default_rng(0)
     masks = [pixel(pictures[0], *rng.integers(0, 570, 2)) for _ in range(5)] + [full(pictures[0])]
     order = rng.permutation(len(masks))
-    together = pool(clip, seen, masks)
-    torch.testing.assert_close(pool(clip, seen, [masks[i] for i in order]), together[order], rtol=0, atol=1e-5)
-    torch.testing.assert_close(torch.cat([pool(clip, seen, [m]) for m in masks]), together, rtol=0, atol=1e-5)
+    together = pool(clip, dense, masks)
+    torch.testing.assert_close(pool(clip, dense, [masks[i] for i in order]), together[order], rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.cat([pool(clip, dense, [m]) for m in masks]), together, rtol=0, atol=1e-5)
 
 
-def test_an_empty_mask_resembles_nothing(clip: ClipModel, seen: Tensor) -> None:
-    assert not pool(clip, seen, [RLE.encode(np.zeros((576, 768), bool))]).any()
-    assert pool(clip, seen, []).shape == (0, 256)
+def test_the_feature_of_an_empty_mask_is_zero(clip: ClipModel, dense: Tensor) -> None:
+    assert not pool(clip, dense, [RLE.encode(np.zeros((576, 768), bool))]).any()
+    assert pool(clip, dense, []).shape == (0, 256)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (900, 2)])
-def test_odd_pictures(shape: tuple[int, int], clip: ClipModel, tmp_path: Path) -> None:
+def test_very_long_and_small_images(shape: tuple[int, int], clip: ClipModel, tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     for model in (clip, loaded(tmp_path / "clip", PLAIN_MODEL)):
         features = dense_features(model, picture)
@@ -192,7 +192,7 @@ def test_odd_pictures(shape: tuple[int, int], clip: ClipModel, tmp_path: Path) -
     ],
     ids=["coca", "resnet", "timm vit", "maximum", "attention"],
 )
-def test_towers_without_a_dense_path_say_so(
+def test_towers_without_dense_features_are_refused(
     model: dict[str, Any], kind: str, tmp_path: Path, pictures: list[np.ndarray]
 ) -> None:
     clip = loaded(tmp_path / "clip", model)
@@ -200,8 +200,8 @@ def test_towers_without_a_dense_path_say_so(
         dense_features(clip, pictures[0])
 
 
-def test_bfloat16_sees_the_same(clip: ClipModel, seen: Tensor, pictures: list[np.ndarray]) -> None:
+def test_bfloat16_features_are_close_to_float32(clip: ClipModel, dense: Tensor, pictures: list[np.ndarray]) -> None:
     halved = load_clip(locate_clip("tiny"), dtype=torch.bfloat16)
     ours = pool(halved, dense_features(halved, pictures[0]), [full(pictures[0])])
     assert ours.dtype == torch.float32
-    assert F.cosine_similarity(ours, pool(clip, seen, [full(pictures[0])])) > 0.99
+    assert F.cosine_similarity(ours, pool(clip, dense, [full(pictures[0])])) > 0.99

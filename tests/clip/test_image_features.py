@@ -25,17 +25,17 @@ from tests.conftest import Scene
     [((48, 48), "bicubic"), ((224, 224), "bilinear"), ((96, 160), "bicubic"), ((160, 96), "bicubic")],
     ids=str,
 )
-def test_a_batch_is_what_open_clips_transform_makes_of_each(
+def test_a_batch_equals_open_clips_transform(
     size: tuple[int, int], interpolation: str, resize_mode: str, pictures: list[np.ndarray]
 ) -> None:
     preprocessing = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode, fill_color=128)
     ours = normalize(torch.stack([fit(picture, preprocessing) for picture in pictures]), preprocessing)
     transform = image_transform_v2(preprocessing, is_train=False)
-    theirs = torch.stack([transform(PIL.Image.fromarray(picture)) for picture in pictures])
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    reference = torch.stack([transform(PIL.Image.fromarray(picture)) for picture in pictures])
+    torch.testing.assert_close(ours, reference, rtol=0, atol=1e-5)
 
 
-def test_pictures_that_may_not_be_written_to_stay_as_they_are(pictures: list[np.ndarray]) -> None:
+def test_read_only_images_are_not_changed(pictures: list[np.ndarray]) -> None:
     picture = pictures[0].copy()
     picture.setflags(write=False)
     preprocessing = PreprocessCfg(size=(picture.shape[0],) * 2)
@@ -44,19 +44,19 @@ def test_pictures_that_may_not_be_written_to_stay_as_they_are(pictures: list[np.
 
 
 @pytest.mark.parametrize("background", ["grey", "blur"])
-def test_crops_get_the_peers_names(background: str, clip: ClipModel, scene: Callable[[str], Scene]) -> None:
-    """The peer sends one crop after the other through open_clip's transform and encode_image."""
+def test_features_of_crops_equal_open_clips(background: str, clip: ClipModel, scene: Callable[[str], Scene]) -> None:
+    """The reference is open_clip's transform and encode_image, one crop at a time."""
     transform = image_transform_v2(clip.preprocessing, is_train=False)
-    ours, theirs = [], []
+    ours, reference = [], []
     for name in ("desk", "picnic", "toolbox"):
         pixels, masks = read_image(scene(name).path).pixels, scene(name).masks
-        boxes = [RLE.encode(_filled(mask)) for mask in masks]  # as objects of other outlines
+        boxes = [RLE.encode(_filled(mask)) for mask in masks]  # objects with other outlines
         ours.append(encode_images(clip, crops(pixels, [*masks, *boxes], Cropping(background))))
         with torch.inference_mode():
             for picture in crops(pixels, [*masks, *boxes], Cropping(background)):
                 batch = transform(PIL.Image.fromarray(picture))[None]
-                theirs.append(clip.module.encode_image(batch, normalize=True))
-    one, other = torch.cat(ours), torch.cat(theirs)
+                reference.append(clip.module.encode_image(batch, normalize=True))
+    one, other = torch.cat(ours), torch.cat(reference)
     assert (one * other).sum(1).min() > 0.9999
     names = general_features(clip).T
     assert ((one @ names).argmax(1) == (other @ names).argmax(1)).float().mean() >= 0.99

@@ -84,7 +84,7 @@ def test_general_labels_detect_absent_labels_better_than_a_fixed_similarity(
     present = torch.tensor([name in kept for name in names])
     classifier = build_classifier(clip, kept)
     unknown = [one.probabilities(features).argmax(1) == len(kept) for one in (classifier, fixed(classifier))]
-    right = [int((answer != present).sum()) for answer in unknown]
+    right = [int((predicted != present).sum()) for predicted in unknown]
     assert right[0] >= right[1]
     assert right[0] >= 0.9 * len(names)
 

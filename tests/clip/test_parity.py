@@ -66,20 +66,20 @@ def ours(clip: ClipModel, pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     return labels, probabilities(encode_images(clip, pictures) @ labels.T, clip.logit_scale)
 
 
-def assert_equal(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> None:
-    assert theirs[1].amax(1).mean() > 1.3 / len(LABELS)  # a reference that knows no difference would prove nothing
-    torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=1e-5)
+def assert_equal(ours: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
+    assert expected[1].amax(1).mean() > 1.3 / len(LABELS)  # otherwise equal probabilities would pass
+    torch.testing.assert_close(ours[0], expected[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours[1], expected[1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_small_models_of_every_kind(variant: str, tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_every_kind_of_model_equals_open_clip(variant: str, tmp_path: Path, pictures: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip", *VARIANTS[variant])
     clip = load_clip(locate_clip(str(folder)))
     assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
 
 
-def test_the_embedded_model(clip: ClipModel, tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_the_embedded_model_equals_open_clip(clip: ClipModel, tmp_path: Path, pictures: list[np.ndarray]) -> None:
     config = json.loads((embedded_folder() / "tiny_clip.json").read_text())
     folder = save_clip(tmp_path / "tiny", config["model_cfg"], config["preprocess_cfg"], clip.module.state_dict())
     assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
@@ -87,7 +87,7 @@ def test_the_embedded_model(clip: ClipModel, tmp_path: Path, pictures: list[np.n
 
 @pytest.fixture(scope="module")
 def vit_b_32(tmp_path_factory: pytest.TempPathFactory, pictures: list[np.ndarray]) -> Iterator[tuple[Path, Any]]:
-    """A folder of ViT-B-32 with random weights, and open_clip's answer."""
+    """A folder of ViT-B-32 with random weights, and open_clip's features and probabilities."""
     model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32")
     randomised(model, logit_scale=100).eval()
     folder = tmp_path_factory.mktemp("clip") / "vit_b_32"
@@ -97,31 +97,31 @@ def vit_b_32(tmp_path_factory: pytest.TempPathFactory, pictures: list[np.ndarray
 
 
 @pytest.mark.parametrize("form", ["{}", "ViT-B-32:{}/open_clip_model.safetensors"])
-def test_vit_b_32_from_a_folder_and_from_a_file(
+def test_vit_b_32_of_a_folder_and_of_a_file_equal_open_clip(
     form: str, vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]
 ) -> None:
-    folder, theirs = vit_b_32
-    assert_equal(ours(load_clip(locate_clip(form.format(folder))), pictures), theirs)
+    folder, expected = vit_b_32
+    assert_equal(ours(load_clip(locate_clip(form.format(folder))), pictures), expected)
 
 
-def test_a_loaded_segmenter_classifies_alike(vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]) -> None:
-    folder, (_, theirs) = vit_b_32
+def test_classify_equals_open_clip(vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]) -> None:
+    folder, (_, expected) = vit_b_32
     naming = Naming(templates=TEMPLATES, unknown=None)
     segmenter = load(labels=LABELS, clip=str(folder), naming=naming, dtype="float32", cache=False)
-    for picture, expected in zip(pictures, theirs, strict=True):
+    for picture, row in zip(pictures, expected, strict=True):
         names = {name.label: name.probability for name in segmenter.classify(picture)}
-        np.testing.assert_allclose([names[label] for label in LABELS], expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose([names[label] for label in LABELS], row, rtol=0, atol=1e-5)
 
 
-def test_a_file_with_its_configuration_beside_it(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_a_file_with_a_configuration_equals_open_clip(tmp_path: Path, pictures: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip", SIGLIP_LIKE, SIGLIP_PICTURES)
-    theirs = reference(folder, pictures, LABELS, TEMPLATES)
+    expected = reference(folder, pictures, LABELS, TEMPLATES)
     (folder / "open_clip_config.json").rename(folder / "mine.json")
     (folder / "open_clip_model.safetensors").rename(folder / "mine.safetensors")
-    assert_equal(ours(load_clip(locate_clip(str(folder / "mine.safetensors"))), pictures), theirs)
+    assert_equal(ours(load_clip(locate_clip(str(folder / "mine.safetensors"))), pictures), expected)
 
 
-def test_torch_files_and_half_precision(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_torch_files_in_half_precision_equal_open_clip(tmp_path: Path, pictures: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip")
     clip = load_clip(locate_clip(str(folder)))
     weights = {key: tensor.half() for key, tensor in clip.module.state_dict().items()}
@@ -132,7 +132,7 @@ def test_torch_files_and_half_precision(tmp_path: Path, pictures: list[np.ndarra
     assert_equal(ours(half, pictures), reference(folder, pictures, LABELS, TEMPLATES))
 
 
-def test_quick_gelu_and_preprocessing_make_a_difference(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_quick_gelu_and_preprocessing_change_the_features(tmp_path: Path, pictures: list[np.ndarray]) -> None:
     features = []
     for name in ("plain", "quick gelu", "mobileclip", "longest"):
         folder = random_clip(tmp_path / name, *VARIANTS[name])
@@ -141,8 +141,8 @@ def test_quick_gelu_and_preprocessing_make_a_difference(tmp_path: Path, pictures
         assert all((one - other).abs().max() > 1e-3 for other in features[:index])
 
 
-def test_token_rows_unknown_to_the_model_are_zero(clip: ClipModel) -> None:
-    """The embedded file holds only the rows of its table that were trained."""
+def test_untrained_token_rows_are_zero(clip: ClipModel) -> None:
+    """The embedded file contains only the trained rows of the token table."""
     table = clip.module.text.token_embedding.weight
     assert clip.known_tokens is not None
     used = torch.zeros(len(table), dtype=torch.bool)
@@ -152,7 +152,7 @@ def test_token_rows_unknown_to_the_model_are_zero(clip: ClipModel) -> None:
     assert table[used].any(1).all()
 
 
-def test_names_do_not_depend_on_the_batch(clip: ClipModel, pictures: list[np.ndarray]) -> None:
+def test_features_do_not_depend_on_the_batch(clip: ClipModel, pictures: list[np.ndarray]) -> None:
     many = [picture[offset:] for offset in range(8) for picture in pictures]  # more than a batch
     together = encode_images(clip, many)
     alone = torch.cat([encode_images(clip, [picture]) for picture in many])
@@ -161,7 +161,7 @@ def test_names_do_not_depend_on_the_batch(clip: ClipModel, pictures: list[np.nda
     torch.testing.assert_close(together.norm(dim=1), torch.ones(40))
 
 
-def test_saved_weights_of_another_order_load(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_the_order_of_saved_weights_does_not_matter(tmp_path: Path, pictures: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip")
     first = ours(load_clip(locate_clip(str(folder))), pictures)
     weights = load_clip(locate_clip(str(folder))).module.state_dict()

@@ -292,5 +292,5 @@ def test_missing_files_and_unknown_names_say_what_to_run(tmp_path: Path, monkeyp
         locate_sam("vit_b:nowhere.pth")
     with pytest.raises(ModelError, match=r"vit_x.*one of tiny, vit_b, vit_h, vit_l, vit_t"):
         locate_sam("vit_x:weights.pth")
-    with pytest.raises(ModelError, match="no SAM 'sam2'; there are tiny, mobile, vit_b"):
+    with pytest.raises(ModelError, match="unknown SAM 'sam2'; choose from tiny, mobile, vit_b"):
         locate_sam("sam2")
