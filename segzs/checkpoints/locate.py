@@ -71,10 +71,10 @@ def locate_sam(name: str | os.PathLike[str]) -> SamFile:
     if name not in SAMS:
         raise UnknownModelError(f"unknown SAM {name!r}; choose from {', '.join(SAMS)}, or give ARCHITECTURE:FILE")
     row = SAMS[name]
-    path = find_file(row.file)
-    if path is None:
+    local = find_file(row.file)
+    if local is None:
         raise _missing(f"SAM {name} ({row.file}, {row.bytes / 1e6:,.0f} MB)", name)
-    return SamFile(row, path, verify(row, path))
+    return SamFile(row, local, verify(row, local))
 
 
 def locate_clip(name: str | os.PathLike[str]) -> ClipFiles:

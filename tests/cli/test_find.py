@@ -99,7 +99,7 @@ def test_wrong_examples(run: Run, examples: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, says in (
         (tmp_path / "empty", "a folder of images for each label is expected"),
-        (tmp_path / "absent.safetensors", "is no file that SupportSet.save wrote"),
+        (tmp_path / "absent.safetensors", "is not a file that SupportSet.save wrote"),
     ):
         code, _, said = run("classify", examples, "--examples", place)
         assert (code, said.startswith("segzs: error:")) == (1, True)
