@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1, help="how many scenes, with the numbers that follow")
     parser.add_argument("--out", type=Path, default=Path("still_lifes"), help="folder to write to")
     parser.add_argument("--size", type=int, nargs=2, default=(1024, 768), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--samples", type=int, default=128, help="light paths a pixel")
+    parser.add_argument("--samples", type=int, default=32, help="light paths a pixel, in fours")
     options = parser.parse_args()
     width, height = options.size
     options.out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,11 @@ def main() -> None:
         pixels = develop(render(scene, width, height, options.samples), np.random.default_rng(seed))
         visible = indices(scene, width, height)
         masks = [visible == number for number in range(1, len(scene.things) + 1)]
-        objects = [describe(thing.name, mask) for thing, mask in zip(scene.things, masks, strict=True) if mask.sum() >= SMALLEST]
+        objects = [
+            describe(thing.name, mask)
+            for thing, mask in zip(scene.things, masks, strict=True)
+            if mask.sum() >= SMALLEST
+        ]
         image = f"still_life_{seed}.jpg"
         Image.fromarray(pixels).save(options.out / image, quality=92)
         truth = {"image": image, "width": width, "height": height, "objects": objects}

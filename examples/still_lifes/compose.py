@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from . import food, household, tableware
-from .geometry import turn
+from .geometry import UP, turn
 from .rooms import ROOMS, Room
 from .textures import Random
 from .things import Part, Thing
@@ -52,24 +52,33 @@ class Scene:
 Maker = Callable[[Random], Thing]
 
 KITCHEN: tuple[Maker, ...] = (
-    *food.FOOD, tableware.mug, tableware.plate, tableware.bowl, tableware.wine_glass, tableware.tumbler, tableware.wine_bottle,
-    tableware.teapot, tableware.knife, tableware.spoon, tableware.fork, household.cutting_board, household.salt_shaker,
-    household.potted_plant,
+    *food.FOOD, tableware.mug, tableware.plate, tableware.bowl, tableware.wine_glass, tableware.tumbler,
+    tableware.wine_bottle, tableware.teapot, tableware.knife, tableware.spoon, tableware.fork,
+    household.cutting_board, household.salt_shaker, household.potted_plant,
 )  # fmt: skip
 DESK: tuple[Maker, ...] = (
-    household.book, household.pencil, household.alarm_clock, household.scissors, household.key, household.cell_phone,
-    household.remote_control, household.die, household.tennis_ball, household.baseball, household.light_bulb, household.candle,
-    household.potted_plant, household.table_lamp, tableware.mug, tableware.vase, tableware.tumbler, food.apple, food.banana, food.orange,
+    household.book, household.pencil, household.alarm_clock, household.scissors, household.key,
+    household.cell_phone, household.remote_control, household.die, household.tennis_ball, household.baseball,
+    household.light_bulb, household.candle, household.potted_plant, household.table_lamp, tableware.mug,
+    tableware.vase, tableware.tumbler, food.apple, food.banana, food.orange,
 )  # fmt: skip
 SHELF: tuple[Maker, ...] = (
-    household.alarm_clock, household.potted_plant, tableware.vase, household.candle, household.baseball, household.tennis_ball,
-    household.soccer_ball, household.book, tableware.teapot, tableware.mug, household.light_bulb, household.die, tableware.bowl,
-    household.remote_control,
+    household.alarm_clock, household.potted_plant, tableware.vase, household.candle, household.baseball,
+    household.tennis_ball, household.soccer_ball, household.book, tableware.teapot, tableware.mug,
+    household.light_bulb, household.die, tableware.bowl, household.remote_control,
 )  # fmt: skip
+LARGE: tuple[Maker, ...] = (
+    tableware.bowl, tableware.plate, tableware.vase, tableware.wine_bottle, tableware.teapot,
+    tableware.wine_glass, tableware.mug, household.potted_plant, household.table_lamp, household.book,
+    household.cutting_board, household.candle, household.alarm_clock, household.soccer_ball,
+)  # fmt: skip
+"""A scene begins with two of these."""
 KINDS = {"kitchen": KITCHEN, "table": DESK + KITCHEN, "shelf": SHELF, "sill": DESK}
 SMALL = {*food.FOOD, tableware.mug, household.die, household.pencil, household.key, household.book}
 """Kinds of which two may lie in a scene."""
 ROUND = (food.apple, food.orange, food.lemon, food.pear, food.tomato, food.egg, food.bell_pepper, food.banana)
+
+ON_BOOKS = (household.key, household.die, household.pencil, tableware.mug, food.apple)
 
 
 class Ground:
@@ -121,8 +130,16 @@ class Arrangement:
         self.rng, self.back, self.ground = rng, back, Ground()
         self.things: list[Thing] = []
 
-    def drop(self, thing: Thing, anchor: np.ndarray, spread: float, limit: float = 1e-6, tries: int = 40, lowest: bool = False) -> bool:
-        """Set the thing down near the anchor where it needs no more lift than ``limit``; False if there is no such spot."""
+    def drop(
+        self,
+        thing: Thing,
+        anchor: np.ndarray,
+        spread: float,
+        limit: float = 1e-6,
+        tries: int = 40,
+        lowest: bool = False,
+    ) -> bool:
+        """Set the thing down near the anchor where it is lifted by ``limit`` at most; False if there is no such."""
         best, choice = np.inf, None
         points = surface_points(self.rng, thing)
         for _ in range(tries):
@@ -134,7 +151,7 @@ class Arrangement:
             lift = self.ground.rest(moved)
             cost = lift if lowest else np.linalg.norm(place[:2] - anchor)
             if lift <= limit and cost < best:
-                best, choice = cost, (matrix, place + [0, 0, lift], moved + [0, 0, lift])
+                best, choice = cost, (matrix, place + lift * UP, moved + lift * UP)
         if choice is None:
             return False
         self.ground.add(choice[2])
@@ -154,37 +171,38 @@ class Arrangement:
 
 
 def arranged(rng: Random, name: str, back: float) -> tuple[Thing, ...]:
-    """5 to 9 things of the room's kinds; the tall ones further back."""
-    wanted = int(rng.integers(5, 10))
+    """6 to 9 things of the room's kinds; the tall ones further back."""
+    wanted = int(rng.integers(6, 10))
     group = Arrangement(rng, back)
     if name == "shelf":
         x = rng.uniform(-26, -6)
         for _ in range(int(rng.integers(3, 6))):
             volume = household.book(rng, standing=True)
             wide, deep = np.ptp(volume.points[:, 0]), np.ptp(volume.points[:, 1])
-            group.drop(volume, np.array([x + wide / 2, back - 4 - deep / 2 - rng.uniform(0, 2)]), 0.0, tries=1)
+            group.drop(volume, np.array([x + wide / 2, back - 4 - deep / 2 - rng.uniform(0, 2)]), 0.2, tries=4)
             x += wide + rng.uniform(0.5, 0.7)
     makers = list(KINDS[name])
     used: dict[Maker, int] = {}
     for _ in range(60):
         if len(group.things) >= wanted:
             break
-        maker = makers[rng.integers(len(makers))]
+        choice = [maker for maker in makers if maker in LARGE] if len(used) < 2 else makers
+        maker = choice[rng.integers(len(choice))]
         if used.get(maker, 0) >= (2 if maker in SMALL else 1):
             continue
         thing = maker(rng)
         used[maker] = used.get(maker, 0) + 1
         deep = np.ptp(thing.points[:, 1])
-        y = back - 5 - deep / 2 - rng.uniform(0, 6) if thing.height > 14 else rng.uniform(back - 36, back - 10)
+        y = back - 5 - deep / 2 - rng.uniform(0, 6) if thing.height > 14 else rng.uniform(back - 31, back - 9)
         if name == "shelf":
             y = rng.uniform(back - 24, back - 12)
-        if not group.drop(thing, np.array([rng.normal(0, 9), y]), 5.0):
+        if not group.drop(thing, np.array([rng.normal(0, 8), y]), 5.0):
             continue
         room_left = wanted - len(group.things)
         if thing.top is not None and room_left > 0 and rng.uniform() < 0.85:
-            choice = ROUND if thing.top.hollow else [m for m in makers if m in food.FOOD] or [household.key, household.die, household.pencil, food.apple]
+            upon = ROUND if thing.top.hollow else ON_BOOKS if maker is household.book else food.FOOD
             count = min(room_left, int(rng.integers(2, 6)) if thing.top.hollow else int(rng.integers(1, 3)))
-            group.fill([choice[k] for k in rng.integers(0, len(choice), count)])
+            group.fill([upon[k] for k in rng.integers(0, len(upon), count)])
     return tuple(group.things)
 
 

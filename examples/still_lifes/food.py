@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry import Mesh, ball_points, curve, joined, lathe, lathe_points, sheet, tube, tube_points, turn
+from .geometry import UP, Mesh, ball_points, curve, joined, lathe, lathe_points, sheet, tube, tube_points, turn
 from .textures import Random, mix, noise, ramp, refined, rgb, scattered, shade, spots
 from .things import Material, Part, Thing, laid, paint, tumbled
-
-Z = np.array([0, 0, 1.0])
 
 
 def uneven(rng: Random, points: np.ndarray, amount: float, scale: float, octaves: int = 2) -> np.ndarray:
@@ -28,7 +26,7 @@ def along_meridians(points: np.ndarray, squeeze: float = 0.1) -> np.ndarray:
 
 def stalk(rng: Random, base: np.ndarray, length: float, radius: float, colour: np.ndarray, lean: float = 0.3) -> Part:
     side = np.append(rng.normal(0, lean, 2), 0)
-    path = curve([base, base + Z * length * 0.5 + side * 0.3 * length, base + Z * length + side * length], 16)
+    path = curve([base, base + UP * length * 0.5 + side * 0.3 * length, base + UP * length + side * length], 16)
     mesh = tube(path, radius * np.linspace(0.9, 1.2, 16))
     return Part(mesh, paint(shade(rng, colour), 0.7))
 
@@ -101,7 +99,7 @@ def orange(rng: Random) -> Thing:
     arms = 1 + 0.35 * np.cos(5 * np.linspace(0, 2 * np.pi, 61))
     button = lathe_points(curve([(0.34, -0.06), (0.28, 0.07), (0.1, 0.1), (0, 0.02)], 14), 61)
     button[..., :2] *= arms[:, None]
-    cap = Part(sheet(button + [0, 0, top]), paint(shade(rng, rgb(110, 112, 58)), 0.8))
+    cap = Part(sheet(button + top * UP), paint(shade(rng, rgb(110, 112, 58)), 0.8))
     return laid("orange", [body, cap], tumbled(rng, 180))
 
 
@@ -123,7 +121,9 @@ def one_banana(rng: Random, ripe: float) -> list[Part]:
     step = np.stack([np.cos(heading), np.sin(heading), 0 * t], 1) * length / len(t)
     path = np.cumsum(step, 0)
     path[:, 2] += 0.15 * noise(rng, path, 8)
-    radius = np.interp(t, [0, 0.1, 0.16, 0.24, 0.45, 0.75, 0.9, 0.965, 1], [0.55, 0.5, 0.75, 1.3, 1.72, 1.6, 1.05, 0.5, 0.42])
+    radius = np.interp(
+        t, [0, 0.1, 0.16, 0.24, 0.45, 0.75, 0.9, 0.965, 1], [0.55, 0.5, 0.75, 1.3, 1.72, 1.6, 1.05, 0.5, 0.42]
+    )
     radius = np.convolve(np.pad(radius, 6, "edge"), np.hanning(13) / np.hanning(13).sum(), "valid")
     angle = np.linspace(0, 2 * np.pi, 121)
     ridge = np.abs(((angle + 0.3) * 5 / (2 * np.pi)) % 1 - 0.5) * 2
@@ -144,7 +144,9 @@ def one_banana(rng: Random, ripe: float) -> list[Part]:
     colour = mix(colour, brown, np.clip(0.85 * freckle, 0, 1))
     scuff = ramp(noise(rng, at * [0.3, 0.3, 1], 0.35, 3), 0.85, 1.3)
     colour = mix(colour, brown, 0.55 * scuff)
-    ends = np.maximum(ramp(v + 0.015 * noise(rng, at, 0.5, 2), 0.03, 0.008), ramp(v + 0.012 * noise(rng, at, 0.5, 2), 0.955, 0.98))
+    ends = np.maximum(
+        ramp(v + 0.015 * noise(rng, at, 0.5, 2), 0.03, 0.008), ramp(v + 0.012 * noise(rng, at, 0.5, 2), 0.955, 0.98)
+    )
     colour = mix(colour, rgb(40, 28, 18), 0.95 * ends)
     return [Part(sheet(points), paint(colour, 0.42 + 0.06 * fibre, 0.01 * noise(rng, at, 0.5, 3)))]
 
@@ -188,13 +190,17 @@ def sepals(rng: Random, count: int, length: float, width: float, base: np.ndarra
     leaves = []
     for number in range(count):
         around = turn("z", 360 * number / count + rng.normal(0, 8)) @ turn("y", rng.normal(-12, 12))
-        leaves.append(leaf(rng, length * rng.uniform(0.8, 1.15), width, droop * rng.uniform(0.4, 1.2)).moved(around, base))
+        leaves.append(
+            leaf(rng, length * rng.uniform(0.8, 1.15), width, droop * rng.uniform(0.4, 1.2)).moved(around, base)
+        )
     return Part(joined(leaves), paint(shade(rng, GREEN), 0.6))
 
 
 def tomato(rng: Random) -> Thing:
     size, ribs = rng.uniform(3.0, 3.8), rng.integers(4, 7)
-    profile = curve([(0, -0.78), (0.4, -0.8), (0.85, -0.5), (1.0, 0), (0.85, 0.5), (0.45, 0.72), (0.15, 0.62), (0, 0.55)], 120)
+    profile = curve(
+        [(0, -0.78), (0.4, -0.8), (0.85, -0.5), (1.0, 0), (0.85, 0.5), (0.45, 0.72), (0.15, 0.62), (0, 0.55)], 120
+    )
     points = lathe_points(profile, 192)
     angle = np.linspace(0, 2 * np.pi, 192)
     angle[-1] = 0
@@ -206,13 +212,18 @@ def tomato(rng: Random) -> Thing:
     colour = mix(colour, rgb(206, 110, 34), rng.uniform(0.2, 0.6) * shoulder)
     body = Part(sheet(points), paint(colour, 0.2 + 0.04 * noise(rng, at, 2, 2), 0.006 * noise(rng, at, 0.8, 2)))
     base = np.array([0, 0, points[-1, 0, 2] + 0.05])
-    green = [sepals(rng, 5, 0.6 * size, 0.5, base + [0, 0, 0.12], -0.15), stalk(rng, base, rng.uniform(0.5, 1.2), 0.16, GREEN)]
+    green = [
+        sepals(rng, 5, 0.6 * size, 0.5, base + 0.12 * UP, -0.15),
+        stalk(rng, base, rng.uniform(0.5, 1.2), 0.16, GREEN),
+    ]
     return laid("tomato", [body, *green], tumbled(rng, 14))
 
 
 def strawberry(rng: Random) -> Thing:
     size = rng.uniform(0.85, 1.1)
-    profile = curve([(0, -2.1), (0.35, -2.0), (1.0, -1.2), (1.55, 0), (1.62, 0.7), (1.25, 1.25), (0.5, 1.35), (0, 1.25)], 120)
+    profile = curve(
+        [(0, -2.1), (0.35, -2.0), (1.0, -1.2), (1.55, 0), (1.62, 0.7), (1.25, 1.25), (0.5, 1.35), (0, 1.25)], 120
+    )
     points = uneven(rng, lathe_points(profile, 192), 0.09, 1.4) * size
     count = 220
     share = np.arange(count) / count
@@ -253,7 +264,12 @@ def carrot(rng: Random) -> Thing:
     for _ in range(9):
         away = np.array([-1, rng.normal(0, 0.35), rng.uniform(-0.12, 0.3)]) * rng.uniform(1.5, 5)
         start = np.array([0.15, *rng.normal(0, 0.25, 2)])
-        stubs.append(tube(curve([start, start + away * 0.5, start + away + [0, *rng.normal(0, 0.3, 2)]], 12), rng.uniform(0.1, 0.17)))
+        stubs.append(
+            tube(
+                curve([start, start + away * 0.5, start + away + [0, *rng.normal(0, 0.3, 2)]], 12),
+                rng.uniform(0.1, 0.17),
+            )
+        )
     return laid("carrot", [body, Part(joined(stubs), paint(shade(rng, GREEN), 0.5))], tumbled(rng, 0))
 
 
@@ -311,10 +327,16 @@ def bread(rng: Random) -> Thing:
     crust = mix(rgb(152, 92, 44), rgb(96, 50, 22), 0.5 + 0.45 * noise(rng, at, 2.5, 4))
     crust = mix(crust, rgb(206, 152, 88), ramp(1.5 - at[..., 2] + 0.8 * noise(rng, at, 2, 3), -0.3, 1.4))
     crust = mix(crust, rgb(214, 170, 112), cut * (0.6 + 0.3 * noise(rng, at, 0.5, 3)))
-    flour = ramp(noise(rng, at, 4, 2) + 0.7 * noise(rng, at, 0.25, 3) + 0.9 * ramp(at[..., 2], 2, 6) - 0.9 * cut, 0.5, 1.5)
+    flour = ramp(
+        noise(rng, at, 4, 2) + 0.7 * noise(rng, at, 0.25, 3) + 0.9 * ramp(at[..., 2], 2, 6) - 0.9 * cut, 0.5, 1.5
+    )
     crust = mix(crust, rgb(232, 222, 206), 0.75 * flour)
     crackle = noise(rng, at, 0.5, 4)
-    return laid("French loaf", [Part(sheet(points), paint(crust, 0.75, 0.10 * crackle + 0.05 * noise(rng, at, 2)))], tumbled(rng, 0))
+    return laid(
+        "French loaf",
+        [Part(sheet(points), paint(crust, 0.75, 0.10 * crackle + 0.05 * noise(rng, at, 2)))],
+        tumbled(rng, 0),
+    )
 
 
 def ring_points(rng: Random, radius: float, thick: float, flat: float) -> np.ndarray:
@@ -344,13 +366,18 @@ def bagel(rng: Random) -> Thing:
             normal = mesh.normals[index]
             side = np.cross(normal, rng.normal(size=3))
             side /= np.linalg.norm(side)
-            seeds.append(seed.moved(np.stack([side, np.cross(normal, side), normal], 1), mesh.points[index] + 0.02 * normal))
+            seeds.append(
+                seed.moved(np.stack([side, np.cross(normal, side), normal], 1), mesh.points[index] + 0.02 * normal)
+            )
         parts.append(Part(joined(seeds), paint(pale, 0.5)))
     return laid("bagel", parts, tumbled(rng, 0))
 
 
 def bell_pepper(rng: Random) -> Thing:
-    profile = curve([(0, -3.6), (1.0, -4.0), (2.2, -3.7), (2.9, -1.5), (3.4, 1.0), (3.3, 2.6), (2.2, 3.4), (1.0, 2.9), (0, 2.4)], 130)
+    profile = curve(
+        [(0, -3.6), (1.0, -4.0), (2.2, -3.7), (2.9, -1.5), (3.4, 1.0), (3.3, 2.6), (2.2, 3.4), (1.0, 2.9), (0, 2.4)],
+        130,
+    )
     points = lathe_points(profile, 192)
     angle = np.linspace(0, 2 * np.pi, 192)
     angle[-1] = 0
@@ -365,7 +392,9 @@ def bell_pepper(rng: Random) -> Thing:
     body = Part(sheet(points), paint(colour, 0.16 + 0.04 * noise(rng, at, 2, 2), 0.012 * noise(rng, at, 1.2, 3)))
     stem = stalk(rng, np.array([0, 0, 2.2]), rng.uniform(2.0, 3.0), 0.45, GREEN, 0.35)
     cap = Part(lathe(curve([(1.1, 2.75), (0.8, 2.95), (0.4, 3.0)], 8)), paint(shade(rng, GREEN), 0.5))
-    return laid("bell pepper", [body, stem, cap], turn("x", 82) @ tumbled(rng, 0) if rng.uniform() < 0.4 else tumbled(rng, 6))
+    return laid(
+        "bell pepper", [body, stem, cap], turn("x", 82) @ tumbled(rng, 0) if rng.uniform() < 0.4 else tumbled(rng, 6)
+    )
 
 
 FOOD = (apple, orange, lemon, banana, pear, tomato, strawberry, carrot, mushroom, egg, bread, bagel, bell_pepper)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+UP = np.array([0.0, 0.0, 1.0])
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -188,7 +190,16 @@ def plate_of(outline: np.ndarray, thickness: float, bevel: float = 0.03) -> Mesh
     """A flat piece with a star-shaped outline (N, 2), seen from its mean, lying on z = 0, with bevelled edges."""
     closed = np.concatenate([outline, outline[:1]])
     middle = outline.mean(0)
-    steps = [(0.0, 0.0), (0.5, 0.0), (1 - bevel, 0.0), (1.0, bevel), (1.0, 1 - bevel), (1 - bevel, 1.0), (0.5, 1.0), (0, 1.0)]
+    steps = [
+        (0.0, 0.0),
+        (0.5, 0.0),
+        (1 - bevel, 0.0),
+        (1.0, bevel),
+        (1.0, 1 - bevel),
+        (1 - bevel, 1.0),
+        (0.5, 1.0),
+        (0, 1.0),
+    ]
     rows = []
     for share, height in steps:
         flat = middle + (closed - middle) * share

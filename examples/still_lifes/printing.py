@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -11,7 +12,16 @@ FIRST = ("The", "A", "Last", "Under", "Beyond", "North of", "Letters from", "Not
 SECOND = ("Quiet", "Salt", "Winter", "Glass", "Copper", "Long", "Silver", "Open", "Distant", "Paper")
 THIRD = ("Garden", "River", "Season", "House", "Harbour", "Road", "Orchard", "Island", "Window", "Kitchen")
 PEOPLE = ("M. Alder", "J. Thorne", "Ida Brandt", "S. Okoro", "Lena Falk", "R. Castell", "A. Moreau", "T. Nakai")
-INKS = ((178, 54, 40), (34, 66, 104), (228, 184, 76), (46, 88, 70), (236, 228, 212), (32, 32, 36), (206, 120, 96), (116, 152, 170))
+INKS = (
+    (178, 54, 40),
+    (34, 66, 104),
+    (228, 184, 76),
+    (46, 88, 70),
+    (236, 228, 212),
+    (32, 32, 36),
+    (206, 120, 96),
+    (116, 152, 170),
+)
 
 
 def title(rng: Random) -> tuple[str, str, str]:
@@ -34,8 +44,6 @@ def worn(rng: Random, picture: np.ndarray) -> np.ndarray:
     """Faint unevenness, and rubbed edges."""
     rows, columns = picture.shape[:2]
     at = plane(10, 10 * rows / columns, 64)
-    import cv2
-
     cloud = cv2.resize(noise(rng, at, 3, 3), (columns, rows), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:rows, :columns]
     edge = np.minimum(np.minimum(x, columns - 1 - x), np.minimum(y, rows - 1 - y)) / columns
@@ -43,17 +51,25 @@ def worn(rng: Random, picture: np.ndarray) -> np.ndarray:
     return mix(picture * np.exp(0.05 * cloud)[..., None], rgb(214, 206, 194), rubbed)
 
 
-def cover(rng: Random, rows: int, columns: int, ground: np.ndarray, words: tuple[str, str, str], person: str) -> np.ndarray:
+def cover(
+    rng: Random, rows: int, columns: int, ground: np.ndarray, words: tuple[str, str, str], person: str
+) -> np.ndarray:
     """The front of a book: a stamped cloth cover, bold shapes, or a landscape."""
     y, x = np.mgrid[:rows, :columns] / columns
     style = rng.choice(["stamped", "shapes", "landscape"])
     picture = np.broadcast_to(ground, (rows, columns, 3)).copy()
     ink = rgb(*INKS[rng.integers(len(INKS))])
-    ink = ink if abs(ink.mean() - ground.mean()) > 0.1 else rgb(240, 236, 226) if ground.mean() < 0.3 else rgb(30, 30, 34)
+    ink = (
+        ink if abs(ink.mean() - ground.mean()) > 0.1 else rgb(240, 236, 226) if ground.mean() < 0.3 else rgb(30, 30, 34)
+    )
     if style == "shapes":
         for _ in range(int(rng.integers(3, 8))):
             cx, cy, size = rng.uniform(0, 1), rng.uniform(0.5, rows / columns), rng.uniform(0.08, 0.35)
-            inside = np.hypot(x - cx, y - cy) < size if rng.uniform() < 0.6 else np.maximum(abs(x - cx), abs(y - cy)) < size * 0.8
+            inside = (
+                np.hypot(x - cx, y - cy) < size
+                if rng.uniform() < 0.6
+                else np.maximum(abs(x - cx), abs(y - cy)) < size * 0.8
+            )
             picture[inside] = shade(rng, rgb(*INKS[rng.integers(len(INKS))]))
     elif style == "landscape":
         sky = mix(ground, rgb(236, 220, 196), np.clip(y / y.max() * 1.6, 0, 1))
@@ -71,7 +87,9 @@ def cover(rng: Random, rows: int, columns: int, ground: np.ndarray, words: tuple
     return worn(rng, picture)
 
 
-def spine(rng: Random, rows: int, columns: int, ground: np.ndarray, words: tuple[str, str, str], person: str) -> np.ndarray:
+def spine(
+    rng: Random, rows: int, columns: int, ground: np.ndarray, words: tuple[str, str, str], person: str
+) -> np.ndarray:
     """The back of a book, its text along it: (rows, columns) with rows the longer."""
     ink = rgb(236, 228, 206) if ground.mean() < 0.3 else rgb(34, 32, 34)
     mask = text_mask(columns, rows, [(f"{' '.join(words)}   ·   {person}".upper(), 0.5, 0.045)])
@@ -85,8 +103,13 @@ def label(rng: Random, columns: int, rows: int) -> np.ndarray:
     """A wine label."""
     ground = rgb(*[(238, 230, 210), (244, 242, 236), (30, 30, 32), (226, 214, 186)][rng.integers(4)])
     ink = rgb(60, 20, 24) if ground.mean() > 0.3 else rgb(206, 176, 110)
-    first, second, third = title(rng)
-    lines = [(second.upper(), 0.2, 0.11), (third.upper(), 0.36, 0.11), (str(rng.integers(2004, 2022)), 0.78, 0.10), ("GRAND VIN", 0.92, 0.04)]
+    _, second, third = title(rng)
+    lines = [
+        (second.upper(), 0.2, 0.11),
+        (third.upper(), 0.36, 0.11),
+        (str(rng.integers(2004, 2022)), 0.78, 0.10),
+        ("GRAND VIN", 0.92, 0.04),
+    ]
     picture = mix(np.broadcast_to(ground, (rows, columns, 3)), ink, text_mask(rows, columns, lines))
     y, x = np.mgrid[:rows, :columns] / columns
     crest = np.hypot(x - 0.5, (y - 0.57 * y.max()) * 1.2)

@@ -13,6 +13,8 @@ from .compose import Camera, Scene
 from .things import Material, Part
 
 BOUNCES = 14
+PASS = 4
+"""Light paths a pixel that are traced at once; more would take much memory."""
 FINER = 3
 """Masks are rendered this much larger; of the things in a pixel, the most frequent is visible."""
 
@@ -73,7 +75,7 @@ def shape(part: Part, material: Material, glow: np.ndarray | None = None) -> Any
     return mesh
 
 
-def sensor(camera: Camera, width: int, height: int, samples: int, lens: str, seed: int) -> dict:
+def sensor(camera: Camera, width: int, height: int, lens: str) -> dict:
     mitsuba = package("mitsuba")
     to_world = mitsuba.ScalarTransform4f().look_at(
         origin=camera.eye.tolist(), target=camera.target.tolist(), up=camera.up.tolist()
@@ -89,7 +91,7 @@ def sensor(camera: Camera, width: int, height: int, samples: int, lens: str, see
         "far_clip": 1e4,
         **blur,
         "film": {**film, "filter": {"type": "box"}},
-        "sampler": {"type": "independent", "sample_count": samples, "seed": seed},
+        "sampler": {"type": "independent"},
     }
 
 
@@ -101,14 +103,16 @@ def render(scene: Scene, width: int, height: int, samples: int) -> np.ndarray:
     world = {
         "type": "scene",
         "integrator": {"type": "aov", "aovs": features, "image": path},
-        "sensor": sensor(scene.camera, width, height, samples, "thinlens", scene.seed),
+        "sensor": sensor(scene.camera, width, height, "thinlens"),
         "around": {"type": "envmap", "bitmap": mitsuba.Bitmap(scene.around.astype(np.float32)),
                    "to_world": mitsuba.ScalarTransform4f().rotate([1, 0, 0], 90)},
     }  # fmt: skip
     for number, part in enumerate([*scene.room, *(part for thing in scene.things for part in thing.parts)]):
         world[f"part{number}"] = shape(part, part.material, part.glow)
-    layers = np.array(mitsuba.render(mitsuba.load_dict(world), spp=samples, seed=scene.seed))
-    colour, albedo, normal = (np.ascontiguousarray(healed(layers[..., k : k + 3])) for k in (0, 3, 6))
+    loaded, rounds = mitsuba.load_dict(world), max(samples // PASS, 1)
+    passes = [np.array(mitsuba.render(loaded, spp=PASS, seed=scene.seed * 1000 + k)) for k in range(rounds)]
+    layers = np.mean([healed(layer) for layer in passes], 0)
+    colour, albedo, normal = (np.ascontiguousarray(layers[..., k : k + 3]) for k in (0, 3, 6))
     return package("pyoidn").denoise(calmed(colour), albedo.clip(0, 1), normal.clip(-1, 1), hdr=True)
 
 
@@ -133,7 +137,7 @@ def indices(scene: Scene, width: int, height: int) -> np.ndarray:
     world = {
         "type": "scene",
         "integrator": {"type": "aov", "aovs": "number:albedo"},
-        "sensor": sensor(scene.camera, FINER * width, FINER * height, 1, "perspective", 0),
+        "sensor": sensor(scene.camera, FINER * width, FINER * height, "perspective"),
     }
     parts = [(part, 0) for part in scene.room]
     parts += [(part, number) for number, thing in enumerate(scene.things, 1) for part in thing.parts]

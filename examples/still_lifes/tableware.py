@@ -7,7 +7,7 @@ import numpy as np
 from .geometry import Mesh, curve, joined, lathe, lathe_points, rounded, sheet, tube, turn
 from .printing import label
 from .textures import Random, mix, noise, plane, ramp, refined, rgb, shade, spots, wood
-from .things import Material, Part, Thing, Top, glass, laid, metal, paint, tumbled
+from .things import Material, Part, Thing, Top, glass, laid, metal, paint
 
 GLAZES = (
     (236, 232, 222), (240, 238, 234), (52, 84, 120), (150, 60, 44), (70, 104, 92), (206, 170, 96), (48, 48, 52),
@@ -73,10 +73,13 @@ def mug(rng: Random) -> Thing:
     body = pot(rng, outline, 0.9, colour)
     inside = rgb(238, 234, 226) if rng.uniform() < 0.5 else colour
     reach = rng.uniform(2.6, 3.3)
-    handle = ear(rng, [(r - 0.25, h * 0.82), (r + reach * 0.7, h * 0.86), (r + reach, h * 0.62), (r + reach * 0.75, h * 0.34),
+    handle = ear(rng, [(r - 0.25, h * 0.82), (r + reach * 0.7, h * 0.86), (r + reach, h * 0.62),
+        (r + reach * 0.75, h * 0.34),
                        (belly - 0.15, h * 0.2)], rng.uniform(0.55, 0.8), 0.38)  # fmt: skip
     parts = [body, Part(handle, paint(colour, 0.15))]
-    lining = rounded([(r - wall - 0.01, h - 0.35), (belly - wall - 0.02, h * 0.35), (foot - wall - 0.02, 0.62), (0, 0.62)], 0.9)
+    lining = rounded(
+        [(r - wall - 0.01, h - 0.35), (belly - wall - 0.02, h * 0.35), (foot - wall - 0.02, 0.62), (0, 0.62)], 0.9
+    )
     parts.append(Part(lathe(lining), paint(inside, 0.15)))
     if rng.uniform() < 0.7:
         coffee = [(38, 20, 10), (120, 78, 44), (92, 46, 16)][rng.integers(3)]
@@ -92,16 +95,18 @@ def plate(rng: Random) -> Thing:
     return laid("plate", [pot(rng, outline, 0.7, glaze_colour(rng))], top=Top(0.72, well * 0.85))
 
 
-def bowl_profile(rng: Random) -> tuple[float, float, np.ndarray]:
+def bowl_profile(rng: Random) -> tuple[float, np.ndarray]:
     r, h = rng.uniform(9.5, 12.5), rng.uniform(5.5, 7.5)
     foot = r * 0.42
     outside = curve([(foot, 0), (foot + 0.1, 0.6), (r * 0.75, h * 0.4), (r * 0.95, h * 0.8), (r, h)], 60)
     inside = outside[::-1] * [1, 0.94] + [0, 0.06 * h] - [0.45, 0]
-    return r, h, np.concatenate([[(0, 0.3), (foot - 0.5, 0.3), (foot - 0.4, 0)], outside, inside[:-2], [(0, inside[-3, 1])]])
+    return r, np.concatenate(
+        [[(0, 0.3), (foot - 0.5, 0.3), (foot - 0.4, 0)], outside, inside[:-2], [(0, inside[-3, 1])]]
+    )
 
 
 def bowl(rng: Random) -> Thing:
-    r, h, outline = bowl_profile(rng)
+    r, outline = bowl_profile(rng)
     inner = outline[-1, 1]
     return laid("bowl", [pot(rng, outline, 0.25, glaze_colour(rng))], top=Top(inner, 0.7 * r, hollow=True))
 
@@ -109,8 +114,18 @@ def bowl(rng: Random) -> Thing:
 def vase(rng: Random) -> Thing:
     h, r, neck = rng.uniform(15, 24), rng.uniform(4.5, 6.5), rng.uniform(1.4, 2.6)
     belly = rng.uniform(0.3, 0.55)
-    outside = curve([(r * 0.55, 0), (r * 0.8, h * belly * 0.4), (r, h * belly), (r * 0.75, h * 0.72), (neck, h * 0.88), (neck * 1.25, h)], 90)
-    inside = (outside - [0.4, 0])[::-1][:70] + [0, 0.0]
+    outside = curve(
+        [
+            (r * 0.55, 0),
+            (r * 0.8, h * belly * 0.4),
+            (r, h * belly),
+            (r * 0.75, h * 0.72),
+            (neck, h * 0.88),
+            (neck * 1.25, h),
+        ],
+        90,
+    )
+    inside = (outside - [0.4, 0])[::-1][:70]
     outline = np.concatenate([[(0, 0.0)], outside, inside, [(0, inside[-1, 1])]])
     parts = [pot(rng, outline, 0.3, glaze_colour(rng))]
     if rng.uniform() < 0.75:
@@ -127,12 +142,16 @@ def twigs(rng: Random, height: float, neck: float) -> list[Part]:
         length = rng.uniform(13, 24)
         start = np.array([*(lean * neck * 0.5), height * 0.6])
         bend = np.append(lean * length, length)
-        path = curve([start, start + bend * [0.3, 0.3, 0.5], start + bend * [1, 1, 1], start + bend * [1.6, 1.6, 1.3]], 60)
+        path = curve(
+            [start, start + bend * [0.3, 0.3, 0.5], start + bend * [1, 1, 1], start + bend * [1.6, 1.6, 1.3]], 60
+        )
         stems.append(tube(path, np.linspace(0.14, 0.05, 60)))
         for k in range(26, 60, int(rng.integers(2, 4))):
             size = rng.uniform(0.9, 1.7) * (1.15 - k / 90)
             t, s = np.meshgrid(np.linspace(0, 1, 10), np.linspace(-1, 1, 7), indexing="ij")
-            shape = np.stack([t * size * 1.6, s * size * 0.45 * np.sin(np.pi * t**0.8) ** 0.7, 0.2 * size * (s**2 - t**2)], -1)
+            shape = np.stack(
+                [t * size * 1.6, s * size * 0.45 * np.sin(np.pi * t**0.8) ** 0.7, 0.2 * size * (s**2 - t**2)], -1
+            )
             spin = turn("z", rng.uniform(0, 360)) @ turn("y", rng.uniform(-75, 10)) @ turn("x", rng.uniform(-40, 40))
             leaves.append(sheet(shape).moved(spin, path[k]))
     green = paint(shade(rng, rgb(*tone), 0.1), 0.6)
@@ -146,13 +165,39 @@ def wine_glass(rng: Random) -> Thing:
     outside = curve([(0.42, base - 0.6), (1.2, base + 0.1), (r * 0.85, base + h * 0.22), (r, base + h * 0.45),
                      (r * 0.9, base + h * 0.78), (r * 0.76, base + h)], 90)  # fmt: skip
     inside = outside[12:][::-1] * [1, 1] - [wall, 0]
-    leg = curve([(foot, 0.12), (foot * 0.7, 0.28), (0.9, 0.65), (0.42, 1.5), (0.34, stem * 0.5), (0.36, stem * 0.9), (0.42, base - 0.6)], 60)
-    profile = np.concatenate([[(0, 0), (foot - 0.1, 0)], leg[:-1], outside, [(r * 0.76 - wall / 2, base + h + 0.05)], inside, [(0, inside[-1, 1] - 0.1)]])
+    leg = curve(
+        [
+            (foot, 0.12),
+            (foot * 0.7, 0.28),
+            (0.9, 0.65),
+            (0.42, 1.5),
+            (0.34, stem * 0.5),
+            (0.36, stem * 0.9),
+            (0.42, base - 0.6),
+        ],
+        60,
+    )
+    profile = np.concatenate(
+        [
+            [(0, 0), (foot - 0.1, 0)],
+            leg[:-1],
+            outside,
+            [(r * 0.76 - wall / 2, base + h + 0.05)],
+            inside,
+            [(0, inside[-1, 1] - 0.1)],
+        ]
+    )
     parts = [Part(lathe(profile, 160), glass())]
     if rng.uniform() < 0.65:
         level = int(len(inside) * rng.uniform(0.45, 0.62))
         inner = inside[level:] * [1, 1] + [0.012, 0]
-        wine = np.concatenate([[(0, inside[-1, 1] - 0.11)], inner[::-1], [(inner[0, 0] - 0.12, inner[0, 1] - 0.09), (0, inner[0, 1] - 0.1)]])
+        wine = np.concatenate(
+            [
+                [(0, inside[-1, 1] - 0.11)],
+                inner[::-1],
+                [(inner[0, 0] - 0.12, inner[0, 1] - 0.09), (0, inner[0, 1] - 0.1)],
+            ]
+        )
         red = rng.uniform() < 0.6
         tint = np.array([0.42, 0.012, 0.03]) if red else np.array([0.93, 0.82, 0.42])
         parts.append(Part(lathe(wine, 160), glass(tint, 1.34)))
@@ -167,7 +212,17 @@ def tumbler(rng: Random) -> Thing:
     if rng.uniform() < 0.75:
         top = h * rng.uniform(0.55, 0.8)
         edge = low + (r - low) * top / h - wall + 0.012
-        juice = rounded([(0, floor - 0.02), (low - wall + 0.03, floor - 0.02), (edge, top), (edge - 0.1, top - 0.08), (0, top - 0.08)], 0.25, 90)
+        juice = rounded(
+            [
+                (0, floor - 0.02),
+                (low - wall + 0.03, floor - 0.02),
+                (edge, top),
+                (edge - 0.1, top - 0.08),
+                (0, top - 0.08),
+            ],
+            0.25,
+            90,
+        )
         if rng.uniform() < 0.5:
             parts.append(Part(lathe(juice, 160), glass(np.array([0.97, 0.985, 0.98]), 1.33)))
         else:
@@ -178,22 +233,36 @@ def tumbler(rng: Random) -> Thing:
 def wine_bottle(rng: Random) -> Thing:
     r, h, neck = 3.75, rng.uniform(29, 31), 1.4
     slope = rng.uniform(0.6, 1.0)
-    outline = [(0, 0.6), (r - 1, 0.3), (r - 0.6, 0), (r, 0.3), (r, h * 0.6), (neck, h * (0.66 + 0.08 * slope)), (neck, h - 1.2),
+    outline = [(0, 0.6), (r - 1, 0.3), (r - 0.6, 0), (r, 0.3), (r, h * 0.6), (neck, h * (0.66 + 0.08 * slope)),
+        (neck, h - 1.2),
                (neck + 0.12, h - 1.1), (neck + 0.12, h - 0.3), (neck - 0.1, h), (0, h)]  # fmt: skip
     shape = rounded(outline, 2.2, 260)
     tint = rgb(*[(30, 44, 20), (18, 24, 14), (56, 34, 12)][rng.integers(3)])
     at = refined(lathe_points(shape), 160, 160)
     dust = 0.05 + 0.05 * ramp(noise(rng, at, 2, 4), -0.2, 1)
     parts = [Part(lathe(shape, 160), paint(tint * 0.35, dust, clearcoat=1.0, clearcoat_gloss=0.98, specular=0.6))]
-    foil = rounded([(neck + 0.03, h * 0.78), (neck + 0.05, h - 1.22), (neck + 0.17, h - 1.1), (neck + 0.17, h - 0.3), (neck - 0.05, h + 0.04), (0, h + 0.04)], 0.15, 80)
+    foil = rounded(
+        [
+            (neck + 0.03, h * 0.78),
+            (neck + 0.05, h - 1.22),
+            (neck + 0.17, h - 1.1),
+            (neck + 0.17, h - 0.3),
+            (neck - 0.05, h + 0.04),
+            (0, h + 0.04),
+        ],
+        0.15,
+        80,
+    )
     crumple = refined(lathe_points(foil), 160, 160)
     tone = rgb(*[(96, 16, 24), (30, 30, 34), (168, 136, 72), (30, 44, 74)][rng.integers(4)])
     parts.append(Part(lathe(foil), paint(tone, 0.35, 0.02 * noise(rng, crumple, 0.9, 3), metallic=0.7)))
     low, high = h * rng.uniform(0.12, 0.18), h * rng.uniform(0.42, 0.5)
     angle = np.linspace(-1.25, 1.25, 60)
     z = np.linspace(high, low, 8)
-    paper = np.stack(np.broadcast_arrays((r + 0.02) * np.cos(angle)[None], (r + 0.02) * np.sin(angle)[None], z[:, None]), -1)
-    parts.append(Part(sheet(paper[:, ::-1][::-1][:, ::-1]), paint(label(rng, 512, int(512 * (high - low) / (2.5 * r))), 0.7)))
+    paper = np.stack(
+        np.broadcast_arrays((r + 0.02) * np.cos(angle)[None], (r + 0.02) * np.sin(angle)[None], z[:, None]), -1
+    )
+    parts.append(Part(sheet(paper), paint(label(rng, 512, int(512 * (high - low) / (2.5 * r))), 0.7)))
     return laid("wine bottle", parts, turn("z", -90), swing=40)
 
 
@@ -204,10 +273,35 @@ def teapot(rng: Random) -> Thing:
     outside = curve([(r * 0.55, 0), (r * 0.9, h * 0.2), (r, h * 0.45), (r * 0.85, h * 0.8), (mouth, h)], 90)
     points = lathe_points(np.concatenate([[(0, 0)], outside, [(mouth - 0.4, h - 0.1)], [(mouth - 0.5, h - 1)]]), 161)
     finish = pottery(rng, points, colour)
-    lid_shape = curve([(mouth + 0.12, h - 0.02), (mouth + 0.05, h + 0.3), (mouth * 0.6, h + 1.0), (0.5, h + 1.35), (0.45, h + 1.7), (0.95, h + 2.3), (0.6, h + 2.75), (0, h + 2.8)], 90)
+    lid_shape = curve(
+        [
+            (mouth + 0.12, h - 0.02),
+            (mouth + 0.05, h + 0.3),
+            (mouth * 0.6, h + 1.0),
+            (0.5, h + 1.35),
+            (0.45, h + 1.7),
+            (0.95, h + 2.3),
+            (0.6, h + 2.75),
+            (0, h + 2.8),
+        ],
+        90,
+    )
     plain = paint(colour, 0.15)
-    spout = curve([(r * 0.8, 0, h * 0.28), (r * 1.25, 0, h * 0.38), (r * 1.5, 0, h * 0.75), (r * 1.85, 0, h * 0.98)], 60)
-    handle = ear(rng, [(-r * 0.82, h * 0.82), (-r * 1.35, h * 0.95), (-r * 1.72, h * 0.62), (-r * 1.4, h * 0.25), (-r * 0.86, h * 0.2)], 0.65, 0.45)
+    spout = curve(
+        [(r * 0.8, 0, h * 0.28), (r * 1.25, 0, h * 0.38), (r * 1.5, 0, h * 0.75), (r * 1.85, 0, h * 0.98)], 60
+    )
+    handle = ear(
+        rng,
+        [
+            (-r * 0.82, h * 0.82),
+            (-r * 1.35, h * 0.95),
+            (-r * 1.72, h * 0.62),
+            (-r * 1.4, h * 0.25),
+            (-r * 0.86, h * 0.2),
+        ],
+        0.65,
+        0.45,
+    )
     nose = tube(spout, np.linspace(1.7, 0.75, 60) * (1 - 0.15 * np.sin(np.linspace(0, np.pi, 60))))
     parts = [Part(sheet(points), finish), Part(lathe(lid_shape), plain), Part(nose, plain), Part(handle, plain)]
     return laid("teapot", parts, swing=70)
@@ -222,7 +316,14 @@ def strip(profile: list[tuple[float, float, float, float]], count: int = 90, cup
     """The upper face of a piece of cutlery along x from (x, half width, height, depth of its hollow)."""
     x, half, z, deep = curve(profile, count).T
     s = np.linspace(-1, 1, 25)
-    return np.stack([np.broadcast_to(x[:, None], (count, 25)), half.clip(0.02)[:, None] * s, z[:, None] - deep.clip(0)[:, None] * (1 - s**2)], -1)
+    return np.stack(
+        [
+            np.broadcast_to(x[:, None], (count, 25)),
+            half.clip(0.02)[:, None] * s,
+            z[:, None] - deep.clip(0)[:, None] * (1 - s**2),
+        ],
+        -1,
+    )
 
 
 def thick(points: np.ndarray, by: float) -> Mesh:
@@ -230,8 +331,10 @@ def thick(points: np.ndarray, by: float) -> Mesh:
     mid = points.mean(1, keepdims=True)
     wider = mid + (points - mid) * 1.0
     under = wider - [0, 0, by]
-    edge = np.concatenate([points[:, :1], points, points[:, -1:] + (points[:, -1:] - points[:, -2:-1]) * 0.3 - [0, 0, by / 2],
-                           under[:, ::-1], points[:, :1] + (points[:, :1] - points[:, 1:2]) * 0.3 - [0, 0, by / 2], points[:, :1]], 1)  # fmt: skip
+    edge = np.concatenate([points[:, :1], points, points[:, -1:] + (points[:, -1:] - points[:,
+        -2:-1]) * 0.3 - [0, 0, by / 2],
+                           under[:, ::-1], points[:, :1] + (points[:, :1] - points[:, 1:2]) * 0.3 - [0, 0,
+                           by / 2], points[:, :1]], 1)  # fmt: skip
     middle = edge.mean(1, keepdims=True)
     return sheet(np.concatenate([edge[:1] * 0 + middle[:1], edge, edge[-1:] * 0 + middle[-1:]]))
 
@@ -239,7 +342,8 @@ def thick(points: np.ndarray, by: float) -> Mesh:
 def spoon(rng: Random) -> Thing:
     wooden = rng.uniform() < 0.4
     k = 1.5 if wooden else 1.0
-    profile = [(0, 0.75, 0.35, 0), (1.5, 0.85, 0.4, 0), (5, 0.5, 0.55, 0), (10, 0.36, 1.2, 0), (13, 0.5, 0.95, 0.1), (14.5, 1.5, 0.75, 0.4),
+    profile = [(0, 0.75, 0.35, 0), (1.5, 0.85, 0.4, 0), (5, 0.5, 0.55, 0), (10, 0.36, 1.2, 0), (13, 0.5, 0.95,
+        0.1), (14.5, 1.5, 0.75, 0.4),
                (16.5, 2.0, 0.62, 0.6), (18.5, 1.5, 0.72, 0.4), (19.6, 0.4, 0.95, 0.05)]  # fmt: skip
     mesh = thick(strip(profile, 140) * [k, k * (0.9 if wooden else 1), 1], 0.7 if wooden else 0.2)
     if wooden:
@@ -249,7 +353,15 @@ def spoon(rng: Random) -> Thing:
 
 
 def fork(rng: Random) -> Thing:
-    profile = [(0, 0.75, 0.35, 0), (1.5, 0.85, 0.4, 0), (5, 0.5, 0.55, 0), (10, 0.36, 1.1, 0), (12.5, 0.5, 0.95, 0.05), (14, 1.15, 0.6, 0.1), (15.2, 1.25, 0.55, 0.05)]
+    profile = [
+        (0, 0.75, 0.35, 0),
+        (1.5, 0.85, 0.4, 0),
+        (5, 0.5, 0.55, 0),
+        (10, 0.36, 1.1, 0),
+        (12.5, 0.5, 0.95, 0.05),
+        (14, 1.15, 0.6, 0.1),
+        (15.2, 1.25, 0.55, 0.05),
+    ]
     meshes = [thick(strip(profile, 120), 0.2)]
     for side in (-0.99, -0.33, 0.33, 0.99):
         path = curve([(14.6, side, 0.45), (16.5, side, 0.42), (18.5, side * 0.98, 0.75), (20, side * 0.95, 1.35)], 40)
@@ -288,7 +400,11 @@ def knife(rng: Random) -> Thing:
         finish = paint(rgb(22, 22, 24), 0.35)
     pin = lathe(rounded([(0.32, 0), (0.32, 0.06), (0, 0.07)], 0.03, 20), 32)
     rivets = joined([pin.moved(np.eye(3), (-x0, 0.1, 1.0 + 0.86)) for x0 in (2.2, 5.5, 8.8)])
-    return laid("knife", [Part(blade, steel(rng, blade)), Part(handle, finish), Part(rivets, metal(rgb(200, 198, 194), 0.2))], turn("x", 3))
+    return laid(
+        "knife",
+        [Part(blade, steel(rng, blade)), Part(handle, finish), Part(rivets, metal(rgb(200, 198, 194), 0.2))],
+        turn("x", 3),
+    )
 
 
 TABLEWARE = (mug, plate, bowl, vase, wine_glass, tumbler, wine_bottle, teapot, spoon, fork, knife)

@@ -122,9 +122,9 @@ def granite(rng: Random, points: np.ndarray) -> np.ndarray:
         ((120, 98, 82), (40, 34, 32), (190, 164, 140)),
     )
     ground, dark, pale = (rgb(*colour) for colour in palettes[rng.integers(3)])
-    colour = mix(ground, pale, ramp(noise(rng, points, 0.45, 2), 0.1, 0.6))
-    colour = mix(colour, dark, ramp(noise(rng, points, 0.35, 2), 0.25, 0.7))
-    return colour * np.exp(0.25 * noise(rng, points, 0.2))[..., None]
+    colour = mix(ground, pale, ramp(noise(rng, points, 0.28, 2), 0.1, 0.6))
+    colour = mix(colour, dark, ramp(noise(rng, points, 0.22, 2), 0.25, 0.7))
+    return colour * np.exp(0.25 * noise(rng, points, 0.15))[..., None]
 
 
 def weave(rng: Random, rows: int, columns: int, threads: int) -> np.ndarray:
