@@ -42,7 +42,7 @@ def load(
     background: str | None = None,
     margin: float | None = None,
     scales: Sequence[float] | None = None,
-    naming: str = "crops",
+    naming: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     engine: str | None = None,
@@ -71,8 +71,8 @@ def load(
         scales: how many times as large as that the object is shown, such as (1, 2): the mean of what CLIP sees
             counts, and each scale takes its time; left out, what suits the model.
         naming: "crops" shows CLIP every object by itself; "pooled" shows it the whole image once and names masks by
-            what it saw there: far faster for hundreds of masks, and less exact. ``background``, ``margin`` and
-            ``scales`` are of no account then.
+            what it saw there: far faster for hundreds of masks, and less exact, and ``background``, ``margin`` and
+            ``scales`` are of no account; "both" takes the mean of the two. Left out, what suits the model.
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it clearly faster. The embedded
             models stay in float32, so that they answer alike everywhere.
@@ -84,7 +84,7 @@ def load(
 
     Raises:
         ModelError: a model, device, dtype or engine is unknown or not on this machine; says what to run. Or ``naming``
-            is "pooled" and the CLIP's image tower does not allow it.
+            is "pooled" or "both" and the CLIP's image tower does not allow it.
         WeightsError: a checkpoint is damaged or another one.
         VocabularyError: the labels cannot name anything.
         UsageError: ``unknown``, ``background``, ``margin``, ``scales``, ``naming`` or ``weighting`` is out of range.
@@ -93,7 +93,8 @@ def load(
     >>> segmenter.model
     'tiny+tiny'
     """
-    check_naming(naming)
+    if naming is not None:
+        check_naming(naming)
     check_names(weighting, unknown)
     for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
         if not isinstance(spec, str | PathLike | None):
@@ -114,7 +115,8 @@ def load(
     else:
         sam_model = load_sam(sam_file, place, sam_dtype)
     clip_model = load_clip(clip_files, place, resolve_dtype(dtype, place, clip_files.row.name))
-    if naming == "pooled":
+    naming = naming or clip_files.row.naming
+    if naming != "crops":
         tower_of(clip_model)  # raises where there is no way
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     segmenter = Segmenter(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from segzs.checks import check_number
+from segzs.clip.both import encode_both
 from segzs.clip.build import ClipModel
 from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION as DENSE_VERSION
@@ -200,7 +201,7 @@ class Segmenter:
             return among
         rles = [segment.rle for segment in among]
         features = self._features(photo.image, rles)
-        if self.naming == "crops":
+        if self.naming != "pooled":
             say_if_unfamiliar(self.clip, features)
         stability = torch.tensor([segment.stability for segment in among])
         if words is not None:
@@ -300,7 +301,7 @@ class Segmenter:
             VocabularyError: a name cannot be a label.
             ModelMismatchError: the examples were seen by another CLIP.
         """
-        looks = repr(self.cropping) if self.naming == "crops" else self.naming
+        looks = {"crops": repr(self.cropping), "both": f"both {self.cropping}"}.get(self.naming, self.naming)
         known = Exemplars.of(examples, self._seen, viewer(self.clip, looks))
         return replace(self, namer=shown_to(self.namer, known, self.cache))
 
@@ -385,7 +386,7 @@ class Segmenter:
         """Everything mode's masks; where the CLIP chose, with what it sees of them."""
         sam, familiar = self.sam.row, self.clip.row.familiar
         asked = options.predicted_iou is not None or options.stability is not None
-        if asked or familiar is None or not sam.chosen_by_clip or self.naming != "crops":
+        if asked or familiar is None or not sam.chosen_by_clip or self.naming == "pooled":
             return self._everything(photo, options, progress), None
         masks = self._everything(photo, replace(options, max_masks=None), progress, lenient=True)
         if not masks:
@@ -404,7 +405,7 @@ class Segmenter:
         if features is not None:
             return self.namer.names(features)
         features = self._features(image, rles)
-        if self.naming == "crops":  # only of crops is it known what is usual
+        if self.naming != "pooled":  # only of crops is it known what is usual
             say_if_unfamiliar(self.clip, features[[rle.area > 0 for rle in rles]])
         return self.namer.names(features)
 
@@ -413,6 +414,8 @@ class Segmenter:
         check_naming(self.naming)
         if self.naming == "pooled":
             return pool(self.clip, self._dense(image), rles)
+        if self.naming == "both":
+            return encode_both(self.clip, image.pixels, self._dense(image), rles, self.cropping)
         return encode_masks(self.clip, image.pixels, rles, self.cropping)
 
     def _seen(self, shown: Segment | Segments | ImageSource, photo: EncodedImage | None = None) -> Tensor:

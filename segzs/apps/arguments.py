@@ -182,9 +182,8 @@ def _add_names(command: Any, *, objects: bool = True) -> None:
     )
     names.add_argument(
         "--naming",
-        choices=["crops", "pooled"],
-        default="crops",
-        help="look at every object by itself (default), or once at all of the picture: faster for hundreds, less exact",
+        choices=["crops", "pooled", "both"],
+        help="look at every object by itself, or once at all of the picture: faster for hundreds, less exact; or both",
     )
 
 

@@ -16,6 +16,8 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
+from segzs.clip.networks.compact import expanded
+from segzs.clip.networks.tiny import TinyClip
 from segzs.errors import ModelError, WeightsError
 from segzs.models.registry import ClipCheckpoint
 from segzs.models.store import ClipFiles, cure, file_sha256
@@ -110,6 +112,7 @@ def build_module(files: ClipFiles) -> Any:
             raise ModelError(f"the text model of {files.row.name} is not here; {cure(files.row)}")
         text |= {"hf_model_name": str(files.folder), "hf_model_pretrained": False}
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    kind = TinyClip if "drawing_trunk" in vision else kind
     try:
         return kind(**config)
     except Exception as error:  # open_clip and timm raise errors of many kinds on odd configurations
@@ -118,7 +121,7 @@ def build_module(files: ClipFiles) -> Any:
 
 def _load(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
     """Load the weights and say which tokens they know; a token table stored by its used rows is spread out."""
-    weights = read_weights(files.weights)
+    weights = expanded(read_weights(files.weights))
     try:
         if ROWS in weights:
             rows, values = weights.pop(ROWS).long(), weights.pop(VALUES)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.build import ClipModel
+from segzs.clip.networks.tiny import TwoTrunks
 from segzs.clip.preprocess import normalise, scale, tensor
 from segzs.errors import ModelError
 from segzs.masks import RLE
@@ -93,6 +94,13 @@ def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
     Returns:
         float32 (masks, width).
     """
+    features = F.normalize(tower_of(clip).head(means_of(dense, masks).to(clip.dtype)).float(), dim=-1)
+    features[[mask.area == 0 for mask in masks]] = 0
+    return features
+
+
+def means_of(dense: Tensor, masks: Sequence[RLE]) -> Tensor:
+    """The mean over each mask of a picture's interpolated cells (rows, columns, channels): (masks, channels)."""
     rows, columns, channels = dense.shape
     weights = np.zeros((len(masks), rows, columns), np.float32)
     for weight, mask in zip(weights, masks, strict=True):
@@ -100,10 +108,7 @@ def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
         inside = mask.decode()[y1:y2, x1:x2].astype(np.float32)
         down, across = _interpolation(rows, mask.height)[:, y1:y2], _interpolation(columns, mask.width)[:, x1:x2]
         weight[:] = down @ inside @ across.T / max(mask.area, 1)
-    means = torch.from_numpy(weights).flatten(1).to(dense.device) @ dense.reshape(-1, channels)
-    features = F.normalize(tower_of(clip).head(means.to(clip.dtype)).float(), dim=-1)
-    features[[mask.area == 0 for mask in masks]] = 0
-    return features
+    return torch.from_numpy(weights).flatten(1).to(dense.device) @ dense.reshape(-1, channels)
 
 
 @torch.inference_mode()
@@ -148,6 +153,8 @@ def tower_of(clip: ClipModel) -> Tower:
         tower = _transformer(visual) if isinstance(visual, VisionTransformer) else None
         if isinstance(visual, TimmModel):
             tower = _averaging(visual, clip)
+        if isinstance(visual, TwoTrunks):
+            tower = Tower(partial(_see_photograph, visual), visual.photograph_head, visual.cell, None)
         if tower is None:
             kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
             raise ModelError(
@@ -182,6 +189,10 @@ def _see_patches(visual: VisionTransformer, pictures: Tensor) -> Tensor:
     if not visual.final_ln_after_pool:
         patches = visual.ln_post(patches)
     return patches.unflatten(1, visual.grid_size)
+
+
+def _see_photograph(visual: TwoTrunks, pictures: Tensor) -> Tensor:
+    return visual.see(pictures).permute(0, 2, 3, 1)
 
 
 def _project(visual: VisionTransformer, means: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import UsageError
 from segzs.segments import UNKNOWN, Name
 
-NAMINGS = ("crops", "pooled")
+NAMINGS = ("crops", "pooled", "both")
 BATCH = 32
 RANKED = 10
 

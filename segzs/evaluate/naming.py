@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segzs.clip.both import encode_both
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.naming import encode_pictures
@@ -47,6 +48,9 @@ def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE], croppi
         return encode_pictures(segmenter.clip, [image.pixels])
     if segmenter.naming == "pooled" and cropping is None:
         return pool(segmenter.clip, dense_features(segmenter.clip, image.pixels), masks)
+    if segmenter.naming == "both" and cropping is None:
+        dense = dense_features(segmenter.clip, image.pixels)
+        return encode_both(segmenter.clip, image.pixels, dense, masks, segmenter.cropping)
     return encode_masks(segmenter.clip, image.pixels, masks, cropping or segmenter.cropping)
 
 

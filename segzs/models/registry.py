@@ -36,9 +36,10 @@ class ClipCheckpoint:
     """One CLIP: an open_clip architecture and tag, or a hub repository, and how crops and "unknown" work best.
 
     ``revision`` is the hub's commit, so that a name always means the same weights.
-    ``background``, ``margin`` and ``scales`` are those of `Cropping`; ``templates`` are asked in where nothing else is
-    said, none meaning "plain". ``general`` is the stem of its own general vocabulary, a list of labels (``.txt``) and
-    their features (``.safetensors``) in the embedded folder; left out, it is that of everyday things.
+    ``background``, ``margin`` and ``scales`` are those of `Cropping`, ``naming`` is one of `NAMINGS`; ``templates`` are
+    used where the user gives none; an empty tuple means "plain". ``general`` is the stem of its
+    own general vocabulary, a list of labels (``.txt``) and their features (``.safetensors``) in the embedded folder;
+    left out, it is that of everyday things.
     ``unknown`` is the similarity (cosine) from which on a label beats "unknown"; None is what fits the model's kind.
     Pictures whose objects come less close than ``familiar`` to everything that the model knows are of a kind it was
     not made for, and so are masks that are no objects. ``sha256`` is the weights' hash, where it is known.
@@ -51,6 +52,7 @@ class ClipCheckpoint:
     background: str = "blur"
     margin: float = 0.1
     scales: tuple[float, ...] = (1.0,)
+    naming: str = "crops"
     templates: tuple[str, ...] = ()
     general: str = ""
     unknown: float | None = None
@@ -130,11 +132,12 @@ CLIPS = {
             "tiny",
             licence="Apache-2.0",
             background="grey",
-            templates=("{}", "a photo of a {}.", "an icon of a {}", "a drawing of a {}"),
+            naming="both",
+            templates=("{}", "a photo of a {}."),
             general="tiny_labels",
             unknown=0.14,
             familiar=0.3,
-            sha256="62b68a0ab22f9ee20334ba9454c63f905126d451c9172cc174bb26d028d1d092",
+            sha256="0773d3a42cf7889394606128d61f8335fb3e9dcc61c0300cb0a5b14d4f03ea12",
         ),
         ClipCheckpoint(
             "ViT-B-32:datacomp_xl_s13b_b90k",
