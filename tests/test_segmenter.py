@@ -490,7 +490,7 @@ def test_naming_that_is_not_there_is_refused(named: Segmenter, scene: Callable[[
         lambda: load("tiny", naming="poold"),
         lambda: replace(named, naming="poold").name(given(scene("desk"))),
     ):
-        with pytest.raises(SegzsError, match="the naming 'poold' is unknown; one of crops, pooled"):
+        with pytest.raises(SegzsError, match="the naming 'poold' is unknown; one of crops, pooled, both"):
             ask()
     with pytest.raises(ModelError, match=r"local:coca .* has no dense path"):
         load("tiny", clip=str(random_clip(tmp_path / "coca", COCA)), naming="pooled", labels="cat")

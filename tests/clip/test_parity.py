@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from segzs.clip.build import ClipModel, load_clip
 from segzs.clip.naming import encode_pictures, probabilities
 from segzs.clip.vocabulary import Vocabulary, encode_labels
 from segzs.loading import load
-from segzs.models.settings import embedded_folder
 from segzs.models.store import locate_clip
 from tests.clip.conftest import (
     COCA,
@@ -73,12 +71,6 @@ def assert_equal(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> 
 def test_small_models_of_every_kind(variant: str, tmp_path: Path, pictures: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip", *VARIANTS[variant])
     clip = load_clip(locate_clip(str(folder)))
-    assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
-
-
-def test_the_embedded_model(clip: ClipModel, tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    config = json.loads((embedded_folder() / "tiny_clip.json").read_text())
-    folder = save_clip(tmp_path / "tiny", config["model_cfg"], config["preprocess_cfg"], clip.module.state_dict())
     assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
 
 
