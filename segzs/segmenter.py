@@ -166,7 +166,7 @@ class Segmenter:
             return among
         rles = [segment.rle for segment in among]
         features = self._encode(image.image, rles)
-        if self.region_encoder.regions == "crops":
+        if self.region_encoder.regions != "pooled":
             warn_if_out_of_distribution(self.clip, features)
         stability = torch.tensor([segment.stability_score for segment in among])
         if text is not None:
@@ -349,7 +349,7 @@ class Segmenter:
         """The masks of everything mode; with their image features if CLIP selected them."""
         sam, ood_threshold = self.sam.spec, self.clip.spec.ood_threshold
         has_thresholds = options.predicted_iou_threshold is not None or options.stability_score_threshold is not None
-        if has_thresholds or ood_threshold is None or not sam.chosen_by_clip or self.region_encoder.regions != "crops":
+        if has_thresholds or ood_threshold is None or not sam.chosen_by_clip or self.region_encoder.regions == "pooled":
             return self._generate(image, options, progress), None
         masks = self._generate(image, replace(options, max_masks=None), progress, lenient=True)
         if not masks:
@@ -373,7 +373,7 @@ class Segmenter:
             return []
         if features is None:
             features = self._encode(image, rles)
-            if self.region_encoder.regions == "crops":  # the threshold is that of crops
+            if self.region_encoder.regions != "pooled":  # the threshold is that of crops
                 warn_if_out_of_distribution(self.clip, features[[rle.area > 0 for rle in rles]])
         return self.classifier.names(features)
 

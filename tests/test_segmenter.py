@@ -495,7 +495,7 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
 
 
 def test_unknown_regions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SegzsError, match="unknown regions 'poold'; choose from crops, pooled"):
+    with pytest.raises(SegzsError, match="unknown regions 'poold'; choose from crops, pooled, both"):
         Naming(regions="poold")
     pooled = Naming(regions="pooled")
     with pytest.raises(ModelError, match=r"local:coca .* has no dense features"):

@@ -1,265 +1,313 @@
-"""Train the tiny CLIP from scratch: ``python -m training.clip``. Run it again to go on where it stopped."""
+"""Train the tiny CLIP: ``python -m training.clip --inputs INPUTS``. Run it again to go on where it stopped.
+
+The trunks are not trained: that for photographs is EfficientNet-Lite0 with ImageNet's weights, that for drawings comes
+from an earlier checkpoint. Their features are computed once; what is learned from them takes minutes, but for the text
+tower. ``training/pretrained.py`` says how INPUTS is filled.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import timm
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from open_clip import IMAGENET_CLASSNAMES, SimpleTokenizer
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
-from training.concepts import Labels, Text, Vocabulary
-from training.crops import MILD, STYLE_SHARES, CropBatches, Studio
-from training.packs import UNSEEN_STYLE, Packs, add_packs_argument
-from training.run import add_run_arguments, load_checkpoint, log, resolve_device, save_checkpoint
-from training.student import Student, export, export_general_vocabulary
+from segzs.checkpoints.locate import EMBEDDED_CLIP, ClipFiles, read_config
+from segzs.checkpoints.registry import CLIPS
+from segzs.clip.labels import label_list
+from segzs.clip.model import load_clip
+from segzs.clip.networks.compact import compacted, expanded
+from segzs.clip.vocabulary import encode_labels, general_vocabulary
+from segzs.settings import embedded_folder
+from training.heads import Gate, Photographs, drawing_prototypes, mixed, train_gate, train_photographs
+from training.joint import SEEN, Classes, Targets
+from training.packs import Packs, add_packs_argument
+from training.pictures import Eye, Views, drawn, labelled
+from training.pretrained import efficientnet_lite
+from training.run import load_checkpoint, log, resolve_device, save_checkpoint
+from training.text import RATE, WEIGHT_DECAY, Reader, TextStudent, distil, sentence
+from training.words import MEANT, Lexicon
 
-CONFIG = Path(__file__).parents[1] / "checkpoints" / "tiny_clip.json"
-SMALL_SIDE, SMALL_SHARE = 64, 0.55
-PEAK_RATE, WARMUP_MINUTES, WEIGHT_DECAY = 2e-3, 1.0, 0.05
-PICTURES_PER_TEXT = 3
-ALIGN_RATE = 1e-3
-AVERAGE_DECAY = 0.998
-SAVE_MINUTES, EVALUATE_MINUTES = 3.0, 5.0
-EVALUATION_CROPS = 240
-
-
-@dataclass
-class Progress:
-    """How far a run has come."""
-
-    minutes: float = 0.0
-    step: int = 0
-    crops: int = 0
-    warm: bool = False
-    """Started from exported weights: no small crops first, also when it is resumed."""
-
-
-class Trainer:
-    """Owns the model, its average, the optimiser and the run folder."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.config = json.loads(CONFIG.read_text())
-        packs: Packs = arguments.packs
-        self.out, self.minutes, self.workers = arguments.out, arguments.minutes, arguments.workers
-        self.batch, self.align_steps = arguments.batch, arguments.align_steps
-        self.device = resolve_device(arguments.device).type
-        model_cfg = {key: value for key, value in self.config["model_cfg"].items() if key != "custom_text"}
-        self.large_side = model_cfg["vision_cfg"]["image_size"]
-        self.labels = Labels(packs.concepts())
-        self.vocabulary = Vocabulary(self.labels, model_cfg["text_cfg"]["context_length"])
-        self.relevance = self.labels.relevance.to(self.device)
-        torch.manual_seed(arguments.seed)
-        student = Student(model_cfg, len(self.vocabulary.rows), len(self.labels.concepts))
-        self.peak_rate = arguments.rate
-        self.progress = Progress(warm=bool(arguments.warm_start))
-        saved = load_checkpoint(self.out)
-        if arguments.warm_start and not saved:
-            self._start_from(student, load_file(arguments.warm_start))
-        self.student = student.to(self.device, memory_format=torch.channels_last)
-        self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
-        self.optimiser = _optimiser(self.student)
-        self.out.mkdir(parents=True, exist_ok=True)
-        if saved:
-            self._resume(saved)
-        self.studio = Studio(packs, (*STYLE_SHARES, UNSEEN_STYLE))
-        self.exam = _exam(self.studio, self.large_side)
-
-    @property
-    def side(self) -> int:
-        small = not self.progress.warm and self.progress.minutes < SMALL_SHARE * self.minutes
-        return SMALL_SIDE if small else self.large_side
-
-    def _start_from(self, student: Student, weights: dict[str, Tensor]) -> None:
-        """Load exported weights; a concept's prototype is where its name lies."""
-        rows = weights.pop("text.token_embedding.rows")
-        if not np.array_equal(rows.numpy(), self.vocabulary.rows):
-            raise SystemExit("not weights of this vocabulary: they know other tokens")
-        weights["text.token_embedding.weight"] = weights.pop("text.token_embedding.values")
-        student.clip.load_state_dict(weights)
-        with torch.no_grad():
-            tokens = self.labels.evaluation_tokens(self.vocabulary)
-            student.prototypes.copy_(F.normalize(sum(student.eval().read(rows) for rows in tokens), dim=-1))
-            student.log_scale.copy_(student.clip.logit_scale)
-
-    def train(self) -> None:
-        """Train until the minutes are used, saving and evaluating on the way."""
-        progress, rng = self.progress, random.Random(self.progress.step)
-        side, batches, shown = 0, iter(()), {"step": progress.step, "minutes": progress.minutes}
-        saved = evaluated = progress.minutes
-        started = time.monotonic() - 60 * progress.minutes
-        while progress.minutes < self.minutes:
-            if side != self.side:
-                side, batches = self.side, self._batches(self.side)
-            losses = self._step(*next(batches), rng)
-            progress.minutes = (time.monotonic() - started) / 60
-            if progress.step % 100 == 0:
-                log(self.out, **_rates(progress, shown, self.batch), side=side, **losses)
-                shown = {"step": progress.step, "minutes": progress.minutes}
-            if progress.minutes - evaluated > EVALUATE_MINUTES:
-                log(self.out, **self.evaluate())
-                evaluated = progress.minutes
-            if progress.minutes - saved > SAVE_MINUTES:
-                self.save()
-                saved = progress.minutes
-        self.align_texts()
-        self.save()
-        log(self.out, **self.evaluate())
-
-    def _batches(self, side: int) -> Iterator[tuple[Tensor, Tensor]]:
-        source = CropBatches(self.studio, side, self.batch, seed=self.progress.step)
-        return iter(DataLoader(source, batch_size=None, num_workers=self.workers))
-
-    def _step(self, pixels: Tensor, concepts: Tensor, rng: random.Random) -> dict[str, float]:
-        self.student.train()
-        texts: list[Text] = self.labels.sample(concepts[: self.batch // PICTURES_PER_TEXT].tolist(), rng)
-        tokens = self.vocabulary([text.words for text in texts]).to(self.device)
-        relevance = self.relevance[[text.label for text in texts]]
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
-        with torch.autocast(self.device, torch.bfloat16):
-            pictures, words = self.student(pixels.to(self.device), tokens)
-        losses = self.student.losses(pictures, words, concepts.to(self.device), relevance)
-        self.optimiser.zero_grad()
-        sum(losses.values()).backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
-        self.optimiser.step()
-        self.average.update_parameters(self.student)
-        self.progress.step += 1
-        self.progress.crops += self.batch
-        logged = self.progress.step % 100 == 0
-        return {name: round(loss.item(), 3) for name, loss in losses.items()} if logged else {}
-
-    def _rate(self) -> float:
-        used = self.progress.minutes
-        warm = min(1.0, (used + 0.02) / WARMUP_MINUTES)
-        return self.peak_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, used / self.minutes)))
-
-    def align_texts(self) -> None:
-        """Teach the averaged text tower alone to land on the prototypes that the pictures were trained on.
-
-        Contrast only asks a text to be closer to its own pictures than to others. On the prototypes themselves it also
-        inherits their distance from pictures of nothing, and their scale.
-        """
-        student, rng = self.average.module, random.Random(0)
-        with torch.no_grad():
-            student.clip.logit_scale.copy_(student.log_scale)
-            targets = F.normalize(self.relevance @ F.normalize(student.prototypes, dim=-1), dim=-1)
-        text = student.clip.text.train().requires_grad_(True)
-        optimiser = torch.optim.AdamW(text.parameters(), lr=ALIGN_RATE, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, ALIGN_RATE, total_steps=self.align_steps)
-        for step in range(self.align_steps):
-            texts = self.labels.sample(rng.sample(range(len(self.labels.concepts)), self.batch // 2), rng)
-            with torch.autocast(self.device, torch.bfloat16):
-                words = student.read(self.vocabulary([text.words for text in texts]).to(self.device))
-            loss = 1 - (words * targets[[text.label for text in texts]]).sum(-1).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if step % 100 == 99:
-                log(self.out, align=step + 1, distance=loss.item())
-        text.eval().requires_grad_(False)
-
-    @torch.inference_mode()
-    def evaluate(self) -> dict:
-        """Per style: share named rightly among 20 random names, among all, and among all by prototype."""
-        student = self.average.module.eval()
-        with torch.autocast(self.device, torch.bfloat16):
-            tokens = self.labels.evaluation_tokens(self.vocabulary)
-            names = F.normalize(sum(student.read(rows.to(self.device)) for rows in tokens), dim=-1)
-            result = {"evaluation": self.progress.step, "minutes": round(self.progress.minutes, 1)}
-            for style, (pixels, concepts) in self.exam.items():
-                if self.side != self.large_side:
-                    pixels = F.interpolate(pixels.float(), size=(self.side, self.side), mode="area")
-                pictures = student.look(pixels.to(self.device)).cpu()
-                of_20, of_all = _top1(pictures @ names.cpu().T, concepts)
-                _, by_prototype = _top1(pictures @ F.normalize(student.prototypes, dim=-1).cpu().T, concepts)
-                result[style] = [round(value, 3) for value in (of_20, of_all, by_prototype)]
-        return result
-
-    def save(self) -> None:
-        """Write the state of the run, whole or not at all."""
-        state = {
-            "student": self.student.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "progress": asdict(self.progress),
-            "rows": torch.from_numpy(self.vocabulary.rows),
-        }
-        save_checkpoint(self.out, state)
-
-    def _resume(self, state: dict) -> None:
-        self.student.load_state_dict(state["student"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.progress = Progress(**state["progress"])
-        print(f"resuming at {self.progress}", flush=True)
+DRAWING_TRUNK = "visual.drawings."
+REPEATS = 6
+"""How often each drawing is cropped."""
+KEYWORD_CONCEPTS = 6
+"""A keyword of more concepts than these says little of what is drawn."""
+ACROSS = 0.35
+"""The length of what a drawing has in the first two parts of the joint space, for one in its own part."""
+LOGIT_SCALE = 40.0
+IMPORTANT, FREQUENT = 12.0, 5.0
+"""How much more often names are read that people use: those of lists, and nouns that are one token."""
+RARE = 3
+"""Pieces of words that are in fewer names get no row in the table."""
+BATCH, SAVE_EVERY = 512, 200
 
 
-def _optimiser(student: Student) -> torch.optim.Optimizer:
-    decayed = [parameter for parameter in student.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in student.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, fused=True)
+@dataclass(frozen=True)
+class Run:
+    """One training run: its folder, in which each step leaves what it made, and what it reads."""
+
+    out: Path
+    inputs: Path
+    packs: Packs
+    drawings: Path
+    device: torch.device
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, read from the run folder where an earlier run has left it."""
+        file = self.out / f"{name}.pt"
+        if not file.exists():
+            print(f"making {name}", flush=True)
+            value = make()
+            self.out.mkdir(parents=True, exist_ok=True)
+            torch.save(value, file)
+        return torch.load(file, weights_only=False)
+
+    @cached_property
+    def config(self) -> dict:
+        return json.loads((embedded_folder() / "tiny_clip.json").read_text())["model_cfg"]
+
+    @cached_property
+    def classes(self) -> Classes:
+        return Classes(efficientnet_lite(self.inputs, 0), Lexicon(self.inputs))
+
+    @cached_property
+    def photographs(self) -> Photographs:
+        def make() -> Photographs:
+            views = self.views
+            return train_photographs(self.classes, views, self.classes.lexicon.of_names(sorted(set(views.names))))
+
+        return self.kept("photographs", make)
+
+    @cached_property
+    def views(self) -> Views:
+        return self.kept("views", lambda: labelled(Eye(self.classes.trunk, self.device), self.packs))
+
+    @cached_property
+    def drawing_weights(self) -> dict[str, Tensor]:
+        weights = expanded(load_file(self.drawings))
+        return {name: value.float() for name, value in weights.items() if name.startswith(DRAWING_TRUNK)}
+
+    @cached_property
+    def drawn(self) -> tuple[Tensor, Tensor, list[int]]:
+        """Of crops of drawings, features of both trunks, and their concepts."""
+        return self.kept("drawn", self._see_drawings)
+
+    def _see_drawings(self) -> tuple[Tensor, Tensor, list[int]]:
+        vision = self.config["vision_cfg"]
+        trunk = timm.create_model(vision["drawing_trunk"], num_classes=0).eval().requires_grad_(False)
+        trunk.load_state_dict({k.removeprefix(DRAWING_TRUNK): v for k, v in self.drawing_weights.items()})
+        trunk.to(self.device)
+        eye, side = Eye(self.classes.trunk, self.device), vision["drawing_side"]
+        row_of = {concept.code: row for row, concept in enumerate(self.packs.concepts())}
+        features, means, concepts = [], [], []
+        batch: list[np.ndarray] = []
+        for code, crop in drawn(self.packs, REPEATS):
+            batch.append(crop)
+            concepts.append(row_of[code])
+            if len(batch) == 32:
+                features.append(_seen_by(trunk, batch, side, self.device))
+                if len(means) < 2 * len(row_of) * 3 // 32:  # the gate needs no more
+                    means.append(eye.maps(np.stack(batch)).mean((2, 3)).half())
+                batch.clear()
+        return torch.cat(features), torch.cat(means), concepts[: 32 * len(features)]
+
+    @cached_property
+    def prototypes(self) -> tuple[Tensor, Tensor]:
+        features, _, concepts = self.drawn
+        return drawing_prototypes(features, concepts, len(self.packs.concepts()))
+
+    @cached_property
+    def gate(self) -> Gate:
+        photographs = torch.cat([mixed(each) for each in self.views.features])
+        return self.kept("gate", lambda: train_gate(photographs, self.drawn[1]))
+
+    @cached_property
+    def targets(self) -> Targets:
+        lexicon = self.classes.lexicon
+        names = [concept.name for concept in self.packs.concepts()]
+        places = list(self.prototypes[0])
+        concepts_of: dict[str, list[int]] = defaultdict(list)
+        for row, concept in enumerate(self.packs.concepts()):
+            for keyword in concept.keywords:
+                concepts_of[keyword].append(row)
+        for keyword, rows in concepts_of.items():
+            if keyword not in set(names) and len(rows) <= KEYWORD_CONCEPTS:
+                names.append(keyword)
+                places.append(F.normalize(sum(places[row] for row in rows), dim=0))
+        photographed = lexicon.of_names(self.photographs.names)
+        return Targets(
+            self.classes, photographed, self.photographs.shifts, lexicon.of_names(names), torch.stack(places)
+        )
+
+    @cached_property
+    def important(self) -> set[str]:
+        """The names of lists, which people are likeliest to ask for."""
+        lists = (label.name for kind in ("imagenet", "coco", "ade20k", "everyday") for label in label_list(kind).labels)
+        general = (embedded_folder() / "tiny_labels.txt").read_text().splitlines()
+        return {*lists, *general, *IMAGENET_CLASSNAMES, *MEANT, *self.photographs.names, *self.targets.drawn.names}
+
+    @cached_property
+    def texts(self) -> tuple[list[str], Tensor]:
+        """All names that the text tower learns, and their targets."""
+
+        def make() -> tuple[list[str], Tensor]:
+            lexicon = self.classes.lexicon
+            nouns = [
+                noun
+                for noun, senses in lexicon.wordnet.senses.items()
+                if any(map(lexicon.visible, senses)) and re.fullmatch(r"[a-z][a-z '.-]*", noun)
+            ]
+            whole = (piece.removesuffix("</w>") for piece in SimpleTokenizer().encoder if piece.endswith("</w>"))
+            words = (word for word in whole if re.fullmatch(r"[a-z]{2,}", word))
+            names = list(dict.fromkeys([*sorted(self.important), *nouns, *words]))
+            return names, self.targets.of(lexicon.of_names(names)).half()
+
+        return self.kept("texts", make)
 
 
-def _exam(studio: Studio, side: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """The same lightly altered crops every time, per style: N 3 S S uint8 and their concepts N."""
-    exam, rng = {}, random.Random("exam")
-    for style, drawings in studio.drawings.items():
-        codes = rng.sample(sorted(drawings), min(EVALUATION_CROPS, len(drawings)))
-        crops = [torch.from_numpy(studio.crop(style, code, side, MILD, rng)) for code in codes]
-        concepts = torch.tensor([studio.codes.index(code) for code in codes])
-        exam[style] = torch.stack(crops).permute(0, 3, 1, 2), concepts
-    return exam
+def _seen_by(trunk: torch.nn.Module, crops: Sequence[np.ndarray], side: int, device: torch.device) -> Tensor:
+    """Features of the drawing trunk of square crops, as float16 (N, channels)."""
+    small = np.stack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops])
+    pictures = torch.from_numpy(small).to(device).permute(0, 3, 1, 2)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        return trunk((pictures.float() - 127) / 128).float().cpu().half()
 
 
-def _top1(scores: Tensor, right: Tensor) -> tuple[float, float]:
-    """Scores N C -> the expected top-1 among the right name and 19 random others, and among all C."""
-    beaten_by = (scores > scores.gather(1, right[:, None])).sum(1)
-    share_below = 1 - beaten_by / (scores.shape[1] - 1)
-    return (share_below**19).mean().item(), (beaten_by == 0).float().mean().item()
+def train_texts(run: Run, steps: int) -> tuple[Reader, TextStudent]:
+    """The text tower after so many steps; a stopped one goes on where it was."""
+    names, targets = run.texts
+    targets, text = targets.float(), run.config["text_cfg"]
+    reader = Reader(names, text["context_length"], RARE)
+    torch.manual_seed(0)
+    student = TextStudent(run.config["embed_dim"], text, len(reader.rows))
+    optimiser = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
+    first = 0
+    if state := load_checkpoint(run.out):
+        student.load_state_dict(state["student"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        first = state["step"]
+    else:
+        student.start_from(reader, names, targets)
+    student.train().to(run.device)
+    weights, rng = _weights(run, names), random.Random(first)
+    for step in range(first, steps):
+        chosen = torch.multinomial(weights, BATCH, replacement=True)
+        tokens = reader([sentence(names[row], rng) for row in chosen.tolist()])
+        with torch.autocast(run.device.type, torch.bfloat16):
+            texts = student(tokens.to(run.device))
+        loss = distil(texts, targets[chosen].to(run.device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            parts = {"student": student, "optimiser": optimiser, "schedule": schedule}
+            save_checkpoint(run.out, {name: part.state_dict() for name, part in parts.items()} | {"step": step + 1})
+            log(run.out, step=step + 1, loss=loss.item())
+    return reader, student.eval().cpu()
 
 
-def _rates(progress: Progress, shown: dict, batch: int) -> dict:
-    seconds = 60 * (progress.minutes - shown["minutes"])
-    speed = round(batch * (progress.step - shown["step"]) / max(seconds, 1e-6))
-    return {"step": progress.step, "minutes": round(progress.minutes, 2), "crops_per_second": speed}
+def _weights(run: Run, names: Sequence[str]) -> Tensor:
+    tokens, nouns = SimpleTokenizer().encoder, run.classes.lexicon.wordnet.senses
+    frequent = (FREQUENT if f"{name}</w>" in tokens and name in nouns else 1.0 for name in names)
+    return torch.tensor([IMPORTANT if name in run.important else w for name, w in zip(names, frequent, strict=True)])
+
+
+def assembled(run: Run, reader: Reader, student: TextStudent) -> dict[str, Tensor]:
+    """The weights of the tiny CLIP."""
+    classes, photographs = run.classes, run.photographs
+    trunk = classes.trunk.state_dict()
+    weights = {f"visual.photographs.{k}": v for k, v in trunk.items() if not k.startswith("classifier.")}
+    head = "visual.photograph_head."
+    weights[f"{head}direct.weight"], weights[f"{head}direct.bias"] = classes.direct.T, -(classes.usual @ classes.direct)
+    weights[f"{head}classes.weight"], weights[f"{head}classes.bias"] = (
+        trunk["classifier.weight"],
+        trunk["classifier.bias"],
+    )
+    weights[f"{head}meaning.weight"] = classes.meaning_of(classes.anchors).T
+    weights[f"{head}correction.weight"] = photographs.correction.T
+    weights[f"{head}correction.bias"] = -(classes.usual @ photographs.correction)
+    weights |= run.drawing_weights
+    weights["visual.drawing_head.weight"] = _drawing_head(run)
+    weights["visual.gate.weight"], weights["visual.gate.bias"] = run.gate.weight[None], run.gate.bias
+    weights |= {k.replace("tower.", "text.", 1): v for k, v in student.state_dict().items()}
+    weights["text.token_embedding.values"] = weights.pop("text.token_embedding.weight")
+    small = compacted(weights)
+    small["text.token_embedding.rows"] = torch.from_numpy(reader.rows).int()
+    small["logit_scale"] = torch.tensor(LOGIT_SCALE).log()
+    return small
+
+
+def _drawing_head(run: Run) -> Tensor:
+    """The linear map (512, channels) of the drawing trunk's features into the joint space."""
+    features, _, concepts = run.drawn
+    _, basis = run.prototypes
+    names = [concept.name for concept in run.packs.concepts()]
+    wanted = F.normalize(run.targets.of(run.classes.lexicon.of_names(names))[:, :SEEN], dim=-1)[concepts]
+    unit = F.normalize(features.float(), dim=-1)
+    places = F.normalize(unit @ basis, dim=-1)
+    solved = torch.linalg.solve(places.T @ places + len(places) * 1e-3 * torch.eye(places.shape[1]), places.T @ wanted)
+    scale = ACROSS / (places @ solved).norm(dim=1).mean()
+    return torch.cat([scale * solved.T, torch.eye(basis.shape[1])]) @ basis.T
+
+
+def export_general_features() -> None:
+    """Write the text features of the general vocabulary, which take seconds to make."""
+    folder = embedded_folder()
+    config, weights = (folder / name for name in EMBEDDED_CLIP)
+    clip = load_clip(ClipFiles(CLIPS["tiny"], read_config(config), weights, folder))
+    vocabulary = general_vocabulary(clip)
+    metadata = {"weights": clip.digest, "vocabulary": vocabulary.digest}
+    features = encode_labels(clip, vocabulary).half()
+    save_file({"features": features}, folder / f"{clip.spec.general}.safetensors", metadata)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_packs_argument(parser)
-    add_run_arguments(parser, out="training/runs/clip", minutes=110)
-    parser.add_argument("--workers", type=int, default=0, help="processes that make crops (0: in this one)")
-    parser.add_argument("--batch", type=int, default=192, help="crops a step, all of distinct concepts")
-    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="highest learning rate")
+    parser.add_argument("--inputs", type=Path, required=True, metavar="DIR", help="folder of the pretrained packages")
+    parser.add_argument("--out", type=Path, default=Path("training/runs/clip"), metavar="DIR", help="run folder")
     parser.add_argument(
-        "--warm-start", type=Path, metavar="FILE", help="warm start from exported weights: no small crops first"
+        "--drawings",
+        type=Path,
+        default=embedded_folder() / EMBEDDED_CLIP[1],
+        metavar="FILE",
+        help="checkpoint with the trunk for drawings (default: the embedded one)",
     )
-    parser.add_argument("--align-steps", type=int, default=2000, help="steps that align the texts at the end")
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the run's averaged weights and stop")
+    parser.add_argument("--steps", type=int, default=3000, help="steps of the text tower")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
+    parser.add_argument("--export", action="store_true", help="write the embedded files when all is trained")
     arguments = parser.parse_args()
-    if arguments.export:
-        export(arguments.out, arguments.export)
-        return export_general_vocabulary([concept.name for concept in arguments.packs.concepts()])
-    cv2.setNumThreads(0)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    Trainer(arguments).train()
+    device = resolve_device(arguments.device)
+    run = Run(arguments.out, arguments.inputs, arguments.packs, arguments.drawings, device)
+    weights = assembled(run, *train_texts(run, arguments.steps))
+    file = arguments.out / EMBEDDED_CLIP[1]
+    save_file(weights, file, {"model": "segzs tiny CLIP", "licence": "Apache-2.0"})
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+    if arguments.export:
+        (embedded_folder() / EMBEDDED_CLIP[1]).write_bytes(file.read_bytes())
+        export_general_features()
 
 
 if __name__ == "__main__":

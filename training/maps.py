@@ -14,7 +14,7 @@ import segzs
 from segzs.clip.crops import encode_masks
 from segzs.masks import RLE, iou
 from segzs.postprocess.maps import SemanticMap, semantic_map
-from segzs.postprocess.merging import merged, suppress_nested
+from segzs.postprocess.merging import suppress_nested
 from segzs.segments import UNKNOWN, Segments
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument

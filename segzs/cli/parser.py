@@ -95,7 +95,7 @@ def add_names(command: Any, *, regions: bool = True) -> None:
     )
     names.add_argument(
         "--regions",
-        choices=["crops", "pooled"],
+        choices=["crops", "pooled", "both"],
         help="encode a crop of each object, or the whole image once, which is faster (default: what suits the CLIP)",
     )
 

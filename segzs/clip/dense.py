@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from segzs.clip.image_features import normalize, resize, to_tensor
 from segzs.clip.model import ClipModel
+from segzs.clip.networks.tiny import TwoTrunks
 from segzs.errors import ModelError
 from segzs.masks import RLE
 
@@ -168,6 +169,8 @@ def tower_of(clip: ClipModel) -> Tower:
         tower = _transformer(visual) if isinstance(visual, VisionTransformer) else None
         if isinstance(visual, TimmModel):
             tower = _convolutional(visual, clip)
+        if isinstance(visual, TwoTrunks):
+            tower = Tower(partial(_photograph_map, visual), visual.photograph_head, visual.cell, None)
         if tower is None:
             kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
             raise ModelError(
@@ -203,6 +206,10 @@ def _patches(visual: VisionTransformer, images: Tensor) -> Tensor:
     if not visual.final_ln_after_pool:
         patches = visual.ln_post(patches)
     return patches.unflatten(1, visual.grid_size)
+
+
+def _photograph_map(visual: TwoTrunks, images: Tensor) -> Tensor:
+    return visual.photograph_map(images).permute(0, 2, 3, 1)
 
 
 def _project(visual: VisionTransformer, means: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from segzs.checkpoints.locate import ClipFiles, file_sha256, remedy
 from segzs.checkpoints.read import WithoutRandomWeights, load_strictly, read_weights
 from segzs.checkpoints.registry import ClipCheckpoint
+from segzs.clip.networks.compact import expanded
+from segzs.clip.networks.tiny import TinyClip
 from segzs.errors import ModelError, WeightsError
 
 TABLE = "text.token_embedding.weight"
@@ -118,6 +120,7 @@ def build_module(files: ClipFiles) -> Any:
             raise ModelError(f"the text model of {files.spec.name} is not in {files.folder}; {remedy(files.spec)}")
         text |= {"hf_model_name": str(files.folder), "hf_model_pretrained": False}
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    kind = TinyClip if "drawing_trunk" in vision else kind
     try:
         return kind(**config)
     except Exception as error:  # open_clip and timm raise errors of many kinds on odd configurations
@@ -126,7 +129,7 @@ def build_module(files: ClipFiles) -> Any:
 
 def _load_weights(module: nn.Module, files: ClipFiles) -> frozenset[int] | None:
     """Load the weights and return the tokens that they know; a token table may be stored as its trained rows only."""
-    weights, source = read_weights(files.weights), f"{files.weights} as {files.spec.name}"
+    weights, source = expanded(read_weights(files.weights)), f"{files.weights} as {files.spec.name}"
     try:
         if ROWS in weights:
             rows, values = weights.pop(ROWS).long(), weights.pop(VALUES)

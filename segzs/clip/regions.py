@@ -1,4 +1,4 @@
-"""Region encoder: an image and masks to image features, from crops or pooled from one pass over the image."""
+"""Region encoder: an image and masks to image features, from crops, pooled from one pass over the image, or both."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segzs.cache import EmbeddingCache
 from segzs.checks import check_number
+from segzs.clip.both import encode_both
 from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION, cell_features, dense_features, pool, tower_of
 from segzs.clip.model import ClipModel
@@ -19,7 +20,7 @@ from segzs.errors import UsageError
 from segzs.image import Image
 from segzs.masks import RLE
 
-REGIONS = ("crops", "pooled")
+REGIONS = ("crops", "pooled", "both")
 WEIGHTINGS = ("mean", "autoclip")
 
 
@@ -29,7 +30,7 @@ class Naming:
 
     Args:
         regions: "crops" encodes a crop of each mask. "pooled" encodes the whole image once and averages its dense
-            features inside each mask, which is much faster for many masks.
+            features inside each mask, which is much faster for many masks. "both" combines the two.
         background: the pixels of a crop outside of the mask: "blur", "grey", "keep", or "cut" (a tight crop on the
             model's mean colour).
         margin: context on each side of a crop, as a share of the longer side of the mask's box.
@@ -82,7 +83,7 @@ class RegionEncoder:
         """The region encoder of a `Naming`; options that are None take the model's own values.
 
         Raises:
-            ModelError: ``regions`` is "pooled" and the image tower has no dense features.
+            ModelError: ``regions`` is "pooled" or "both", and the image tower has no dense features.
             UsageError: an option is out of range.
         """
         spec = clip.spec
@@ -92,19 +93,21 @@ class RegionEncoder:
             scales=spec.scales if naming.scales is None else naming.scales,  # type: ignore[arg-type]
         )
         regions = naming.regions or spec.regions
-        if regions == "pooled":
+        if regions != "crops":
             tower_of(clip)
         return cls(clip, cropping, regions, cache)
 
     @property
     def method(self) -> str:
         """What the features depend on besides the model, as text."""
-        return repr(self.cropping) if self.regions == "crops" else self.regions
+        return {"crops": repr(self.cropping), "both": f"both {self.cropping}"}.get(self.regions, self.regions)
 
     def encode(self, image: Image, masks: Sequence[RLE]) -> Tensor:
         """Normalised image features of masks: float32 (masks, width)."""
         if self.regions == "pooled":
             return pool(self.clip, self.dense(image), masks)
+        if self.regions == "both":
+            return encode_both(self.clip, image.pixels, self.dense(image), masks, self.cropping)
         return encode_masks(self.clip, image.pixels, masks, self.cropping)
 
     def encode_whole(self, image: Image) -> Tensor:

@@ -329,7 +329,7 @@ def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:
 def test_names_of_pooled_features(run: Run, scene) -> None:
     arguments = ["label", scene("desk").path, "--point", "380,150", "--labels", "laptop,pencil", "--json"]
     answers = []
-    for regions in ("crops", "pooled"):
+    for regions in ("crops", "pooled", "both"):
         code, out, _ = run(*arguments, "--regions", regions)
         assert code == 0
         answers.append(json.loads(out)["segments"][0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from segzs.clip.regions import Naming
 from segzs.clip.text_features import encode_vocabulary
 from segzs.clip.vocabulary import Vocabulary
 from segzs.loading import load
-from segzs.settings import embedded_folder
 from tests.clip.conftest import (
     COCA,
     PLAIN_MODEL,
@@ -76,12 +74,6 @@ def assert_equal(ours: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -
 def test_every_kind_of_model_equals_open_clip(variant: str, tmp_path: Path, pictures: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip", *VARIANTS[variant])
     clip = load_clip(locate_clip(str(folder)))
-    assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
-
-
-def test_the_embedded_model_equals_open_clip(clip: ClipModel, tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    config = json.loads((embedded_folder() / "tiny_clip.json").read_text())
-    folder = save_clip(tmp_path / "tiny", config["model_cfg"], config["preprocess_cfg"], clip.module.state_dict())
     assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
 
 

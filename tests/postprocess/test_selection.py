@@ -10,7 +10,7 @@ import torch
 
 import segzs
 from segzs.checkpoints.registry import SAMS
-from segzs.masks import RLE, Mask
+from segzs.masks import RLE
 from segzs.postprocess.selection import select_masks
 from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from tests.conftest import EXAMPLES

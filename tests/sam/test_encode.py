@@ -73,7 +73,9 @@ def test_use_does_not_change_the_model(tiny: SamModel, portrait: Image) -> None:
     encoded = encode(tiny, portrait)
     features = encoded.features.clone()
     decode(tiny, encoded, [Prompt.point(5, 5), Prompt.box(0, 0, 50, 50)], multimask=True)
-    generate_masks(tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou_threshold=0, stability_score_threshold=0))
+    generate_masks(
+        tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou_threshold=0, stability_score_threshold=0)
+    )
     after = tiny.module.state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
     assert set(vars(tiny.module)) | set(vars(tiny.module.image_encoder)) == attributes
@@ -95,7 +97,9 @@ def test_pictures_of_any_shape(width: int, height: int, tiny: SamModel) -> None:
     ]
     found = decode(tiny, encoded, prompts)
     found += everything(
-        tiny, encoded, GeneratorOptions(points_per_side=2, predicted_iou_threshold=0, stability_score_threshold=0, min_area=0)
+        tiny,
+        encoded,
+        GeneratorOptions(points_per_side=2, predicted_iou_threshold=0, stability_score_threshold=0, min_area=0),
     )
     for masks in found:
         assert masks.rle.decode().shape == (height, width)

@@ -1,6 +1,5 @@
-"""Both trainings start, stop, resume and export, on drawn packs."""
+"""The training of the tiny SAM starts, stops, resumes and exports, on drawn packs."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,6 @@ from segzs.sam.networks.tiny import build_tiny_sam
 from training.batches import SceneBatches
 from training.packs import Packs
 from training.sam import Learner, settle
-from training.student import export
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,31 +40,6 @@ def test_sam_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> N
     assert all(
         str(value.dtype) == "torch.float16" for value in load_file(weights).values() if value.is_floating_point()
     )
-
-
-def test_clip_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    options = ("--out", str(folder), "--batch", "4", "--align-steps", "2")
-    run("training.clip", drawn_packs, *options, "--minutes", "0.05")
-    again = run("training.clip", drawn_packs, *options, "--minutes", "0.1")
-    assert "resuming at Progress" in again
-    steps = [
-        row["evaluation"]
-        for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-        if "evaluation" in row
-    ]
-    assert 0 < steps[0] < steps[-1]
-
-
-def test_a_warm_clip_stays_warm(drawn_packs: Packs, tmp_path: Path) -> None:
-    """Even when it is resumed without --warm-start."""
-    cold, warm, weights = tmp_path / "cold", tmp_path / "warm", tmp_path / "clip.safetensors"
-    options = ("--batch", "4", "--align-steps", "2")
-    run("training.clip", drawn_packs, "--out", str(cold), *options, "--minutes", "0.02")
-    export(cold, weights)
-    for minutes, start in (("0.02", ("--warm-start", str(weights))), ("0.04", ())):
-        run("training.clip", drawn_packs, "--out", str(warm), *options, "--minutes", minutes, *start)
-        assert torch.load(warm / "checkpoint.pt", weights_only=True)["progress"]["warm"]
 
 
 def test_settling_changes_no_answer_and_no_gradient() -> None:

@@ -1,0 +1,1 @@
+"""Networks that open_clip does not have."""

@@ -1,0 +1,169 @@
+"""Measure the names of the tiny CLIP on exact masks: ``python -m training.names`` prints the figures of its model card.
+
+Photographs are those of ``photos/dev``: objects of COCO over 32 x 32 pixels, people, things, sky and grass alike.
+Drawings are scenes of a style that it never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import segzs
+from segzs.clip.classifier import build_classifier
+from segzs.clip.ood import is_out_of_distribution, max_similarity
+from segzs.clip.regions import REGIONS
+from segzs.clip.vocabulary import Vocabulary, encode_labels
+from segzs.evaluate.naming import features_of
+from segzs.image import Image, read_image
+from segzs.masks import RLE
+from training.evaluate import FEW_LABELS, HEIGHT, SMALLEST_VISIBLE, WIDTH, markdown
+from training.packs import UNSEEN_STYLE, Packs, add_packs_argument
+from training.prompts import visible_labels
+from training.scenes import MEASURED, Compositor
+from training.unknown import auroc
+
+SMALLEST = 32 * 32
+FEW = 5
+HALVES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture, the exact masks of its objects, and their names."""
+
+    image: Image
+    masks: list[RLE]
+    names: list[str]
+
+
+def photographs(packs: Packs) -> Iterator[Picture]:
+    """The photographs of COCO in ``photos/dev`` with all objects of a size, crowds left out."""
+    folder = packs.root / "photos" / "dev"
+    data = json.loads((folder / "annotations.json").read_text())
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    for image in data["images"]:
+        wanted = [
+            row
+            for row in data["annotations"]
+            if row["image_id"] == image["id"] and not row["iscrowd"] and row["area"] > SMALLEST
+        ]
+        if image["source"] == "coco" and wanted:
+            masks = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in wanted]
+            picture = read_image(str(folder / "images" / image["file_name"]))
+            yield Picture(picture, masks, [names[row["category_id"]] for row in wanted])
+
+
+def drawings(packs: Packs, count: int) -> Iterator[Picture]:
+    """The scenes of `training.evaluate` in the unseen style."""
+    compositor = Compositor(
+        packs, replace(MEASURED, styles=(UNSEEN_STYLE,)), np.random.default_rng([2026, len(UNSEEN_STYLE)])
+    )
+    names = {concept.code: concept.name for concept in packs.concepts()}
+    for _ in range(count):
+        scene = compositor.scene(HEIGHT, WIDTH)
+        labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
+        masks = [RLE.encode(scene.instances == label) for label in labels]
+        yield Picture(read_image(scene.pixels), masks, [names[scene.codes[n - 1] or ""] for n in labels])
+
+
+def ranks(features: Tensor, labels: Tensor, right: Tensor) -> Tensor:
+    """How many labels are thought more likely than the right one, of each object."""
+    similarity = features @ labels.T
+    return (similarity > similarity.gather(1, right[:, None])).sum(1)
+
+
+def accuracy(rank: Tensor, right: Tensor, names: list[str]) -> dict[str, float]:
+    """Top-1, top-5 and the mean over names, people and others apart."""
+    first = (rank == 0).float()
+    person = right == names.index("person") if "person" in names else torch.zeros(len(right), dtype=torch.bool)
+    found = {
+        "top-1": first.mean().item(),
+        "top-5": (rank < FEW).float().mean().item(),
+        "top-1, mean over names": float(np.mean([first[right == row].mean().item() for row in right.unique()])),
+    }
+    if person.any():
+        found |= {"top-1 of people": first[person].mean().item(), "top-1 of others": first[~person].mean().item()}
+    return found
+
+
+def unknown_auroc(segmenter: segzs.Segmenter, features: Tensor, names: list[str], labels: list[str]) -> float:
+    """How well "unknown" tells objects whose label was taken away, the mean over five random halves of the labels."""
+    found = []
+    for seed in range(HALVES):
+        kept = sorted(np.random.default_rng(seed).permutation(labels)[: len(labels) // 2].tolist())
+        classifier = build_classifier(segmenter.clip, kept, cache=segmenter.cache)
+        shares = classifier.probabilities(features)[:, -1].numpy()
+        there = np.isin(names, kept)
+        found.append(auroc(shares[~there].tolist(), shares[there].tolist()))
+    return float(np.mean(found))
+
+
+def unfamiliar(segmenter: segzs.Segmenter, features: list[Tensor]) -> float:
+    """The share of pictures that are said to be unfamiliar."""
+    return float(
+        np.mean([is_out_of_distribution(segmenter.clip, max_similarity(segmenter.clip, each)) for each in features])
+    )
+
+
+def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[str]) -> dict[str, float]:
+    """All figures of pictures, with these labels, as a segmenter names."""
+    started = time.perf_counter()
+    seen = [features_of(segmenter, picture.image, picture.masks) for picture in pictures]
+    seconds = time.perf_counter() - started
+    features, names = torch.cat(seen), [name for picture in pictures for name in picture.names]
+    right = torch.tensor([labels.index(name) for name in names])
+    rank = ranks(features, encode_labels(segmenter.clip, Vocabulary.of(labels, segmenter.vocabulary.templates)), right)
+    likely = features @ encode_labels(segmenter.clip, segmenter.vocabulary).T
+    return {
+        "objects": len(names),
+        "labels": len(labels),
+        **accuracy(rank, right, labels),
+        f"top-1 of {FEW_LABELS} random labels": ((1 - rank / (len(labels) - 1)) ** (FEW_LABELS - 1)).mean().item(),
+        "AUROC of unknown, half of the labels removed": unknown_auroc(segmenter, features, names, labels),
+        "pictures said to be unfamiliar": unfamiliar(segmenter, seen),
+        "similarity of the right label": float(np.mean(_right(segmenter, features, labels, right))),
+        "similarity of the best general word": likely.amax(1).mean().item(),
+        "milliseconds an object": 1000 * seconds / len(names),
+    }
+
+
+def _right(segmenter: segzs.Segmenter, features: Tensor, labels: list[str], right: Tensor) -> np.ndarray:
+    of_labels = encode_labels(segmenter.clip, Vocabulary.of(labels, segmenter.vocabulary.templates))
+    return (features * of_labels[right]).sum(1).numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_packs_argument(parser)
+    parser.add_argument("--scenes", type=int, default=30, help="scenes of drawings; 0 leaves them out")
+    parser.add_argument("--naming", nargs="+", choices=REGIONS, default=list(REGIONS), help="ways to name")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_grad_enabled(False)
+    warnings.simplefilter("ignore", segzs.UnfamiliarWarning)
+    segmenter = segzs.load("tiny", cache=False)
+    kinds = {"photographs": list(photographs(arguments.packs))}
+    labels = {"photographs": sorted({name for picture in kinds["photographs"] for name in picture.names})}
+    if arguments.scenes:
+        kinds["drawings"] = list(drawings(arguments.packs, arguments.scenes))
+        labels["drawings"] = [concept.name for concept in arguments.packs.concepts()]
+    columns = {
+        f"{kind}, {naming}": measure(replace(segmenter, naming=naming), pictures, labels[kind])
+        for kind, pictures in kinds.items()
+        for naming in arguments.naming
+    }
+    print(markdown(columns))
+
+
+if __name__ == "__main__":
+    main()
