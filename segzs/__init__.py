@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segzs.cache import CacheWarning
+    from segzs.clip.labels import Label
     from segzs.clip.regions import Naming
     from segzs.clip.vocabulary import Vocabulary
     from segzs.errors import (
@@ -45,6 +46,7 @@ _HOMES = {
     "GeneratorOptions": "sam.mask_generator",
     "Image": "image",
     "ImageError": "errors",
+    "Label": "clip.labels",
     "MapWarning": "postprocess.maps",
     "ModelError": "errors",
     "ModelMismatchError": "errors",
@@ -78,6 +80,7 @@ __all__ = [
     "GeneratorOptions",
     "Image",
     "ImageError",
+    "Label",
     "MapWarning",
     "ModelError",
     "ModelMismatchError",

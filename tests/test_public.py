@@ -18,6 +18,7 @@ PUBLIC = [
     "GeneratorOptions",
     "Image",
     "ImageError",
+    "Label",
     "MapWarning",
     "ModelError",
     "ModelMismatchError",
