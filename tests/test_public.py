@@ -86,12 +86,13 @@ for arguments in (["--help"], ["label", "--help"], ["--version"]):
         main(arguments)
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert main(["models"]) == 0
+assert main(["cache"]) == 0
 heavy -= {"requests", "huggingface_hub"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 
 
-def test_import_help_and_the_list_of_models_do_not_load_torch() -> None:
+def test_import_help_models_and_cache_do_not_load_torch() -> None:
     root = Path(segzs.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", CHEAP], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
