@@ -381,7 +381,7 @@ def test_errors_of_load_list_the_choices(tmp_path: Path) -> None:
         load(device="abacus")
     with pytest.raises(VocabularyError, match=r"no such file: .*labels.txt"):
         load(labels=tmp_path / "labels.txt")
-    with pytest.raises(SegzsError, match="unknown background 'black'; choose from blur, grey, cut, keep"):
+    with pytest.raises(UsageError, match="unknown background 'black'; choose from blur, grey, cut, keep"):
         load(naming=Naming(background="black"))
     assert resolve_device("cpu") == torch.device("cpu")
 
