@@ -1,4 +1,4 @@
-"""Promptable segmentation with names: SAM masks, named by CLIP among labels that you type.
+"""Promptable segmentation with names: SAM masks, named by CLIP among labels that you just typed.
 
 >>> import segzs
 >>> segmenter = segzs.load(labels=["cat", "dog", "coffee mug"])
@@ -8,12 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segzs.cache import CacheWarning
+    from segzs.clip.labels import Label
     from segzs.clip.regions import Naming
     from segzs.clip.vocabulary import Vocabulary
     from segzs.errors import (
         AnnotationError,
+        CacheWarning,
+        FormatWarning,
         ImageError,
+        MapWarning,
         ModelError,
         ModelMismatchError,
         OutputError,
@@ -27,50 +30,18 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from segzs.formats import save
-    from segzs.formats.files import FormatWarning
     from segzs.image import Image, read_image
     from segzs.loading import load
-    from segzs.postprocess.maps import MapWarning, SemanticMap
+    from segzs.masks import RLE
+    from segzs.postprocess.maps import SemanticMap
     from segzs.prompts import Prompt
     from segzs.sam.encode import EncodedImage
     from segzs.sam.mask_generator import GeneratorOptions
     from segzs.segmenter import Segmenter
     from segzs.segments import Name, Segment, Segments
 
-_HOMES = {
-    "AnnotationError": "errors",
-    "CacheWarning": "cache",
-    "EncodedImage": "sam.encode",
-    "FormatWarning": "formats.files",
-    "GeneratorOptions": "sam.mask_generator",
-    "Image": "image",
-    "ImageError": "errors",
-    "MapWarning": "postprocess.maps",
-    "ModelError": "errors",
-    "ModelMismatchError": "errors",
-    "Name": "segments",
-    "Naming": "clip.regions",
-    "OutputError": "errors",
-    "Prompt": "prompts",
-    "PromptError": "errors",
-    "Segment": "segments",
-    "Segmenter": "segmenter",
-    "Segments": "segments",
-    "SegzsError": "errors",
-    "SegzsWarning": "errors",
-    "SemanticMap": "postprocess.maps",
-    "UnfamiliarWarning": "errors",
-    "UnknownModelError": "errors",
-    "UsageError": "errors",
-    "Vocabulary": "clip.vocabulary",
-    "VocabularyError": "errors",
-    "WeightsError": "errors",
-    "load": "loading",
-    "read_image": "image",
-    "save": "formats",
-}
-
 __all__ = [
+    "RLE",
     "AnnotationError",
     "CacheWarning",
     "EncodedImage",
@@ -78,6 +49,7 @@ __all__ = [
     "GeneratorOptions",
     "Image",
     "ImageError",
+    "Label",
     "MapWarning",
     "ModelError",
     "ModelMismatchError",
@@ -104,12 +76,47 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
+_MODULES = {
+    "AnnotationError": "errors",
+    "CacheWarning": "errors",
+    "EncodedImage": "sam.encode",
+    "FormatWarning": "errors",
+    "GeneratorOptions": "sam.mask_generator",
+    "Image": "image",
+    "ImageError": "errors",
+    "Label": "clip.labels",
+    "MapWarning": "errors",
+    "ModelError": "errors",
+    "ModelMismatchError": "errors",
+    "Name": "segments",
+    "Naming": "clip.regions",
+    "OutputError": "errors",
+    "Prompt": "prompts",
+    "PromptError": "errors",
+    "RLE": "masks",
+    "Segment": "segments",
+    "Segmenter": "segmenter",
+    "Segments": "segments",
+    "SegzsError": "errors",
+    "SegzsWarning": "errors",
+    "SemanticMap": "postprocess.maps",
+    "UnfamiliarWarning": "errors",
+    "UnknownModelError": "errors",
+    "UsageError": "errors",
+    "Vocabulary": "clip.vocabulary",
+    "VocabularyError": "errors",
+    "WeightsError": "errors",
+    "load": "loading",
+    "read_image": "image",
+    "save": "formats",
+}
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch takes seconds, and `segzs --help` does not need it."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'segzs' has no attribute {name!r}")
-    value = getattr(import_module(f"segzs.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"segzs.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

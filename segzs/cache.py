@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from segzs.errors import SegzsWarning, warn
+from segzs.errors import CacheWarning, warn
 
 MEBI = 2**20
 SUFFIX = ".safetensors"
@@ -27,10 +27,6 @@ STRIPES = 64
 LOCK_TIMEOUT = 600
 """Seconds to wait for another process, which may hang."""
 DTYPES = (torch.float16, torch.float32)
-
-
-class CacheWarning(SegzsWarning):
-    """The cache cannot read or write a file; the tensor is computed instead."""
 
 
 @dataclass(frozen=True)

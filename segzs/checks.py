@@ -1,4 +1,4 @@
-"""Numbers that callers give: of the right kind, and in range; and numbers in what is said."""
+"""Check numbers that callers give, and write numbers in messages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def check_number(
     whole: bool = False,
     error: type[SegzsError] = SegzsError,
 ) -> None:
-    """Raise ``error`` unless ``value`` is a number, a whole one where asked, from ``low`` to ``high``.
+    """Raise ``error`` unless ``value`` is a number from ``low`` to ``high``, and an integer if ``whole``.
 
-    >>> check_number("margin", "wide", "a share such as 0.1", 0, 10)
+    >>> check_number("margin", "wide", "a number such as 0.1", 0, 10)
     Traceback (most recent call last):
-    segzs.errors.SegzsError: margin is 'wide'; a share such as 0.1 is expected
+    segzs.errors.SegzsError: margin is 'wide'; a number such as 0.1 is expected
     """
     numeric = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not (numeric and low <= value <= high):
@@ -31,10 +31,10 @@ def check_number(
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number and what it counts.
+    """A number and its noun, in the singular or plural.
 
-    >>> counted(1, "picture"), counted(2, "entry", "entries")
-    ('1 picture', '2 entries')
+    >>> counted(1, "image"), counted(2, "entry", "entries")
+    ('1 image', '2 entries')
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 

@@ -1,4 +1,4 @@
-"""Pixels, masks and captions -> a picture to look at."""
+"""Draw masks and captions over an image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GREY: Colour = (150, 150, 150)
 
 
 def colours(names: Sequence[str]) -> list[Colour]:
-    """One colour for each name, the same for equal names and far apart for different ones; "unknown" is grey.
+    """A colour for each name: equal names have equal colours, different names distant ones; "unknown" is grey.
 
     >>> cat, dog, other = colours(["cat", "dog", "cat"])
     >>> cat == other != dog
@@ -53,7 +53,7 @@ def colours(names: Sequence[str]) -> list[Colour]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """A mask that is not empty, as its box and the bool array inside it."""
+    """A mask that is not empty: its box, and the bool array inside the box."""
 
     box: Box
     inside: np.ndarray
@@ -76,40 +76,40 @@ def overlay(
     Args:
         pixels: uint8 RGB (height, width, 3).
         masks: masks of that size.
-        captions: one text for each mask; may be empty.
-        palette: one RGB colour for each mask.
+        captions: a text for each mask; empty texts are not drawn.
+        palette: an RGB colour for each mask.
 
     Returns:
-        An RGB picture of the same size; small pictures are enlarged by a whole factor so that names stay legible.
+        An RGB image of the same size; small images are enlarged by an integer factor, so that names stay legible.
     """
     factor = max(1, ceil(SMALLEST_SIDE / min(pixels.shape[:2]))) if masks else 1
     factor = min(factor, max(1, LARGEST_SIDE // max(pixels.shape[:2])))
     canvas = _enlarge(pixels, factor)
-    things = [
+    shapes = [
         (_Shape.of(mask), caption, colour)
         for mask, caption, colour in zip(masks, captions, palette, strict=True)
         if mask.area
     ]
-    things.sort(key=lambda thing: -thing[0].area)
-    for shape, _, colour in things:
+    shapes.sort(key=lambda item: -item[0].area)
+    for shape, _, colour in shapes:
         _tint(canvas, shape, colour, factor)
-    for shape, _, colour in things:
+    for shape, _, colour in shapes:
         _outline(canvas, shape, colour, factor)
     picture = PIL.Image.fromarray(canvas)
-    _write_captions(picture, pixels.shape[:2], things, factor)
+    _write_captions(picture, pixels.shape[:2], shapes, factor)
     return picture
 
 
 def contact_sheet(
     pictures: Sequence[np.ndarray | None], captions: Sequence[str], *, columns: int = 5, side: int = 200
 ) -> PIL.Image.Image:
-    """Small pictures in rows, each with its caption of two lines at most below.
+    """Small images in rows, each above its caption of at most two lines.
 
     Args:
-        pictures: uint8 RGB (height, width, 3) of any size, drawn as large as a square of ``side`` pixels allows;
-            None is a grey square.
-        captions: one text for each.
-        columns: so many stand in a row.
+        pictures: uint8 RGB (height, width, 3) of any size, fitted into squares; None is a grey square.
+        captions: a text for each image.
+        columns: number of images in a row.
+        side: side of the squares in pixels.
     """
     letters, gap = side // 14, side // 25
     row = side + 3 * letters + 2 * gap
@@ -149,18 +149,18 @@ def _outline(canvas: np.ndarray, shape: _Shape, colour: Colour, factor: int) -> 
 
 
 def _write_captions(
-    picture: PIL.Image.Image, size: tuple[int, int], things: Sequence[tuple[_Shape, str, Colour]], factor: int
+    picture: PIL.Image.Image, size: tuple[int, int], shapes: Sequence[tuple[_Shape, str, Colour]], factor: int
 ) -> None:
-    """Write each caption on a tag of its colour, where it hides other tags and other objects least."""
-    covered = np.zeros(size, np.uint16)  # by how many shapes each pixel is
-    for shape, _, _ in things:
+    """Write each caption on a tag of its colour, at the position that hides other tags and objects least."""
+    covered = np.zeros(size, np.uint16)  # number of shapes at each pixel
+    for shape, _, _ in shapes:
         _part(covered, shape.box)[:] += shape.inside
     pen = PIL.ImageDraw.Draw(picture)
-    lines = min(60, 36 * max(1, sqrt(len(things) / 16)))  # of text from top to bottom: more where there is more to say
+    lines = min(60, 36 * max(1, sqrt(len(shapes) / 16)))  # lines of text that fit the height: more for many shapes
     height = max(13, round(min(picture.size) / lines))
     pad = round(height * 0.3)
     taken: list[Rectangle] = []
-    for shape, caption, colour in reversed(things):  # the small ones first: they have the fewest places
+    for shape, caption, colour in reversed(shapes):  # small shapes first: they have the fewest free positions
         font = font_for(height, caption)
         text = shorten(caption, font, picture.width - 2 * pad - 2)
         if not text:
@@ -190,7 +190,7 @@ def _best_spot(
     others: np.ndarray,
     factor: int,
 ) -> Rectangle:
-    """Where a tag of this size goes: above the box, inside it or below, hiding other tags and shapes least."""
+    """The position of a tag of this size, above, inside or below the box, that hides other tags and shapes least."""
     x1, y1, x2, y2 = (side * factor for side in box)
     width, height = tag
     centre = (x1 + x2 - width) // 2
@@ -214,7 +214,7 @@ def _overlap(a: Rectangle, b: Rectangle) -> int:
 
 
 def shorten(text: str, font: Font, width: int) -> str:
-    """The text, or as much of its beginning as fits with dots behind it; nothing where not even that fits."""
+    """The text, or as much of its beginning as fits followed by dots; empty if nothing fits."""
     text = " ".join(text.split())
     if len(text) <= width and font.getlength(text) <= width:
         return text
@@ -224,14 +224,14 @@ def shorten(text: str, font: Font, width: int) -> str:
 
 
 def _hue_colour(index: int) -> Colour:
-    """Golden-ratio steps around the colour circle, in three alternating lightnesses."""
+    """Golden-ratio steps around the colour wheel, in three alternating lightnesses."""
     hue = (0.02 + index * 0.618034) % 1.0
     red, green, blue = colorsys.hls_to_rgb(hue, (0.5, 0.62, 0.4)[index % 3], 0.85)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def font_for(height: int, text: str) -> Font:
-    """Pillow's own font for ASCII, for other letters the first system font that has the most of them."""
+    """Pillow's own font for ASCII, otherwise the system font that has the most of the letters."""
     own = PIL.ImageFont.load_default(height)
     if text.isascii():
         return own
@@ -241,14 +241,14 @@ def font_for(height: int, text: str) -> Font:
 
 @lru_cache
 def _system_fonts() -> list[PIL.ImageFont.FreeTypeFont]:
-    found = []
+    fonts = []
     for name in SYSTEM_FONTS:
         with suppress(OSError):
-            found.append(PIL.ImageFont.truetype(name, 16))
-    return found
+            fonts.append(PIL.ImageFont.truetype(name, 16))
+    return fonts
 
 
 def _letters_missing(font: Font, text: str) -> int:
-    """How many letters a font shows as the box that stands for no letter."""
+    """The number of letters that a font draws as the box of a missing letter."""
     box = bytes(font.getmask("\U0010ffff"))
     return sum(bytes(font.getmask(letter)) == box for letter in set(text) if not letter.isspace())

@@ -1,9 +1,11 @@
-"""What this machine has: versions, devices, and whether torch and torchvision fit each other."""
+"""This machine: versions, devices, and whether torch and torchvision fit each other."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from segzs.errors import ModelError
@@ -12,7 +14,7 @@ PACKAGES = ("torch", "torchvision", "segment-anything", "open-clip-torch", "timm
 
 
 def versions() -> dict[str, str]:
-    """Installed version of every package that segzs needs, "missing" where it is not installed."""
+    """The installed version of each package that segzs needs, or "missing"."""
     installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -25,22 +27,21 @@ def versions() -> dict[str, str]:
 def require_fitting_torchvision() -> None:
     """Raise `ModelError` unless torchvision's operators load with this torch.
 
-    A CPU-only torch beside a torchvision built for CUDA imports half and fails on the first operator; both SAM and
-    CLIP need it.
+    With a CPU-only torch, a torchvision built for CUDA fails on import or at its first operator; SAM and CLIP need it.
     """
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as error:
-        have = versions()
+        installed = versions()
         raise ModelError(
-            f"torch {have['torch']} and torchvision {have['torchvision']} do not fit each other "
+            f"torch {installed['torch']} and torchvision {installed['torchvision']} do not fit each other "
             f"({(str(error) or type(error).__name__).splitlines()[0]}); install a pair from one source: "
             "pip install --force-reinstall torch torchvision"
         ) from error
 
 
 def has_fast_bfloat16(kind: str) -> bool:
-    """Whether a kind of device ("cpu", "cuda", "mps") has instructions that multiply bfloat16 matrices."""
+    """Whether a kind of device ("cpu", "cuda", "mps") has instructions to multiply bfloat16 matrices."""
     import torch
 
     if kind == "cuda":
@@ -49,10 +50,29 @@ def has_fast_bfloat16(kind: str) -> bool:
 
 
 def devices() -> list[str]:
-    """What PyTorch computes on here, fastest first."""
+    """The devices that PyTorch can use, fastest first."""
     import torch
 
-    found = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    names = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return [*found, f"cpu ({torch.get_num_threads()} threads)"]
+        names.append("mps")
+    return [*names, f"cpu ({torch.get_num_threads()} threads)"]
+
+
+@cache
+def use_one_thread_in_forks() -> None:
+    """Let forked children of this process compute with one thread.
+
+    The threads of OpenMP and OpenCV do not survive a fork: a child that waits for them hangs. torch's DataLoader does
+    the same for its workers. Children that are spawned start anew and keep all threads.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_use_one_thread)
+
+
+def _use_one_thread() -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

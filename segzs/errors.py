@@ -1,16 +1,22 @@
-"""Everything segzs raises on purpose.
+"""Everything that segzs raises and warns of on purpose.
 
 SegzsError
- ├─ ImageError            a picture that cannot be read, or is not a picture
- ├─ PromptError           a point, box or mask that asks for nothing, or lies outside the image
- ├─ VocabularyError       labels or templates that cannot name anything
- ├─ ModelError            an unknown model, or one that is not on this machine
- │   ├─ WeightsError      a file that is not the checkpoint it should be
- │   ├─ ModelMismatchError  an image encoded by one model, decoded by another
- │   └─ UnknownModelError   an unknown model or dtype; a UsageError, too
- ├─ UsageError            a format, option or setting that there is not, or that does not go with the others
- ├─ AnnotationError       a file of masks and names that cannot be read, or does not fit its image
- └─ OutputError           a result that cannot be written where it should go
+ ├─ ImageError            an image that cannot be read
+ ├─ PromptError           an empty prompt, or one that lies outside the image; a wrong option of everything mode
+ ├─ VocabularyError       labels or templates that cannot be used
+ ├─ ModelError            a model that is unknown or not on this machine
+ │   ├─ WeightsError      a file that is not the expected checkpoint
+ │   ├─ ModelMismatchError  features of one model, given to another
+ │   └─ UnknownModelError   an unknown name of a model or a dtype; also a UsageError
+ ├─ UsageError            an unknown format or option, or options that exclude each other
+ ├─ AnnotationError       a file of annotations that cannot be read, or annotations of another image
+ └─ OutputError           a result that cannot be written
+
+SegzsWarning
+ ├─ UnfamiliarWarning     the embedded models on images or words that they were not trained for
+ ├─ CacheWarning          a cache file that cannot be read or written
+ ├─ FormatWarning         data that a file format cannot hold, or that is left out on reading
+ └─ MapWarning            a map that is "unknown" outside of masks
 """
 
 from __future__ import annotations
@@ -24,15 +30,15 @@ class SegzsError(Exception):
 
 
 class ImageError(SegzsError, ValueError):
-    """A picture cannot be read."""
+    """An image cannot be read."""
 
 
 class PromptError(SegzsError, ValueError):
-    """A prompt asks for nothing, or lies outside the image."""
+    """A prompt is empty or lies outside the image, or an option of everything mode is wrong."""
 
 
 class VocabularyError(SegzsError, ValueError):
-    """Labels or templates cannot name anything."""
+    """Labels or templates cannot be used."""
 
 
 class ModelError(SegzsError):
@@ -40,40 +46,52 @@ class ModelError(SegzsError):
 
 
 class WeightsError(ModelError):
-    """A file is not the checkpoint it should be: wrong hash, wrong keys, or no checkpoint at all."""
+    """A file is not the expected checkpoint: its hash or its keys differ, or it is not a checkpoint."""
 
 
 class ModelMismatchError(ModelError):
-    """An image was encoded by another model than the one asked to decode it."""
+    """Features of one model were given to another one."""
 
 
 class UsageError(SegzsError, ValueError):
-    """A format, an option or a setting is asked for that there is not, or that does not go with the others."""
+    """A format or an option is unknown, or options exclude each other."""
 
 
 class UnknownModelError(ModelError, UsageError):
-    """A model or a dtype is unknown."""
+    """The name of a model or a dtype is unknown."""
 
 
 class AnnotationError(SegzsError, ValueError):
-    """A file of masks and names cannot be read, or does not fit its image."""
+    """A file of annotations cannot be read, or annotations belong to another image."""
 
 
 class OutputError(SegzsError):
-    """A result cannot be written where it should go."""
+    """A result cannot be written."""
+
+
+class SegzsWarning(UserWarning):
+    """Base of all warnings of segzs: the call continues, as the message says."""
+
+
+class UnfamiliarWarning(SegzsWarning):
+    """The embedded models are used on images or words that they were not trained for."""
+
+
+class CacheWarning(SegzsWarning):
+    """The cache cannot read or write a file; the tensor is computed instead."""
+
+
+class FormatWarning(SegzsWarning):
+    """A format cannot hold something, or something in a file is left out because it cannot be used."""
+
+
+class MapWarning(SegzsWarning):
+    """The CLIP has no dense features, so that a map is "unknown" outside of the masks."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn of the line that called into segzs."""
+    """Give a warning that points to the line that called into segzs."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "segzs":
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
-
-
-class SegzsWarning(UserWarning):
-    """Base of all warnings that segzs gives: all goes on, with what the message says."""
-
-
-class UnfamiliarWarning(SegzsWarning):
-    """The embedded models are used on something that they were not made for."""

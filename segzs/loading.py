@@ -15,7 +15,7 @@ from segzs.clip.model import load_clip
 from segzs.clip.regions import Naming, RegionEncoder
 from segzs.clip.support_set import SupportSet, encoder_digest
 from segzs.clip.vocabulary import Labels
-from segzs.environment import has_fast_bfloat16
+from segzs.environment import has_fast_bfloat16, use_one_thread_in_forks
 from segzs.errors import ModelError, UnknownModelError
 from segzs.image import read_image
 from segzs.sam.model import load_sam
@@ -37,6 +37,8 @@ def load(
     memory: int = 256 * MEBI,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
+
+    The `Segmenter` can be used in many threads, and in forked processes, which compute with one thread each.
 
     Args:
         model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
@@ -68,6 +70,7 @@ def load(
     chosen = preset(model or default_model())
     where, embeddings = resolve_device(device), EmbeddingCache(embeddings_folder() if cache else None, memory)
     sam_file = locate_sam(sam or chosen.sam)
+    use_one_thread_in_forks()
     classifier, regions = _load_naming(clip or chosen.clip, labels, naming, where, dtype, embeddings)
     sam_model = load_sam(sam_file, where, resolve_dtype(dtype, where, sam_file.spec.name))
     segmenter = Segmenter(sam_model, classifier, regions)
@@ -85,9 +88,10 @@ def load_classifier(
     dtype: str = "auto",
     cache: bool = True,
 ) -> ZeroShotClassifier:
-    """Load only what names whole pictures, the CLIP and the labels; arguments and errors are those of `load`."""
+    """Load only the CLIP and the labels, which name whole images; arguments and errors are those of `load`."""
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     name = clip or preset(model or default_model()).clip
+    use_one_thread_in_forks()
     classifier, regions = _load_naming(name, labels, naming, resolve_device(device), dtype, embeddings)
     if examples is None:
         return classifier

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from segzs.values import Value, read_only
+
 Box = tuple[int, int, int, int]
 
 
@@ -55,7 +57,7 @@ class RLE:
 
 
 @dataclass(frozen=True, eq=False)
-class Mask:
+class Mask(Value):
     """One mask that a model predicted for a prompt.
 
     ``predicted_iou`` is the model's own estimate of the mask's IoU with the object, and ``stability_score`` the IoU of
@@ -67,6 +69,10 @@ class Mask:
     predicted_iou: float
     stability_score: float
     low_res_logits: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.low_res_logits is not None:
+            object.__setattr__(self, "low_res_logits", read_only(self.low_res_logits))
 
 
 def iou(ours: Sequence[RLE], theirs: Sequence[RLE]) -> np.ndarray:

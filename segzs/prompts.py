@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from segzs.errors import PromptError
+from segzs.values import Value, read_only
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -29,14 +30,15 @@ class _BoxAttribute:
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class Prompt:
+class Prompt(Value):
     """A prompt for one object, in image pixels: x to the right, y down, from the upper left corner.
 
     Args:
         points: (x, y) pairs.
         positive: a bool for each point: True is on the object, False is not; None means all are.
         box: x1, y1, x2, y2 around the object.
-        mask: the low-res logits of an earlier mask (`Segment.low_res_logits`), float (h, w), to refine it.
+        mask: the low-res logits of an earlier mask (`Segment.low_res_logits`), float (h, w), to refine it. SAM needs a
+            point or a box as well.
 
     Raises:
         PromptError: there is no positive point, box or mask, numbers are missing or not finite, or the box is empty.
@@ -63,9 +65,9 @@ class Prompt:
         mask: np.ndarray | None = None,
     ) -> None:
         pairs = tuple(
-            (pair[0], pair[1]) for pair in (_numbers(p, 2, "a point (x, y)") for p in _listed(points, "points"))
+            (pair[0], pair[1]) for pair in (_numbers(p, 2, "a point (x, y)") for p in _tuple(points, "points"))
         )
-        signs = (True,) * len(pairs) if positive is None else tuple(map(_sign, _listed(positive, "signs")))
+        signs = (True,) * len(pairs) if positive is None else tuple(map(_sign, _tuple(positive, "signs")))
         if len(signs) != len(pairs):
             raise PromptError(f"{len(pairs)} points have {len(signs)} positive/negative signs; give one for each point")
         corners: Box | None = None
@@ -114,7 +116,7 @@ class Prompt:
         return Prompt(self.points, self.positive, cut, self.mask)
 
 
-def _listed(values: Any, what: str) -> tuple[Any, ...]:
+def _tuple(values: Any, what: str) -> tuple[Any, ...]:
     try:
         return tuple(values)
     except TypeError as error:
@@ -122,7 +124,7 @@ def _listed(values: Any, what: str) -> tuple[Any, ...]:
 
 
 def _sign(sign: Any) -> bool:
-    if sign not in (0, 1):  # True and False among them
+    if sign not in (0, 1):  # True and False are equal to 1 and 0
         raise PromptError(f"the sign of a point is {sign!r}; True (on the object) or False is expected")
     return bool(sign)
 
@@ -139,7 +141,7 @@ def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...
 
 def _logits(mask: np.ndarray) -> np.ndarray:
     try:
-        logits = np.array(mask, np.float32)
+        logits = np.asarray(mask, np.float32)
     except (TypeError, ValueError) as error:
         raise PromptError(
             f"the prompt's mask is not an array of numbers ({error}); give low-res logits, float (h, w)"
@@ -148,5 +150,4 @@ def _logits(mask: np.ndarray) -> np.ndarray:
         raise PromptError(
             f"the prompt's mask has shape {logits.shape} or is not finite; give low-res logits, float (h, w)"
         )
-    logits.setflags(write=False)
-    return logits
+    return read_only(logits)

@@ -25,10 +25,10 @@ from segzs.clip.support_set import SupportSet, encoder_digest
 from segzs.clip.text_features import general_features
 from segzs.clip.vocabulary import Labels, Vocabulary
 from segzs.detections import read_detections
-from segzs.errors import ModelError, PromptError, warn
+from segzs.errors import MapWarning, ModelError, PromptError, warn
 from segzs.image import Image, ImageSource, read_image
 from segzs.masks import RLE, Mask
-from segzs.postprocess.maps import MIN_CONFIDENCE, MapWarning, SemanticMap, panoptic_segments, semantic_map
+from segzs.postprocess.maps import MIN_CONFIDENCE, SemanticMap, panoptic_segments, semantic_map
 from segzs.postprocess.merging import has_name, merge_segments
 from segzs.postprocess.selection import select_masks
 from segzs.prompts import Prompt
@@ -59,17 +59,17 @@ class Segmenter:
         return f"Segmenter({self.model}, {len(self.vocabulary.labels)} labels, {self.sam.device})"
 
     def encode(self, source: ImageSource, *, bgr: bool = False, progress: Progress | None = None) -> EncodedImage:
-        """Run SAM's image encoder on a picture, once; `read_image` says what a picture may be.
+        """Run SAM's image encoder on an image, once; see `read_image` for the sources that it takes.
 
         The embedding is kept in the `cache`: the same pixels are not encoded again, in this process or another one.
 
         Args:
-            source: the picture.
+            source: the image.
             bgr: the channels of an array or tensor are in OpenCV's order.
             progress: called with 0 before the encoder runs and 1 after it; an exception that it raises cancels.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
         """
         report = progress or (lambda share: None)
         report(0.0)
@@ -86,7 +86,7 @@ class Segmenter:
             multimask: three masks for each prompt instead of one, best first: part, object, group of objects.
 
         Raises:
-            PromptError: a prompt lies outside the image.
+            PromptError: a prompt lies outside the image, or consists of a mask alone.
             ModelMismatchError: another model encoded the image.
         """
         _check_encoded(image)
@@ -136,7 +136,7 @@ class Segmenter:
         Args:
             image: the encoded image.
             text: what to look for, such as "the red mug".
-            like: an example instead of a text: a segment, segments, or a picture of one object.
+            like: an example instead of a text: a segment, segments, or an image of one object.
             among: segments of the image to choose from; None searches everything, with lower score thresholds.
             score_threshold: leave out segments with a lower score. At 0.5 a text has several times its chance share
                 among the general labels; an example is clearly nearer than other objects.
@@ -159,7 +159,7 @@ class Segmenter:
             masks = self._generate(image, _options(options), progress, lenient=True)
             among = Segments(image.image, tuple(map(_segment, masks)), self.model)
         elif options:
-            raise PromptError("among takes segments that are there already; leave out the options of everything mode")
+            raise PromptError("among replaces everything mode; leave out its options")
         else:
             among = _check_segments(image, among)
         if not among:
@@ -241,10 +241,10 @@ class Segmenter:
         return panoptic_segments(segments, self.semantic(image, segments, min_confidence=min_confidence))
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
-        """The most probable names of a whole picture, best first.
+        """The most probable names of a whole image, best first.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
         """
         return self.classifier.names(encode_images(self.clip, [read_image(source).pixels]))[0]
 
@@ -298,7 +298,7 @@ class Segmenter:
 
     @property
     def examples(self) -> SupportSet | None:
-        """The examples that it names by; ``segmenter.examples.save(path)`` writes them for `load`."""
+        """The examples that are used for names; ``segmenter.examples.save(path)`` writes a file for `load`."""
         return self.classifier.support_set
 
     @property
@@ -318,7 +318,7 @@ class Segmenter:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its results depend on besides images, prompts and options, as plain values for JSON."""
+        """Everything besides images, prompts and options that results depend on, as plain values for JSON."""
         return {
             "sam": _about(self.sam),
             "clip": _about(self.clip),
@@ -381,7 +381,7 @@ class Segmenter:
         return self.region_encoder.encode(image, rles)
 
     def _encode_example(self, example: Example) -> Tensor:
-        """Normalised image features of segments, or of a picture of one object: (N, width)."""
+        """Normalised image features of segments, or of an image of one object: (N, width)."""
         if isinstance(example, Segment):
             if example.image is None:
                 raise PromptError(
@@ -427,7 +427,7 @@ def _options(options: Mapping[str, Any]) -> GeneratorOptions:
 
 def _check_encoded(image: object) -> None:
     if not isinstance(image, EncodedImage):
-        raise PromptError(f"{type(image).__name__} is not an encoded image; call segmenter.encode(picture) first")
+        raise PromptError(f"{type(image).__name__} is not an encoded image; call segmenter.encode(image) first")
 
 
 def _check_segments(image: EncodedImage, segments: object) -> Segments:
@@ -437,14 +437,17 @@ def _check_segments(image: EncodedImage, segments: object) -> Segments:
 
 
 def _check_prompts(prompts: object) -> list[Prompt]:
-    if isinstance(prompts, Prompt):
-        return [prompts]
-    if not isinstance(prompts, Iterable):
+    if not isinstance(prompts, Prompt | Iterable):
         raise PromptError(f"{prompts!r} is not a Prompt or a list of prompts")
-    prompts = list(prompts)
-    for prompt in prompts:
+    checked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+    for prompt in checked:
         if not isinstance(prompt, Prompt):
             raise PromptError(
                 f"{prompt!r} is not a Prompt; use Prompt.point(x, y), Prompt.box(x1, y1, x2, y2) or Prompt(...)"
             )
-    return prompts
+        if not prompt.points and prompt.box is None:
+            raise PromptError(
+                "the prompt is a mask alone, which SAM was not trained for; add a point or a box of the same object: "
+                "Prompt(box=segment.box, mask=segment.low_res_logits)"
+            )
+    return checked

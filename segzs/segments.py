@@ -19,6 +19,7 @@ from segzs.draw import colours, overlay
 from segzs.errors import AnnotationError, OutputError, SegzsError
 from segzs.image import Image
 from segzs.masks import RLE, Box
+from segzs.values import Value, read_only
 
 UNKNOWN = "unknown"
 
@@ -32,7 +33,7 @@ class Name:
 
 
 @dataclass(frozen=True, repr=False)
-class Segment:
+class Segment(Value):
     """One object of an image: its mask, the model's scores of the mask, and its names, most probable first.
 
     Args:
@@ -56,6 +57,8 @@ class Segment:
     image: Image | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.low_res_logits is not None:
+            object.__setattr__(self, "low_res_logits", read_only(self.low_res_logits))
         if self.image is not None and (self.rle.height, self.rle.width) != (self.image.height, self.image.width):
             raise AnnotationError(
                 f"the mask has {self.rle.width}x{self.rle.height} pixels, and its image "

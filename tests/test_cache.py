@@ -1,4 +1,6 @@
-"""The cache of encoded images: same answers, nothing encoded twice, nothing believed that was not written here."""
+"""EmbeddingCache: no tensor is computed twice, and no damaged or foreign file is used."""
+
+from __future__ import annotations
 
 import os
 import pickle
@@ -10,38 +12,39 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
+from segzs import CacheWarning
 from segzs import cache as module
-from segzs.cache import CacheWarning, EmbeddingCache
-from segzs.checkpoints.locate import locate_sam
-from segzs.image import Image, read_image
-from segzs.masks import iou
-from segzs.prompts import Prompt
-from segzs.sam.decode import decode
-from segzs.sam.encode import encode
-from segzs.sam.model import SamModel, load_sam
-from tests.conftest import EXAMPLES, read_scene
+from segzs.cache import EmbeddingCache
+
+
+class Computer:
+    """Computes a tensor for a key, and counts."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def get(self, cache: EmbeddingCache, key: str) -> torch.Tensor:
+        return cache.get(key, lambda: self.compute(key))
+
+    def compute(self, key: str) -> torch.Tensor:
+        self.keys.append(key)
+        return tensor_of(key)
+
+
+def tensor_of(key: str) -> torch.Tensor:
+    return torch.randn(1, 64, 16, 16, generator=torch.Generator().manual_seed(ord(key[0]))).half()
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Digests of the images that were really encoded, in order."""
-    seen: list[str] = []
-
-    def counting(sam: SamModel, image: Image) -> object:
-        seen.append(image.digest)
-        return encode(sam, image)
-
-    monkeypatch.setattr(module, "encode", counting)
-    return seen
+def computer() -> Computer:
+    return Computer()
 
 
 @pytest.fixture
@@ -49,45 +52,30 @@ def files(tmp_path: Path) -> Callable[[], list[Path]]:
     return lambda: sorted(tmp_path.glob("*.safetensors"))
 
 
-def flat(value: int) -> Image:
-    return read_image(np.full((40, 60, 3), value, np.uint8))
-
-
-def test_an_image_is_encoded_once(tiny: SamModel, desk: Image, tmp_path: Path, counted: list[str]) -> None:
+def test_a_tensor_is_computed_once(tmp_path: Path, computer: Computer) -> None:
     cache = EmbeddingCache(tmp_path)
-    first, again = cache.encode(tiny, desk), cache.encode(tiny, read_image(EXAMPLES / "desk.png"))
-    tomorrow = EmbeddingCache(tmp_path).encode(tiny, desk)
-    assert counted == [desk.digest]
-    assert torch.equal(first.features, again.features)
-    assert torch.equal(first.features, tomorrow.features)
-    assert torch.equal(first.features, encode(tiny, desk).features.half().float())
-    assert (tomorrow.input_size, tomorrow.model_digest) == (first.input_size, first.model_digest)
+    tensors = [computer.get(each, "a") for each in (cache, cache, EmbeddingCache(tmp_path))]
+    assert computer.keys == ["a"]
+    assert all(torch.equal(tensor, tensor_of("a")) for tensor in tensors)
 
 
-def test_masks_from_the_folder_are_those_of_the_encoder(tiny: SamModel, desk: Image, tmp_path: Path) -> None:
-    EmbeddingCache(tmp_path).encode(tiny, desk)
-    prompts = [Prompt.box(*mask.box) for mask in read_scene("desk").masks]
-    both = (encode(tiny, desk), EmbeddingCache(tmp_path).encode(tiny, desk))
-    fresh, stored = (decode(tiny, encoded, prompts) for encoded in both)
-    assert min(iou(a.rles, b.rles)[0, 0] for a, b in zip(fresh, stored, strict=True)) >= 0.99
-
-
-def test_another_picture_or_other_weights_are_not_found(
-    tiny: SamModel, other_tiny: SamModel, tmp_path: Path, counted: list[str]
-) -> None:
+def test_each_key_has_its_own_tensor(tmp_path: Path, computer: Computer) -> None:
     cache = EmbeddingCache(tmp_path)
-    for sam, image in ((tiny, flat(0)), (tiny, flat(1)), (other_tiny, flat(0)), (tiny, flat(0))):
-        assert cache.encode(sam, image).model_digest == sam.digest
-    assert len(counted) == 3
+    assert all(torch.equal(computer.get(cache, key), tensor_of(key)) for key in "abba")
+    assert computer.keys == ["a", "b"]
 
 
-def test_another_preprocessing_is_not_found(
-    tiny: SamModel, tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    EmbeddingCache(tmp_path).encode(tiny, flat(0))
-    monkeypatch.setattr(module, "PREPROCESSING", -1)
-    EmbeddingCache(tmp_path).encode(tiny, flat(0))
-    assert len(counted) == 2
+def test_a_tensor_can_be_kept_in_memory_only(tmp_path: Path, files: Callable[[], list[Path]]) -> None:
+    cache = EmbeddingCache(tmp_path)
+    first = cache.get("a", lambda: tensor_of("a"), on_disk=False)
+    assert torch.equal(cache.get("a", lambda: tensor_of("b"), on_disk=False), first)
+    assert files() == []
+
+
+def test_a_cached_tensor_cannot_be_written_to(tmp_path: Path) -> None:
+    for cache in (EmbeddingCache(tmp_path), EmbeddingCache(tmp_path)):  # computed and read
+        with pytest.raises(RuntimeError, match=r"[Ii]nference"):
+            cache.get("a", lambda: tensor_of("a")).zero_()
 
 
 def truncate(path: Path) -> None:
@@ -101,122 +89,99 @@ def flip_one_bit(path: Path) -> None:
 
 
 def forge(path: Path) -> None:
-    save_file({"features": torch.zeros(1, 512, 48, 48).half()}, path)
+    save_file({"tensor": torch.zeros(1, 64, 16, 16).half()}, path)
 
 
 def store_bfloat16(path: Path) -> None:
-    save_file({"features": torch.zeros(1, 512, 48, 48, dtype=torch.bfloat16)}, path)
+    save_file({"tensor": torch.zeros(1, 64, 16, 16, dtype=torch.bfloat16)}, path)
 
 
-def swap(path: Path) -> None:
-    """Another image's file under this one's name."""
-    EmbeddingCache(path.parent).encode(swap.tiny, flat(9))  # type: ignore[attr-defined]
+def rename_the_file_of_another_key(path: Path) -> None:
+    EmbeddingCache(path.parent).get("z", lambda: tensor_of("z"))
     (other,) = set(path.parent.glob("*.safetensors")) - {path}
     os.replace(other, path)
 
 
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def write_text(path: Path) -> None:
+    path.write_text("cat " * 999)
+
+
 @pytest.mark.parametrize(
-    "damage",
-    [
-        truncate,
-        flip_one_bit,
-        forge,
-        store_bfloat16,
-        swap,
-        lambda p: p.write_bytes(b""),
-        lambda p: p.write_text("cat " * 999),
-    ],
+    "damage", [truncate, flip_one_bit, forge, store_bfloat16, rename_the_file_of_another_key, empty, write_text]
 )
-def test_a_damaged_or_foreign_file_is_a_miss_reported_once(
-    damage: Callable[[Path], object],
-    tiny: SamModel,
-    tmp_path: Path,
-    counted: list[str],
-    files: Callable[[], list[Path]],
+def test_a_damaged_or_foreign_file_is_replaced_with_one_warning(
+    damage: Callable[[Path], object], tmp_path: Path, computer: Computer, files: Callable[[], list[Path]]
 ) -> None:
-    swap.tiny = tiny  # type: ignore[attr-defined]
-    right = EmbeddingCache(tmp_path).encode(tiny, flat(0))
+    computer.get(EmbeddingCache(tmp_path), "a")
     damage(files()[0])
-    counted.clear()
-    with pytest.warns(CacheWarning, match="encoded again") as caught:
-        again = EmbeddingCache(tmp_path).encode(tiny, flat(0))
-    assert len(caught) == len(counted) == 1
-    assert torch.equal(again.features, right.features)
+    with pytest.warns(CacheWarning, match="computed again") as caught:
+        again = computer.get(EmbeddingCache(tmp_path), "a")
+    assert len(caught) == 1
+    assert computer.keys == ["a", "a"]
+    assert torch.equal(again, tensor_of("a"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        EmbeddingCache(tmp_path).encode(tiny, flat(0))
-    assert len(counted) == 1
+        computer.get(EmbeddingCache(tmp_path), "a")
+    assert computer.keys == ["a", "a"]
 
 
-def test_the_folder_keeps_what_was_used_last(
-    tiny: SamModel, tmp_path: Path, counted: list[str], files: Callable[[], list[Path]]
+def test_the_folder_keeps_the_most_recently_used_files(
+    tmp_path: Path, computer: Computer, files: Callable[[], list[Path]]
 ) -> None:
-    EmbeddingCache(tmp_path).encode(tiny, flat(0))
+    computer.get(EmbeddingCache(tmp_path), "a")
     room = 2 * files()[0].stat().st_size + 10
-    for value, day in ((0, 1), (1, 2)):
-        EmbeddingCache(tmp_path).encode(tiny, flat(value))
+    for key, day in (("a", 1), ("b", 2)):
+        computer.get(EmbeddingCache(tmp_path), key)
         newest = max(files(), key=lambda path: path.stat().st_mtime)
         os.utime(newest, (day, day))
-    EmbeddingCache(tmp_path).encode(tiny, flat(0))  # used now, so that 1 is the one used longest ago
-    EmbeddingCache(tmp_path, disk=room).encode(tiny, flat(2))
+    computer.get(EmbeddingCache(tmp_path), "a")  # so that "b" is the least recently used
+    computer.get(EmbeddingCache(tmp_path, disk=room), "c")
     assert len(files()) == 2
-    counted.clear()
-    for value in (0, 2):
-        EmbeddingCache(tmp_path).encode(tiny, flat(value))
-    assert counted == []
+    computer.keys.clear()
+    for key in "ac":
+        computer.get(EmbeddingCache(tmp_path), key)
+    assert computer.keys == []
 
 
-def test_memory_keeps_what_was_used_last(tiny: SamModel, counted: list[str]) -> None:
-    one = encode(tiny, flat(0)).features.nbytes
-    cache = EmbeddingCache(memory=one)  # float16: room for two
-    for value in (0, 1, 0, 2, 0, 1):
-        cache.encode(tiny, flat(value))
-    assert counted == [flat(value).digest for value in (0, 1, 2, 1)]
+def test_memory_keeps_the_most_recently_used_tensors(computer: Computer) -> None:
+    cache = EmbeddingCache(memory=2 * tensor_of("a").nbytes)
+    for key in "abacab":
+        computer.get(cache, key)
+    assert computer.keys == ["a", "b", "c", "b"]
 
 
-def test_features_beyond_float16_stay_as_they_are(
-    tiny: SamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = encode(tiny, flat(0))
-    huge = replace(right, features=right.features * 1e9)
-    monkeypatch.setattr(module, "encode", lambda *_: huge)
-    for _ in ("fresh", "from the folder"):
-        assert torch.equal(EmbeddingCache(tmp_path).encode(tiny, flat(0)).features, huge.features)
-
-
-def test_many_threads_encode_once(tiny: SamModel, tmp_path: Path, counted: list[str]) -> None:
+def test_many_threads_compute_a_tensor_once(tmp_path: Path, computer: Computer) -> None:
     cache, ready = EmbeddingCache(tmp_path), threading.Barrier(8)
 
     def work(number: int) -> torch.Tensor:
         ready.wait()
-        return cache.encode(tiny, flat(number % 2)).features
+        return computer.get(cache, "ab"[number % 2])
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(work, range(8)))
-    assert sorted(counted) == sorted({flat(0).digest, flat(1).digest})
-    assert all(torch.equal(answer, answers[number % 2]) for number, answer in enumerate(answers))
+        tensors = list(pool.map(work, range(8)))
+    assert sorted(computer.keys) == ["a", "b"]
+    assert all(torch.equal(tensor, tensors[number % 2]) for number, tensor in enumerate(tensors))
 
 
 PROCESS = """
-import sys, numpy as np
+import sys, time, torch
 from pathlib import Path
-import segzs.cache as module
-from segzs.image import read_image
-from segzs.checkpoints.locate import locate_sam
-from segzs.sam.model import load_sam
-from segzs.sam.encode import encode
-def telling(sam, image):
-    print("encoded", flush=True)
-    return encode(sam, image)
-module.encode = telling
-sam = load_sam(locate_sam("tiny"))
+from segzs.cache import EmbeddingCache
+def compute():
+    print("computed", flush=True)
+    time.sleep(0.5)
+    return torch.zeros(5)
 print("ready", flush=True)
 sys.stdin.readline()
-module.EmbeddingCache(Path(sys.argv[1])).encode(sam, read_image(np.zeros((600, 800, 3), np.uint8)))
+EmbeddingCache(Path(sys.argv[1])).get("a", compute)
 """
 
 
-def test_many_processes_encode_once(tmp_path: Path, files: Callable[[], list[Path]]) -> None:
+def test_many_processes_compute_a_tensor_once(tmp_path: Path, files: Callable[[], list[Path]]) -> None:
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -230,85 +195,70 @@ def test_many_processes_encode_once(tmp_path: Path, files: Callable[[], list[Pat
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    said = [worker.communicate(timeout=120)[0] for worker in workers]
+    printed = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0, 0]
-    assert "".join(said) == "encoded\n"
+    assert "".join(printed) == "computed\n"
     assert len(files()) == 1
 
 
-def test_a_folder_that_cannot_be_used_costs_only_a_warning(tiny: SamModel, tmp_path: Path) -> None:
+def test_an_unusable_folder_costs_only_a_warning(tmp_path: Path, computer: Computer) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(CacheWarning, match="cannot be"):
-        encoded = EmbeddingCache(tmp_path / "file" / "cache").encode(tiny, flat(0))
-    assert torch.equal(encoded.features, encode(tiny, flat(0)).features.half().float())
+    with pytest.warns(CacheWarning, match="cannot w"):
+        tensor = computer.get(EmbeddingCache(tmp_path / "file" / "cache"), "a")
+    assert torch.equal(tensor, tensor_of("a"))
 
 
-def test_size_and_clear(tiny: SamModel, tmp_path: Path, counted: list[str], files: Callable[[], list[Path]]) -> None:
+def test_size_and_clear(tmp_path: Path, computer: Computer, files: Callable[[], list[Path]]) -> None:
     cache = EmbeddingCache(tmp_path)
-    cache.encode(tiny, flat(0))
+    computer.get(cache, "a")
     assert (cache.size().entries, cache.size().bytes) == (1, files()[0].stat().st_size)
-    assert load_file(files()[0])["features"].dtype == torch.float16
+    assert load_file(files()[0])["tensor"].dtype == torch.float16
     cache.clear()
     assert cache.size().entries == 0
-    cache.encode(tiny, flat(0))
-    assert len(counted) == 2
+    computer.get(cache, "a")
+    assert computer.keys == ["a", "a"]
 
 
-def test_the_models_name_is_the_askers(tiny: SamModel, tmp_path: Path) -> None:
-    """Two rows may share weights; the answer names the one that asked."""
-    cache = EmbeddingCache(tmp_path)
-    cache.encode(tiny, flat(0))
-    renamed = replace(tiny, spec=replace(tiny.spec, name="mine"))
-    assert cache.encode(renamed, flat(0)).model == "mine"
-
-
-def test_another_dtype_is_not_found(tiny: SamModel, tmp_path: Path, counted: list[str]) -> None:
-    EmbeddingCache(tmp_path).encode(tiny, flat(0))
-    halved = load_sam(locate_sam("tiny"), dtype=torch.bfloat16)
-    EmbeddingCache(tmp_path).encode(halved, flat(0))
-    assert len(counted) == 2
-
-
-def test_what_is_in_memory_waits_for_nobody_and_changes_with_no_file(
-    tiny: SamModel, tmp_path: Path, files: Callable[[], list[Path]]
+def test_a_tensor_in_memory_needs_no_lock_and_no_file(
+    tmp_path: Path, computer: Computer, files: Callable[[], list[Path]]
 ) -> None:
-    EmbeddingCache(tmp_path).encode(tiny, flat(0))
+    computer.get(EmbeddingCache(tmp_path), "a")
     cache = EmbeddingCache(tmp_path)
-    before = cache.encode(tiny, flat(0)).features
+    before = computer.get(cache, "a")
     with ExitStack() as held:
         for stripe in range(module.STRIPES):
             held.enter_context(FileLock(tmp_path / f"{stripe:02}.lock"))
         with files()[0].open("r+b") as file:
             file.seek(-4000, os.SEEK_END)
             file.write(bytes(4000))
-        assert torch.equal(cache.encode(tiny, flat(0)).features, before)
+        assert torch.equal(computer.get(cache, "a"), before)
 
 
-def test_a_hanging_process_is_not_waited_for_for_ever(
-    tiny: SamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_hanging_process_does_not_block_others_forever(
+    tmp_path: Path, computer: Computer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.1)
     with ExitStack() as held:
         for stripe in range(module.STRIPES):
             held.enter_context(FileLock(tmp_path / f"{stripe:02}.lock"))
-        with pytest.warns(CacheWarning, match="cannot be waited for"):
-            EmbeddingCache(tmp_path).encode(tiny, flat(0))
+        with pytest.warns(CacheWarning, match="cannot wait for other processes"):
+            computer.get(EmbeddingCache(tmp_path), "a")
 
 
-def test_what_a_killed_process_left_is_evicted_and_cleared(tiny: SamModel, tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_killed_process_is_evicted_and_cleared(tmp_path: Path, computer: Computer) -> None:
     left = tmp_path / f"{'0' * 64}.safetensors.1-1"
     left.write_bytes(bytes(1000))
     os.utime(left, (1, 1))
     cache = EmbeddingCache(tmp_path)
     assert (cache.size().entries, cache.size().bytes) == (0, 1000)
-    EmbeddingCache(tmp_path, disk=1).encode(tiny, flat(0))
+    computer.get(EmbeddingCache(tmp_path, disk=1), "a")
     assert not left.exists()
     left.write_bytes(bytes(1000))
     cache.clear()
     assert not left.exists()
 
 
-def test_a_cache_travels_to_other_processes(tmp_path: Path) -> None:
+def test_a_cache_can_be_pickled_and_copied(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, memory=5, disk=6)
     for twin in (pickle.loads(pickle.dumps(cache)), deepcopy(cache)):
         assert (twin.folder, twin.memory, twin.disk) == (tmp_path, 5, 6)

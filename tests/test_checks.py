@@ -1,4 +1,4 @@
-"""What is of the wrong kind is refused with a word on what was expected, wherever it is given."""
+"""Arguments of a wrong type or out of range raise an error that names the expected ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import segzs
-from segzs.errors import ImageError, ModelError, PromptError, SegzsError, VocabularyError
+from segzs import ImageError, ModelError, Naming, PromptError, SegzsError, UsageError, VocabularyError
 from segzs.sam.mask_generator import GeneratorOptions
 
 
@@ -18,14 +18,14 @@ from segzs.sam.mask_generator import GeneratorOptions
         {"points_per_side": 2.5},
         {"points_per_side": "4"},
         {"points_per_side": True},
-        {"predicted_iou": "high"},
-        {"stability_score": float("nan")},
+        {"predicted_iou_threshold": "high"},
+        {"stability_score_threshold": float("nan")},
         {"min_area": "small"},
         {"max_masks": 1.5},
     ],
     ids=str,
 )
-def test_options_of_everything_mode(options: dict) -> None:
+def test_wrong_options_of_everything_mode_are_refused(options: dict) -> None:
     (name,) = options
     with pytest.raises(PromptError, match=f"{name} is .*expected"):
         GeneratorOptions(**options)
@@ -34,8 +34,8 @@ def test_options_of_everything_mode(options: dict) -> None:
 @pytest.mark.parametrize(
     ("give", "error"),
     [
-        (lambda: segzs.load(margin="wide"), SegzsError),
-        (lambda: segzs.load(unknown=True), SegzsError),
+        (lambda: segzs.load(naming=Naming(margin="wide")), UsageError),
+        (lambda: segzs.load(naming=Naming(unknown=True)), UsageError),
         (lambda: segzs.load(sam=5), ModelError),
         (lambda: segzs.load(5), ModelError),
         (lambda: segzs.load(device=5.5), ModelError),
@@ -50,12 +50,12 @@ def test_options_of_everything_mode(options: dict) -> None:
         (lambda: segzs.read_image(segzs.Image(np.zeros((2, 2, 3), np.uint8)), bgr=True), ImageError),
     ],
 )
-def test_arguments(give: Callable[[], object], error: type[SegzsError]) -> None:
-    with pytest.raises(error, match=r"expected|are red, green|cannot be used|is made of"):
+def test_wrong_arguments_are_refused(give: Callable[[], object], error: type[SegzsError]) -> None:
+    with pytest.raises(error, match=r"expected|is RGB already|cannot be used"):
         give()
 
 
-def test_the_pixels_of_an_image_cannot_be_changed_from_outside() -> None:
+def test_an_image_is_independent_of_the_array_it_was_made_of() -> None:
     pixels = np.zeros((2, 3, 3), np.uint8)
     image = segzs.Image(pixels)
     digest = image.digest

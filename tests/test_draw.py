@@ -34,7 +34,7 @@ def pixels_of(picture, colour: tuple[int, int, int]) -> int:
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_every_size(height: int, width: int) -> None:
+def test_images_of_every_size_are_drawn(height: int, width: int) -> None:
     pixels = photo(height, width)
     before = pixels.copy()
     masks = [
@@ -54,12 +54,12 @@ def test_every_size(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_without_masks_the_picture_stays(height: int, width: int) -> None:
+def test_an_image_without_masks_is_unchanged(height: int, width: int) -> None:
     pixels = photo(height, width)
     assert overlay(pixels, [], [], []).tobytes() == pixels.tobytes()
 
 
-def test_small_pictures_grow_until_names_can_be_read_and_large_ones_do_not() -> None:
+def test_small_images_are_enlarged_until_names_are_legible() -> None:
     def size(height: int, width: int) -> tuple[int, int]:
         return overlay(grey(height, width), [block(height, width, 0, 0, 1, 1)], ["a"], [RED]).size
 
@@ -68,7 +68,7 @@ def test_small_pictures_grow_until_names_can_be_read_and_large_ones_do_not() -> 
     assert max(size(20, 3000)) <= 4096
 
 
-def test_only_the_object_is_drawn_on() -> None:
+def test_pixels_away_from_the_object_are_unchanged() -> None:
     pixels = photo(600, 800)
     drawn = np.asarray(overlay(pixels, [block(600, 800, 300, 200, 500, 400)], [""], [RED]))
     changed = (drawn != pixels).any(2)
@@ -78,7 +78,7 @@ def test_only_the_object_is_drawn_on() -> None:
     assert not outside.any()
 
 
-def test_holes_stay_clear_and_get_their_own_outline() -> None:
+def test_holes_are_not_tinted_and_have_an_outline() -> None:
     mask = block(600, 800, 200, 100, 600, 500).decode()
     mask[200:400, 300:500] = False
     drawn = np.asarray(overlay(grey(600, 800), [RLE.encode(mask)], [""], [RED]))
@@ -87,7 +87,7 @@ def test_holes_stay_clear_and_get_their_own_outline() -> None:
 
 
 @pytest.mark.parametrize("corner", [(0, 0, 40, 40), (760, 0, 800, 40), (0, 560, 40, 600), (760, 560, 800, 600)])
-def test_a_name_at_the_border_is_whole(corner: tuple[int, int, int, int]) -> None:
+def test_a_caption_at_the_border_is_complete(corner: tuple[int, int, int, int]) -> None:
     def tag(x1: int, y1: int, x2: int, y2: int) -> int:
         mask = block(600, 800, x1, y1, x2, y2)
         bare = pixels_of(overlay(grey(600, 800), [mask], [""], [RED]), RED)
@@ -96,7 +96,7 @@ def test_a_name_at_the_border_is_whole(corner: tuple[int, int, int, int]) -> Non
     assert tag(*corner) > 0.9 * tag(380, 280, 420, 320)
 
 
-def test_a_name_too_long_for_the_picture_is_cut_with_dots() -> None:
+def test_a_caption_wider_than_the_image_is_shortened() -> None:
     mask = block(600, 800, 300, 200, 500, 400)
     long = overlay(grey(600, 800), [mask], ["an old coffee mug " * 200], [RED])
     longer = overlay(grey(600, 800), [mask], ["an old coffee mug " * 300], [RED])
@@ -107,7 +107,7 @@ def test_a_name_too_long_for_the_picture_is_cut_with_dots() -> None:
     assert (edges == 128).all()
 
 
-def test_names_do_not_cover_each_other_where_there_is_room() -> None:
+def test_captions_do_not_cover_each_other() -> None:
     masks = [block(600, 800, 300, 250, 500, 350), block(600, 800, 310, 255, 490, 345)]
 
     def seen(*captions: str) -> tuple[int, int]:
@@ -121,7 +121,7 @@ def test_names_do_not_cover_each_other_where_there_is_room() -> None:
         assert together[index] - bare[index] > 0.85 * (alone[index] - bare[index])
 
 
-def test_small_objects_lie_on_large_ones_whatever_the_order() -> None:
+def test_small_objects_are_drawn_over_large_ones() -> None:
     small, large = block(600, 800, 350, 250, 450, 350), block(600, 800, 100, 50, 700, 550)
     one = overlay(grey(600, 800), [small, large], ["", ""], [RED, BLUE])
     other = overlay(grey(600, 800), [large, small], ["", ""], [BLUE, RED])
@@ -130,21 +130,21 @@ def test_small_objects_lie_on_large_ones_whatever_the_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["Äpfel", "кошка", "σκύλος", "猫", "قطة", "🐈", "é\nè\t", "\u200b", "a\0b"])
-def test_letters_of_every_script(text: str) -> None:
+def test_letters_of_every_script_are_drawn(text: str) -> None:
     mask = block(200, 300, 100, 50, 200, 150)
     drawn = [overlay(grey(200, 300), [mask], [text], [RED]) for _ in range(2)]
     assert drawn[0].tobytes() == drawn[1].tobytes()
 
 
 @pytest.mark.parametrize(("one", "other"), [("Öl", "Ül"), ("кот", "кит")])
-def test_letters_beyond_ascii_can_be_told_apart(one: str, other: str) -> None:
+def test_letters_beyond_ascii_differ(one: str, other: str) -> None:
     if all(draw._letters_missing(font, one + other) for font in draw._system_fonts()):
         pytest.skip("no font of this machine has these letters")
     mask = block(480, 640, 100, 50, 200, 150)
     assert overlay(grey(480, 640), [mask], [one], [RED]) != overlay(grey(480, 640), [mask], [other], [RED])
 
 
-def test_a_colour_a_name() -> None:
+def test_each_name_has_its_colour() -> None:
     names = [f"thing {index}" for index in range(24)]
     palette = colours([*names, "unknown", *reversed(names), "unknown"])
     assert palette[:24] == palette[25:49][::-1]
@@ -155,7 +155,7 @@ def test_a_colour_a_name() -> None:
     assert colours([]) == []
 
 
-def test_text_stands_out_from_its_tag() -> None:
+def test_text_contrasts_with_its_tag() -> None:
     for colour in colours([*(f"thing {index}" for index in range(40)), "unknown"]):
         mask = block(480, 640, 200, 200, 400, 300)
         tag = np.asarray(overlay(grey(480, 640), [mask], ["MMMMMMMM"], [colour]))[170:198, 270:330].astype(float)
@@ -163,7 +163,7 @@ def test_text_stands_out_from_its_tag() -> None:
         assert np.ptp(light) > 100, colour
 
 
-def test_a_contact_sheet_has_rows_of_pictures_that_fit() -> None:
+def test_a_contact_sheet_has_rows_of_fitted_images() -> None:
     wide = np.full((10, 40, 3), (255, 0, 0), np.uint8)
     sheet = np.asarray(contact_sheet([wide, None, wide], ["cat\na/long/name.jpg", "", "dog"], columns=2, side=100))
     assert sheet.shape == (2 * (100 + 21 + 8), 2 * 104 + 4, 3)

@@ -1,4 +1,4 @@
-"""Masks as run lengths are the masks that they were: pixels, areas, boxes and overlaps."""
+"""RLE, iou, ios and nms."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from segzs.masks import RLE, iou
+from segzs.masks import RLE, ios, iou, nms
 
 bitmaps = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 blobs = arrays(bool, (9, 7), elements=st.booleans(), fill=st.just(False))
 
 
 @given(bitmaps)
-def test_masks_survive_the_round_trip(mask: np.ndarray) -> None:
+def test_a_mask_is_decoded_as_it_was_encoded(mask: np.ndarray) -> None:
     rle = RLE.encode(mask)
     assert np.array_equal(rle.decode(), mask)
     assert rle == RLE.encode(rle.decode())
@@ -23,14 +23,14 @@ def test_masks_survive_the_round_trip(mask: np.ndarray) -> None:
 
 
 @given(bitmaps)
-def test_the_box_is_the_tightest(mask: np.ndarray) -> None:
+def test_the_box_is_tight(mask: np.ndarray) -> None:
     ys, xs = np.nonzero(mask)
     expected = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) if len(xs) else (0, 0, 0, 0)
     assert RLE.encode(mask).box == expected
 
 
 @given(blobs, blobs)
-def test_different_masks_are_different(one: np.ndarray, other: np.ndarray) -> None:
+def test_masks_are_equal_if_their_pixels_are(one: np.ndarray, other: np.ndarray) -> None:
     assert (RLE.encode(one) == RLE.encode(other)) == np.array_equal(one, other)
 
 
@@ -38,12 +38,28 @@ def test_different_masks_are_different(one: np.ndarray, other: np.ndarray) -> No
 @given(st.lists(blobs, max_size=4), st.lists(blobs, max_size=4))
 def test_iou_is_intersection_over_union(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
     expected = np.array([[(a & b).sum() / max(1, (a | b).sum()) for b in theirs] for a in ours])
-    found = iou([RLE.encode(mask) for mask in ours], [RLE.encode(mask) for mask in theirs])
-    assert found.shape == (len(ours), len(theirs))
-    assert found == pytest.approx(expected.reshape(found.shape))
+    overlap = iou([RLE.encode(mask) for mask in ours], [RLE.encode(mask) for mask in theirs])
+    assert overlap.shape == (len(ours), len(theirs))
+    assert overlap == pytest.approx(expected.reshape(overlap.shape))
 
 
-def test_masks_of_any_memory_layout() -> None:
+@settings(max_examples=50)
+@given(st.lists(blobs, max_size=4))
+def test_ios_is_intersection_over_the_smaller_mask(masks: list[np.ndarray]) -> None:
+    expected = [[(a & b).sum() / max(1, min(a.sum(), b.sum())) for b in masks] for a in masks]
+    overlap = ios([RLE.encode(mask) for mask in masks])
+    assert overlap == pytest.approx(np.reshape(expected, overlap.shape))
+
+
+def test_nms_keeps_the_first_of_overlapping_masks() -> None:
+    overlap = np.array([[1, 0.8, 0], [0.8, 1, 0.8], [0, 0.8, 1]])
+    assert nms([0, 1, 2], overlap, 0.7) == [0, 2]
+    assert nms([1, 0, 2], overlap, 0.7) == [1]
+    assert nms([2, 1, 0], overlap, 0.8) == [2, 1, 0]
+    assert nms([], overlap, 0.5) == []
+
+
+def test_masks_of_any_memory_layout_are_encoded() -> None:
     mask = np.random.default_rng(1).random((13, 20)) < 0.5
     assert RLE.encode(np.asfortranarray(mask)) == RLE.encode(mask) == RLE.encode(mask.astype(np.uint8))
     assert np.array_equal(RLE.encode(mask[::2, ::-3]).decode(), mask[::2, ::-3])
@@ -55,6 +71,6 @@ def test_large_masks_do_not_overflow() -> None:
     assert iou([RLE.encode(mask)], [RLE.encode(mask)])[0, 0] == 1
 
 
-def test_holes_and_parts_of_the_example_survive(scene) -> None:
+def test_holes_and_parts_of_the_examples_are_kept(scene) -> None:
     for mask in scene("desk").masks:
         assert RLE.encode(mask.decode()) == mask

@@ -1,7 +1,9 @@
-"""A prompt is one object; what asks for nothing, or is no numbers, is refused when it is made."""
+"""Prompt: one value for one object, checked when it is made."""
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,20 +15,20 @@ from hypothesis import strategies as st
 from segzs import Prompt, PromptError
 
 
-def test_one_prompt_holds_points_signs_and_a_box() -> None:
+def test_a_prompt_has_points_signs_and_a_box() -> None:
     prompt = Prompt(points=[(4, 3), (1, 2)], positive=[True, False], box=(0, 1, 8, 9))
     assert prompt.points == ((4.0, 3.0), (1.0, 2.0))
     assert prompt.positive == (True, False)
     assert prompt.box == (0.0, 1.0, 8.0, 9.0)
 
 
-def test_points_are_on_the_object_unless_said() -> None:
+def test_points_are_positive_by_default() -> None:
     assert Prompt([(4, 3), (1, 2)]).positive == (True, True)
     assert Prompt.point(4, 3) == Prompt([(4, 3)], [True])
 
 
 @pytest.mark.parametrize("wrap", [np.array, torch.tensor, list, tuple])
-def test_numbers_of_any_library(wrap: Any) -> None:
+def test_arrays_tensors_lists_and_tuples_are_accepted(wrap: Any) -> None:
     prompt = Prompt(points=wrap([[4.5, 3], [1, 2]]), positive=wrap([1, 0]), box=wrap([0, 1, 8, 9]))
     assert prompt == Prompt([(4.5, 3), (1, 2)], [True, False], (0, 1, 8, 9))
 
@@ -34,11 +36,11 @@ def test_numbers_of_any_library(wrap: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({}, "asks for nothing"),
-        ({"points": [(1, 2)], "positive": [False]}, "asks for nothing"),
+        ({}, "the prompt is empty"),
+        ({"points": [(1, 2)], "positive": [False]}, "the prompt is empty"),
         ({"points": (420, 310)}, "420 is not a point"),
-        ({"points": 5}, "5 is no list of points"),
-        ({"points": None}, "None is no list"),
+        ({"points": 5}, "5 is not a list of points"),
+        ({"points": None}, "None is not a list"),
         ({"points": [(1, 2, 3)]}, r"\(1, 2, 3\)"),
         ({"points": [(1,)]}, "2 finite numbers"),
         ({"points": [("a", 2)]}, "'a'"),
@@ -46,9 +48,9 @@ def test_numbers_of_any_library(wrap: Any) -> None:
         ({"points": [(float("inf"), 1)]}, "inf"),
         ({"points": [(10**400, 1)]}, "not a point"),
         ({"points": [(1, 2), (3, 4)], "positive": [True]}, "2 points have 1"),
-        ({"points": [(1, 2)], "positive": ["-"]}, "'-' is no sign"),
-        ({"points": [(1, 2)], "positive": [-1]}, "-1 is no sign"),
-        ({"points": [(1, 2)], "positive": 1}, "1 is no list of signs"),
+        ({"points": [(1, 2)], "positive": ["-"]}, "the sign of a point is '-'"),
+        ({"points": [(1, 2)], "positive": [-1]}, "the sign of a point is -1"),
+        ({"points": [(1, 2)], "positive": 1}, "1 is not a list of signs"),
         ({"box": (1, 2, 3)}, "4 finite numbers"),
         ({"box": (1, 2, 3, None)}, "None"),
         ({"box": (9, 2, 3, 4)}, "x1 < x2"),
@@ -60,19 +62,19 @@ def test_numbers_of_any_library(wrap: Any) -> None:
         ({"mask": [[1], [1, 2]]}, "low-res logits"),
     ],
 )
-def test_what_asks_for_nothing_sensible_is_refused(arguments: dict, says: str) -> None:
+def test_empty_and_malformed_prompts_are_refused(arguments: dict, says: str) -> None:
     with pytest.raises(PromptError, match=says):
         Prompt(**arguments)
 
 
-def test_equal_prompts_are_equal_and_masks_count() -> None:
+def test_prompts_are_equal_if_all_their_parts_are() -> None:
     logits = np.linspace(-4, 4, 16).reshape(4, 4)
     assert Prompt(mask=logits) == Prompt(mask=logits.astype(np.float32))
     assert len({Prompt(mask=logits), Prompt(mask=logits.copy()), Prompt(mask=-logits), Prompt.point(1, 1)}) == 3
     assert Prompt.box(1, 1, 2, 2) != Prompt([(1, 1)], box=(1, 1, 2, 2))
 
 
-def test_a_mask_does_not_follow_its_source() -> None:
+def test_a_mask_is_a_read_only_copy() -> None:
     logits = np.ones((4, 4), np.float32)
     prompt = Prompt(mask=logits)
     logits[:] = -1
@@ -82,6 +84,31 @@ def test_a_mask_does_not_follow_its_source() -> None:
         prompt.mask[0, 0] = 2
 
 
+def test_point_and_box_take_numbers_or_one_sequence() -> None:
+    assert Prompt.point(4, 3) == Prompt.point((4, 3)) == Prompt.point(np.array([4, 3])) == Prompt([(4, 3)])
+    assert (
+        Prompt.box(0, 1, 8, 9)
+        == Prompt.box([0, 1, 8, 9])
+        == Prompt.box(np.array([0, 1, 8, 9]))
+        == Prompt(box=(0, 1, 8, 9))
+    )
+    for wrong in ((), (4,), (4, 3, 2), ([4, 3], 2)):
+        with pytest.raises(PromptError, match="is not a point"):
+            Prompt.point(*wrong)
+    for wrong in ((), (4,), (4, 3, 2), ([4, 3, 2, 1], 2)):
+        with pytest.raises(PromptError, match="is not a box"):
+            Prompt.box(*wrong)
+
+
+def test_copies_are_equal_and_their_masks_read_only() -> None:
+    prompt = Prompt([(1, 2)], [False], (0, 0, 4, 4), np.ones((4, 4)))
+    for copy in (pickle.loads(pickle.dumps(prompt)), deepcopy(prompt)):
+        assert copy == prompt
+        assert copy.mask is not None
+        with pytest.raises(ValueError, match="read-only"):
+            copy.mask[0, 0] = 2
+
+
 @pytest.mark.parametrize("point", [(-0.5, 3), (10, 3), (3, 5), (3, -1), (1e9, 1e9)])
 def test_points_outside_the_image_are_refused(point: tuple[float, float]) -> None:
     with pytest.raises(PromptError, match="outside the image of 10x5"):
@@ -89,7 +116,7 @@ def test_points_outside_the_image_are_refused(point: tuple[float, float]) -> Non
 
 
 @pytest.mark.parametrize("box", [(10, 0, 12, 5), (0, 5, 3, 9), (-5, 0, 0, 5), (0, -9, 3, -1)])
-def test_boxes_beside_the_image_are_refused(box: tuple[float, float, float, float]) -> None:
+def test_boxes_outside_the_image_are_refused(box: tuple[float, float, float, float]) -> None:
     with pytest.raises(PromptError, match="outside the image of 10x5"):
         Prompt.box(*box).inside(10, 5)
 
@@ -98,7 +125,7 @@ coordinates = st.floats(-100, 100)
 
 
 @given(coordinates, coordinates, coordinates, coordinates)
-def test_a_box_is_cut_to_the_image_and_to_nothing_less(x1: float, y1: float, x2: float, y2: float) -> None:
+def test_a_box_is_clipped_to_the_image(x1: float, y1: float, x2: float, y2: float) -> None:
     try:
         cut = Prompt.box(x1, y1, x2, y2).inside(40, 30).box
     except PromptError:
@@ -107,6 +134,6 @@ def test_a_box_is_cut_to_the_image_and_to_nothing_less(x1: float, y1: float, x2:
         assert cut == (max(x1, 0), max(y1, 0), min(x2, 40), min(y2, 30))
 
 
-def test_cutting_the_box_keeps_the_rest() -> None:
+def test_clipping_the_box_keeps_the_other_parts() -> None:
     prompt = Prompt([(1, 2)], [False], (-3, -3, 4, 4), np.ones((4, 4)))
     assert prompt.inside(10, 10) == Prompt([(1, 2)], [False], (0, 0, 4, 4), np.ones((4, 4)))

@@ -1,7 +1,10 @@
-"""The stages together: one Segmenter for many images, threads and vocabularies, and its answers on the examples."""
+"""Segmenter: one value for many images, threads and vocabularies, and its results on the examples."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,8 +36,8 @@ from segzs.errors import (
     ModelError,
     ModelMismatchError,
     PromptError,
-    SegzsError,
     UnfamiliarWarning,
+    UsageError,
     VocabularyError,
 )
 from segzs.loading import load, resolve_device
@@ -80,11 +83,13 @@ def probabilities(segment: Segment) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_examples_are_found_and_named(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
+def test_the_example_objects_are_segmented_and_named(
+    name: str, scene: Callable[[str], Scene], segmenter: Segmenter
+) -> None:
     known = scene(name)
     segmenter = segmenter.with_labels([label for each in SCENES for label in scene(each).names])
-    found = segmenter.segment(segmenter.encode(known.path), [Prompt.box(*mask.box) for mask in known.masks])
-    overlaps = iou([segment.rle for segment in found], known.masks).diagonal()
+    segments = segmenter.segment(segmenter.encode(known.path), [Prompt.box(*mask.box) for mask in known.masks])
+    overlaps = iou([segment.rle for segment in segments], known.masks).diagonal()
     assert (overlaps >= 0.75).sum() >= 8, dict(zip(known.names, overlaps.round(2), strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnfamiliarWarning)
@@ -93,22 +98,23 @@ def test_examples_are_found_and_named(name: str, scene: Callable[[str], Scene], 
 
 
 @pytest.mark.parametrize("name", HARDEST_LAST)
-def test_everything_finds_the_largest_objects(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
+def test_everything_gives_the_largest_objects(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
     largest = sorted(scene(name).masks, key=lambda mask: -mask.area)[:5]
-    found = segmenter.everything(segmenter.encode(scene(name).path))
-    assert (iou(largest, [segment.rle for segment in found]).max(1, initial=0) >= 0.75).sum() >= 3
+    segments = segmenter.everything(segmenter.encode(scene(name).path))
+    assert (iou(largest, [segment.rle for segment in segments]).max(1, initial=0) >= 0.75).sum() >= 3
 
 
 def test_one_prompt_gives_one_segment(named: Segmenter, desk: EncodedImage) -> None:
     (one,) = named.segment(desk, Prompt.box(41, 22, 195, 224))
-    several = named.segment(desk, [Prompt.box(41, 22, 195, 224), Prompt.point(400, 300)])
+    two = named.segment(desk, [Prompt.box(41, 22, 195, 224), Prompt.point(400, 300)])
     assert isinstance(one, Segment)
-    assert isinstance(several, Segments)
-    assert len(several) == 2
-    assert several[0].rle == one.rle
-    assert probabilities(several[0]) == pytest.approx(probabilities(one), abs=1e-4)
-    assert several.image is desk.image
-    assert several.model == "tiny+tiny"
+    assert isinstance(two, Segments)
+    assert len(two) == 2
+    assert two[0].rle == one.rle
+    assert one.image is desk.image
+    assert probabilities(two[0]) == pytest.approx(probabilities(one), abs=1e-4)
+    assert two.image is desk.image
+    assert two.model == "tiny+tiny"
     assert {name.label for name in one.names} == {"laptop", "cactus", "red apple", "unknown"}
     assert sum(name.probability for name in one.names) == pytest.approx(1)
     assert (one.name, one.probability) == (one.names[0].label, one.names[0].probability)
@@ -123,34 +129,36 @@ def test_no_prompts_give_no_segments(named: Segmenter, desk: EncodedImage) -> No
     assert len(named.everything(desk, points_per_side=1, min_area=desk.image.width * desk.image.height + 1)) == 0
 
 
-def test_prompts_may_come_from_a_generator(named: Segmenter, desk: EncodedImage) -> None:
+def test_prompts_can_be_a_generator(named: Segmenter, desk: EncodedImage) -> None:
     boxes = [(41, 22, 195, 224), (300, 200, 500, 400)]
     assert len(named.segment(desk, (Prompt.box(*box) for box in boxes))) == 2  # type: ignore[call-overload]
 
 
 def test_multimask_gives_three_ranked_and_named_masks(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.point(120, 120)
-    several = named.segment(desk, prompt, multimask=True)
-    scores = [segment.predicted_iou for segment in several]
-    assert len(several) == 3
+    ranked = named.segment(desk, prompt, multimask=True)
+    scores = [segment.predicted_iou for segment in ranked]
+    assert len(ranked) == 3
     assert scores == sorted(scores, reverse=True)
-    assert all(segment.names for segment in several)
+    assert all(segment.names for segment in ranked)
     (best,) = named.segment(desk, prompt)
-    assert several[0].rle == best.rle
-    assert len({segment.rle for segment in several}) > 1
+    assert ranked[0].rle == best.rle
+    assert len({segment.rle for segment in ranked}) > 1
 
 
-def test_an_answer_refines_the_next(named: Segmenter, desk: EncodedImage) -> None:
+def test_a_mask_can_be_refined(named: Segmenter, desk: EncodedImage) -> None:
     (first,) = named.segment(desk, Prompt.box(41, 22, 195, 224))
     assert first.low_res_logits is not None
     (refined,) = named.segment(desk, Prompt(points=[(120, 120)], mask=first.low_res_logits))
     assert isinstance(refined, Segment)
     assert refined.mask.shape == (576, 768)
+    with pytest.raises(PromptError, match=r"mask alone.* add a point or a box"):
+        named.segment(desk, Prompt(mask=first.low_res_logits))
 
 
-def test_everything_hands_its_options_on(named: Segmenter, desk: EncodedImage) -> None:
+def test_everything_takes_the_options_of_the_generator(named: Segmenter, desk: EncodedImage) -> None:
     shares: list[float] = []
-    found = named.everything(
+    segments = named.everything(
         desk,
         points_per_side=4,
         predicted_iou_threshold=0.3,
@@ -159,9 +167,9 @@ def test_everything_hands_its_options_on(named: Segmenter, desk: EncodedImage) -
         max_masks=3,
         progress=shares.append,
     )
-    assert 1 <= len(found) <= 3
+    assert 1 <= len(segments) <= 3
     assert shares[-1] == 1
-    assert all(s.predicted_iou >= 0.3 and s.stability_score >= 0.3 and s.area >= 500 and s.names for s in found)
+    assert all(s.predicted_iou >= 0.3 and s.stability_score >= 0.3 and s.area >= 500 and s.names for s in segments)
     with pytest.raises(PromptError, match="points_per_side is 0"):
         named.everything(desk, points_per_side=0)
     with pytest.raises(PromptError, match="progress is 5"):
@@ -178,7 +186,7 @@ def test_naming_again_keeps_the_masks(named: Segmenter, scene: Callable[[str], S
     assert other.model == "tiny+tiny"
 
 
-def test_many_segments_are_named_as_one_at_a_time(named: Segmenter, scene: Callable[[str], Scene]) -> None:
+def test_a_batch_of_segments_is_named_as_single_ones(named: Segmenter, scene: Callable[[str], Scene]) -> None:
     plain = given(scene("toolbox"))
     many = Segments(plain.image, plain.items * 4)  # more than a batch
     together = named.name(many)
@@ -187,7 +195,7 @@ def test_many_segments_are_named_as_one_at_a_time(named: Segmenter, scene: Calla
         assert probabilities(segment) == pytest.approx(probabilities(alone[index % len(alone)]), abs=1e-4)
 
 
-def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) -> None:
+def test_classify_names_a_whole_image(named: Segmenter, segmenter: Segmenter) -> None:
     from_file = named.classify(EXAMPLES / "desk.png")
     from_pixels = named.classify(np.array(segzs.read_image(EXAMPLES / "desk.png").pixels))
     assert from_file == from_pixels
@@ -195,7 +203,7 @@ def test_classify_names_a_whole_picture(named: Segmenter, segmenter: Segmenter) 
     assert len(segmenter.classify(EXAMPLES / "desk.png")) == 10
 
 
-def test_unknown_is_one_answer_unless_switched_off(named: Segmenter, desk: EncodedImage) -> None:
+def test_unknown_is_one_of_the_names_unless_it_is_switched_off(named: Segmenter, desk: EncodedImage) -> None:
     prompt = Prompt.box(41, 22, 195, 224)
     cat = named.with_labels(["cat"])
     negatives = (None, negative_labels(cat.clip, cat.vocabulary, cat.classifier.text_features, threshold=1.0))
@@ -233,30 +241,30 @@ def test_only_encoded_images_are_segmented(wrong: object, named: Segmenter) -> N
         named.everything,
         lambda it: named.segment(it, []),
     ):
-        with pytest.raises(PromptError, match=r"is not an encoded image; call segmenter.encode\(picture\) first"):
+        with pytest.raises(PromptError, match=r"is not an encoded image; call segmenter.encode\(image\) first"):
             ask(wrong)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("wrong", [(420, 310), [(420, 310)], "420,310", [None]], ids=str)
-def test_only_prompts_are_asked(wrong: object, named: Segmenter, desk: EncodedImage) -> None:
+def test_only_prompts_are_decoded(wrong: object, named: Segmenter, desk: EncodedImage) -> None:
     with pytest.raises(PromptError, match=r"is not a Prompt; use Prompt.point\(x, y\)"):
         named.segment(desk, wrong)  # type: ignore[call-overload]
 
 
-def test_only_pictures_are_encoded(named: Segmenter, desk: EncodedImage) -> None:
+def test_only_images_are_encoded(named: Segmenter, desk: EncodedImage) -> None:
     with pytest.raises(ImageError, match="EncodedImage"):
         named.encode(desk)
     with pytest.raises(ImageError, match="no such file"):
         named.encode("nowhere.png")
 
 
-def test_colours_of_opencv_are_taken_when_said(segmenter: Segmenter) -> None:
+def test_bgr_arrays_of_opencv_are_encoded(segmenter: Segmenter) -> None:
     pixels = segzs.read_image(EXAMPLES / "picnic.png").pixels
     bgr = np.ascontiguousarray(pixels[..., ::-1])
     assert segmenter.encode(bgr, bgr=True).image == segmenter.encode(pixels).image != segmenter.encode(bgr).image
 
 
-def test_two_models_do_not_mix(tmp_path: Path, segmenter: Segmenter, desk: EncodedImage) -> None:
+def test_features_of_another_model_are_refused(tmp_path: Path, segmenter: Segmenter, desk: EncodedImage) -> None:
     torch.manual_seed(0)
     save_file(build_tiny_sam().state_dict(), tmp_path / "mine.safetensors")
     mine = load(sam=f"tiny:{tmp_path / 'mine.safetensors'}", device="cpu")
@@ -270,7 +278,7 @@ def test_two_models_do_not_mix(tmp_path: Path, segmenter: Segmenter, desk: Encod
 
 @pytest.fixture
 def _one_core_a_thread() -> Iterator[None]:
-    """Eight threads that each compute on all cores get in each other's way, and take minutes."""
+    """Eight threads that each compute on all cores take minutes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -278,18 +286,18 @@ def _one_core_a_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_one_core_a_thread")
-def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
-    """Features of the image at hand are kept in no model: interleaved, each answer equals its serial one."""
+def test_eight_threads_and_two_images_give_the_results_of_one_thread(named: Segmenter) -> None:
+    """No model keeps features of an image: interleaved calls give the results of serial ones."""
     corners = [(40 + 50 * i, 30 + 60 * i) for i in range(6)]
     prompts = [Prompt.box(x, y, x + 140, y + 130) for x, y in corners] + [Prompt.point(x + 40, y) for x, y in corners]
     pictures = [segzs.read_image(EXAMPLES / "desk.png"), segzs.read_image(EXAMPLES / "toolbox.png").pixels[:, :500]]
 
     def answer(segmenter: Segmenter, number: int) -> Segments:
         photo = segmenter.encode(pictures[number % 2])
-        found = segmenter.segment(photo, prompts[number % 3 :: 3])
+        segments = segmenter.segment(photo, prompts[number % 3 :: 3])
         for prompt in prompts[number % 4 :: 4]:
-            found += segmenter.segment(photo, prompt)
-        return found
+            segments += segmenter.segment(photo, prompt)
+        return segments
 
     def at_once(number: int) -> Segments:
         start.wait(timeout=60)
@@ -298,16 +306,16 @@ def test_eight_threads_and_two_images_answer_as_one(named: Segmenter) -> None:
     start = threading.Barrier(8)
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(at_once, range(8)))
-    for number, found in enumerate(together):
+    for number, segments in enumerate(together):
         alone = answer(named, number)
-        assert len(found) == len(alone) == 7
-        assert found.image == alone.image
-        for ours, theirs in zip(found, alone, strict=True):
+        assert len(segments) == len(alone) == 7
+        assert segments.image == alone.image
+        for ours, theirs in zip(segments, alone, strict=True):
             assert ours.rle == theirs.rle or iou([ours.rle], [theirs.rle])[0, 0] > 0.999
             assert probabilities(ours) == pytest.approx(probabilities(theirs), abs=1e-4)
 
 
-def test_words_that_the_embedded_clip_never_saw_are_said(segmenter: Segmenter) -> None:
+def test_labels_that_the_embedded_clip_was_not_trained_on_give_a_warning(segmenter: Segmenter) -> None:
     with pytest.warns(
         UnfamiliarWarning, match=r"was not trained on some words of 'theodolite of zyzzyva'.*segzs models"
     ):
@@ -317,7 +325,7 @@ def test_words_that_the_embedded_clip_never_saw_are_said(segmenter: Segmenter) -
         segmenter.with_labels(["red apple", "laptop"])
 
 
-def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
+def test_images_that_the_embedded_models_were_not_trained_on_give_a_warning(
     named: Segmenter, scene: Callable[[str], Scene]
 ) -> None:
     known = given(scene("desk"))
@@ -331,7 +339,7 @@ def test_pictures_that_the_embedded_pair_was_not_made_for_are_said(
         assert all("segzs fetch vit_b" in message for message in said)
 
 
-def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
+def test_load_uses_its_arguments(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     segmenter = load(
         labels=tmp_path / "labels.txt",
@@ -343,7 +351,7 @@ def test_load_hands_its_arguments_on(tmp_path: Path) -> None:
     assert segmenter.sam.device.type == segmenter.clip.device.type == "cpu"
 
 
-def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_gives_the_embedded_models_by_default(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segmenter.model == "tiny+tiny"
     assert segmenter.classifier.naming.unknown == "auto"
     assert segmenter.region_encoder.cropping.background == segmenter.clip.spec.background
@@ -355,25 +363,25 @@ def test_load_without_arguments_is_the_embedded_pair(segmenter: Segmenter, monke
         load()
 
 
-def test_another_clip_brings_its_own_labels_and_templates(tmp_path: Path) -> None:
+def test_another_clip_has_its_own_labels_and_templates(tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
     segmenter = load(clip=str(folder), labels=["cat", "zyzzyva"], device="cpu")
     assert segmenter.model == "tiny+local:clip"
     assert segmenter.vocabulary.templates == PLAIN
     assert segmenter.region_encoder.cropping.background == "blur"
     assert len(load(clip=str(folder), device="cpu").vocabulary.labels) > 300
-    found = segmenter.segment(segmenter.encode(EXAMPLES / "desk.png"), Prompt.point(100, 100))
-    assert found.names
+    segments = segmenter.segment(segmenter.encode(EXAMPLES / "desk.png"), Prompt.point(100, 100))
+    assert segments.names
 
 
-def test_wrong_arguments_say_what_there_is(tmp_path: Path) -> None:
+def test_errors_of_load_list_the_choices(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"unknown preset 'huge' .*; choose from tiny, mobile, vit_b, vit_l, vit_h"):
         load("huge")
     with pytest.raises(ModelError, match="the device 'abacus' cannot be used here"):
         load(device="abacus")
     with pytest.raises(VocabularyError, match=r"no such file: .*labels.txt"):
         load(labels=tmp_path / "labels.txt")
-    with pytest.raises(SegzsError, match="unknown background 'black'; choose from blur, grey, cut, keep"):
+    with pytest.raises(UsageError, match="unknown background 'black'; choose from blur, grey, cut, keep"):
         load(naming=Naming(background="black"))
     assert resolve_device("cpu") == torch.device("cpu")
 
@@ -387,7 +395,7 @@ def test_masks_that_touch_the_border_are_named(named: Segmenter) -> None:
     assert all(segment.names for segment in named.name(Segments(image, items)))
 
 
-def test_the_embedded_pair_computes_in_float32_unless_told(segmenter: Segmenter) -> None:
+def test_the_embedded_models_use_float32_by_default(segmenter: Segmenter) -> None:
     assert (segmenter.sam.dtype, segmenter.clip.dtype) == (torch.float32, torch.float32)
     halved = segzs.load("tiny", dtype="bfloat16", device="cpu", cache=False)
     assert (halved.sam.dtype, halved.clip.dtype) == (torch.bfloat16, torch.bfloat16)
@@ -402,7 +410,7 @@ def test_other_labels_keep_the_templates(segmenter: Segmenter) -> None:
         assert simple.with_labels(labels).vocabulary.templates == resolve_templates("simple")
 
 
-def test_names_from_elsewhere_leave_the_masks_to_their_model(segmenter: Segmenter, scene: Callable) -> None:
+def test_naming_keeps_the_model_of_the_masks(segmenter: Segmenter, scene: Callable) -> None:
     foreign = replace(given(scene("desk")), model="vit_h+ViT-L-14")
     assert segmenter.name(foreign).model == "vit_h+tiny"
     with pytest.raises(PromptError, match="cannot name Segment; give Segments"):
@@ -414,7 +422,7 @@ def test_features_cannot_be_written_to(segmenter: Segmenter, desk: EncodedImage)
         segmenter.encode(desk.image).features.zero_()
 
 
-def test_few_objects_are_said_to_be_unfamiliar_later(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_unfamiliar_objects_give_no_warning(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ood, "general_features", lambda clip: torch.eye(2)[:1])
     assert segmenter.clip.spec.ood_threshold is not None
     cosine = segmenter.clip.spec.ood_threshold - 0.01
@@ -427,7 +435,7 @@ def test_few_objects_are_said_to_be_unfamiliar_later(segmenter: Segmenter, monke
     assert [warning.filename for warning in caught] == [__file__]
 
 
-def test_an_empty_mask_does_not_make_a_picture_unfamiliar(segmenter: Segmenter, scene: Callable) -> None:
+def test_an_empty_mask_gives_no_warning(segmenter: Segmenter, scene: Callable) -> None:
     known = given(scene("desk"))
     empty = replace(known[0], rle=RLE.encode(np.zeros((known.image.height, known.image.width), bool)))
     with warnings.catch_warnings():
@@ -435,17 +443,17 @@ def test_an_empty_mask_does_not_make_a_picture_unfamiliar(segmenter: Segmenter, 
         segmenter.name(Segments(known.image, (empty,)))
 
 
-def test_a_device_that_holds_nothing_is_refused() -> None:
+def test_a_device_without_memory_is_refused() -> None:
     with pytest.raises(ModelError, match="'meta' cannot be used here"):
         resolve_device("meta")
 
 
-# Names pooled from one look at the picture
+# Pooled names
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the pictures that CLIP really looked at as a whole."""
+    """The shapes of the images whose dense features were computed."""
     seen: list[tuple[int, ...]] = []
 
     def counting(clip: ClipModel, pixels: np.ndarray) -> torch.Tensor:
@@ -456,13 +464,13 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return seen
 
 
-def test_pooled_names_look_once_at_a_picture(named: Segmenter, desk: EncodedImage, looks: list) -> None:
+def test_pooled_names_encode_an_image_once(named: Segmenter, desk: EncodedImage, looks: list) -> None:
     pooled = pool_regions(named).with_cache(EmbeddingCache())
-    found = pooled.everything(desk, points_per_side=4)
+    segments = pooled.everything(desk, points_per_side=4)
     (one,) = pooled.segment(desk, Prompt.box(41, 22, 195, 224))
     other = pooled.with_labels(["hammer", "cat"])
     assert other.region_encoder.regions == "pooled"
-    assert {name.label for segment in other.name(found) for name in segment.names} == {"hammer", "cat", "unknown"}
+    assert {name.label for segment in other.name(segments) for name in segment.names} == {"hammer", "cat", "unknown"}
     assert looks == [(576, 768, 3)]
     Labeller.of(pooled, points_per_side=4)("desk.png", (EXAMPLES / "desk.png").read_bytes())
     assert looks == [(576, 768, 3)] * 2
@@ -470,8 +478,8 @@ def test_pooled_names_look_once_at_a_picture(named: Segmenter, desk: EncodedImag
     assert probabilities(one) != probabilities(named.segment(desk, Prompt.box(41, 22, 195, 224))[0])
 
 
-def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Scene]) -> None:
-    """The embedded CLIP was made for crops; even so its maps tell objects apart far better than chance."""
+def test_pooled_names_are_better_than_chance(named: Segmenter, scene: Callable[[str], Scene]) -> None:
+    """The embedded CLIP was trained on crops; its dense features still are far better than chance."""
     right = of = 0
     for known in map(scene, SCENES):
         labelled = named.with_labels(sorted(set(known.names)))
@@ -482,7 +490,7 @@ def test_pooled_names_say_something(named: Segmenter, scene: Callable[[str], Sce
     assert right / of > 0.3  # chance is 1 in 10
 
 
-def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
+def test_a_single_pixel_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
     image = segzs.read_image(EXAMPLES / "desk.png")
     masks = np.zeros((2, image.height, image.width), bool)
     masks[0, 100, 100] = True
@@ -495,7 +503,7 @@ def test_a_speck_and_an_empty_mask_have_pooled_names(named: Segmenter) -> None:
 
 
 def test_unknown_regions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SegzsError, match="unknown regions 'poold'; choose from crops, pooled, both"):
+    with pytest.raises(UsageError, match="unknown regions 'poold'; choose from crops, pooled, both"):
         Naming(regions="poold")
     pooled = Naming(regions="pooled")
     with pytest.raises(ModelError, match=r"local:coca .* has no dense features"):
@@ -508,7 +516,7 @@ def test_unknown_regions_are_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The labels that the text tower really read."""
+    """The labels that the text encoder encoded."""
     seen: list[tuple[str, ...]] = []
 
     def counting(clip: ClipModel, vocabulary: Vocabulary) -> torch.Tensor:
@@ -544,7 +552,7 @@ def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, t
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
-def test_the_same_weights_with_another_activation_read_labels_anew(tmp_path: Path) -> None:
+def test_the_same_weights_with_another_activation_have_their_own_text_features(tmp_path: Path) -> None:
     """OpenAI's weights in an architecture without QuickGELU are another model, though the file is the same."""
     cache = EmbeddingCache(tmp_path / "cache")
     features, digests = [], set()
@@ -557,3 +565,39 @@ def test_the_same_weights_with_another_activation_read_labels_anew(tmp_path: Pat
         assert torch.equal(features[-1], encode_vocabulary(clip, vocabulary))
     assert (features[0] - features[1]).abs().max() > 5e-3
     assert len(digests) == 1
+
+
+# Forked processes
+
+FORK = """
+import multiprocessing, sys
+import torch
+import segzs
+from segzs import Prompt
+from segzs.masks import iou
+from tests.conftest import EXAMPLES
+
+def work(number):
+    segments = segmenter.segment(image, Prompt.point(100, 100))
+    segments += segmenter.everything(image, points_per_side=2, **thresholds)
+    return [segment.rle for segment in segments], torch.get_num_threads()
+
+torch.set_num_threads(2)
+thresholds = {"predicted_iou_threshold": 0.3, "stability_score_threshold": 0.3}
+segmenter = segzs.load(labels=["cat"], device="cpu", cache=False)
+image = segmenter.encode(EXAMPLES / "desk.png")
+expected, threads = work(0)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    ((masks, threads_of_child),) = pool.map_async(work, [0]).get(100)
+assert iou(masks, expected).diagonal().min() > 0.99
+assert (threads, threads_of_child) == (2, 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_gives_the_same_masks() -> None:
+    root = EXAMPLES.parent
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], cwd=root, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ import segzs
 from segzs.clip.crops import encode_masks
 from segzs.masks import RLE, iou
 from segzs.postprocess.maps import SemanticMap, semantic_map
-from segzs.postprocess.merging import suppress_nested
+from segzs.postprocess.merging import merge_segments, suppress_nested
 from segzs.segments import UNKNOWN, Segments
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH, Scores, markdown
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, Packs, add_packs_argument
@@ -50,7 +50,7 @@ def measure_map(
 ) -> None:
     """Add the mean IoU of a scene's map, and of those of masks alone and of dense features alone."""
     found, labels = segmenter.name(found), segmenter.vocabulary.labels
-    seen = segmenter.semantic(photo, Segments(photo.image, ()), sure=0)
+    seen = segmenter.semantic(photo, Segments(photo.image, ()), min_confidence=0)
     scores.add("mean IoU: masks, then dense features", [mean_iou(segmenter.semantic(photo, found), truth)])
     scores.add("mean IoU: masks alone", [mean_iou(semantic_map(found, labels), truth)])
     scores.add("mean IoU: dense features alone", [mean_iou(seen, truth)])

@@ -107,6 +107,10 @@ def unknown_auroc(segmenter: segzs.Segmenter, features: Tensor, names: list[str]
     return float(np.mean(found))
 
 
+def with_regions(segmenter: segzs.Segmenter, regions: str) -> segzs.Segmenter:
+    return replace(segmenter, region_encoder=replace(segmenter.region_encoder, regions=regions))
+
+
 def unfamiliar(segmenter: segzs.Segmenter, features: list[Tensor]) -> float:
     """The share of pictures that are said to be unfamiliar."""
     return float(
@@ -158,7 +162,7 @@ def main() -> None:
         kinds["drawings"] = list(drawings(arguments.packs, arguments.scenes))
         labels["drawings"] = [concept.name for concept in arguments.packs.concepts()]
     columns = {
-        f"{kind}, {naming}": measure(replace(segmenter, naming=naming), pictures, labels[kind])
+        f"{kind}, {naming}": measure(with_regions(segmenter, naming), pictures, labels[kind])
         for kind, pictures in kinds.items()
         for naming in arguments.naming
     }

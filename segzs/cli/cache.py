@@ -22,13 +22,14 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from segzs.cache import EmbeddingCache
     from segzs.settings import embeddings_folder
 
-    cache = EmbeddingCache(embeddings_folder())
-    size = cache.size()
+    folder = embeddings_folder()
+    files = list(folder.glob("*.safetensors*"))  # read here, because importing EmbeddingCache imports torch
+    size = sum(file.stat().st_size for file in files)
+    entries = counted(sum(file.suffix == ".safetensors" for file in files), "entry", "entries")
     if args.clear:
-        cache.clear()
-    entries, cleared = counted(size.entries, "entry", "entries"), " (now cleared)" if args.clear else ""
-    print_line(f"{cache.folder}: {entries}, {size.bytes / 1e6:.1f} MB of {cache.disk / 1e6:.0f} MB{cleared}")
+        for file in files:
+            file.unlink(missing_ok=True)
+    print_line(f"{folder}: {entries}, {size / 1e6:.1f} MB{' (now cleared)' if args.clear else ''}")
     return 0

@@ -42,7 +42,7 @@ class Naming:
             similarity, and the negatives; None: an object is never "unknown".
 
     Raises:
-        UsageError: ``regions`` or ``weighting`` is unknown, or ``unknown`` is out of range.
+        UsageError: an option is unknown or out of range.
 
     >>> Naming(background="keep", margin=0.2).unknown
     'auto'
@@ -59,6 +59,8 @@ class Naming:
     def __post_init__(self) -> None:
         if self.regions not in (None, *REGIONS):
             raise UsageError(f"unknown regions {self.regions!r}; choose from {', '.join(REGIONS)}")
+        given = {"background": self.background, "margin": self.margin, "scales": self.scales}
+        Cropping(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         if self.weighting not in WEIGHTINGS:
             raise UsageError(f"unknown weighting {self.weighting!r}; choose from {', '.join(WEIGHTINGS)}")
         if self.unknown not in (None, "auto"):

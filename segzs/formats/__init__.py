@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzs.errors import AnnotationError, OutputError, UsageError, warn
+from segzs.errors import AnnotationError, FormatWarning, OutputError, UsageError, warn
 from segzs.files import atomic_write
 from segzs.formats import coco, cvat, label_studio, labelme, native, panoptic, parquet, semantic, voc, yolo
 from segzs.formats.annotations import Digests, ImageAnnotations
-from segzs.formats.files import FormatWarning, load_json, reading
+from segzs.formats.files import load_json, reading
 from segzs.postprocess.maps import SemanticMap
 from segzs.segments import Segments
 
@@ -24,7 +24,6 @@ __all__ = [
     "PICTURES",
     "Digests",
     "Format",
-    "FormatWarning",
     "ImageAnnotations",
     "find_format",
     "read",

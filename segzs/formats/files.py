@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from segzs.errors import AnnotationError, OutputError, SegzsWarning, warn
+from segzs.errors import AnnotationError, FormatWarning, OutputError, warn
 
 INVALID = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError)
 """What parsing raises on values of a wrong kind."""
@@ -16,10 +16,6 @@ MAX_LISTED = 3
 MAX_TEXT = 120
 
 T = TypeVar("T")
-
-
-class FormatWarning(SegzsWarning):
-    """A format cannot hold something, or something in a file is left out because it cannot be used."""
 
 
 class Stems:

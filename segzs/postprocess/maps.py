@@ -14,11 +14,12 @@ import PIL.Image
 
 from segzs.checks import check_number
 from segzs.draw import Colour, colours, overlay
-from segzs.errors import SegzsError, SegzsWarning
+from segzs.errors import SegzsError
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.postprocess.merging import has_name, owners_of_nested, score
 from segzs.segments import UNKNOWN, Name, Segment, Segments
+from segzs.values import Value, read_only
 
 MIN_AREA = 0.0005
 """As a share of the image. Smaller remains of segments are dropped."""
@@ -28,12 +29,8 @@ SMALL_MASK_BONUS = 1e-3
 """Added to the score of a small mask, to decide between masks with equal scores."""
 
 
-class MapWarning(SegzsWarning):
-    """The CLIP has no dense features, so that a map is "unknown" outside of the masks."""
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class SemanticMap:
+class SemanticMap(Value):
     """The label of every pixel of one image; shows itself as a picture with a legend in a notebook.
 
     ``classes`` (height, width) holds indices into ``labels``, of which the first is "unknown": uint16, or int32 for
@@ -48,8 +45,8 @@ class SemanticMap:
     model: str = ""
 
     def __post_init__(self) -> None:
-        for array in (self.classes, self.scores):
-            array.setflags(write=False)
+        object.__setattr__(self, "classes", read_only(self.classes))
+        object.__setattr__(self, "scores", read_only(self.scores))
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{label} {_percent(share)}" for label, share in list(self.shares.items())[:8])

@@ -1,4 +1,4 @@
-"""SAM: build and load, encode an image once, decode prompts, find everything."""
+"""SAM: load a model, encode an image once, decode prompts, segment everything."""
 
 from segzs.environment import require_fitting_torchvision
 

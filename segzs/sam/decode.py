@@ -92,7 +92,7 @@ def full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_io
     stability_scores = stability_score(large, threshold).tolist()
     pixels = (large > threshold).cpu().numpy()
     return tuple(
-        Mask(RLE.encode(mask), float(score), stability, _readonly(logit))
+        Mask(RLE.encode(mask), float(score), stability, logit.float().cpu().numpy())
         for mask, score, stability, logit in zip(pixels, predicted_iou, stability_scores, logits, strict=True)
     )
 
@@ -158,9 +158,3 @@ def _tensors(
 
 def _tensor(array: np.ndarray, sam: SamModel) -> Tensor:
     return torch.from_numpy(array.astype(np.float32)).to(sam.device)
-
-
-def _readonly(tensor: Tensor) -> np.ndarray:
-    array = tensor.float().cpu().numpy().copy()
-    array.setflags(write=False)
-    return array

@@ -18,6 +18,7 @@ from segzs.cache import EmbeddingCache
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError
 from segzs.image import Image
 from segzs.sam.model import SamModel
+from segzs.values import Value, read_only
 
 PREPROCESSING = 1
 """Version of the preprocessing; features of another version cannot be compared."""
@@ -25,7 +26,7 @@ FORMAT = "segzs-image/1"
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedImage:
+class EncodedImage(Value):
     """The image embedding that SAM's image encoder made of an image, and the digest of the weights that made it.
 
     ``features`` is float32 (1, C, G, G). ``input_size`` is the height and width of the image inside the model's square
@@ -38,6 +39,11 @@ class EncodedImage:
     model: str
     model_digest: str
     _copies: dict[tuple[torch.device, torch.dtype], Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.features.is_inference():
+            with torch.inference_mode():  # outside of it, writing to such a tensor is an error
+                object.__setattr__(self, "features", self.features.clone())
 
     def read_by(self, sam: SamModel) -> Tensor:
         """The features on the device and in the dtype of a model; converted once."""
@@ -105,6 +111,10 @@ class PreparedImage(Image):
     """
 
     resized: np.ndarray
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "resized", read_only(self.resized))
 
 
 def prepare(sam: SamModel, image: Image) -> PreparedImage:

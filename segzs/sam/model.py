@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, Callable[[], Sam]] = {
 
 @dataclass(frozen=True, eq=False)
 class SamModel:
-    """A loaded SAM: its row, the SHA-256 of its weights, the module in evaluation mode, and what computes it, how."""
+    """A loaded SAM: its row of the registry, the SHA-256 of its weights, its module in evaluation mode, its dtype."""
 
     spec: SamCheckpoint
     digest: str
@@ -39,11 +39,12 @@ class SamModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the module is."""
         return self.module.pixel_mean.device
 
     @cached_property
     def positions(self) -> Tensor:
-        """Where the cells of an image embedding are, as the decoder takes it: 1 C G G."""
+        """The positional encoding of the image embedding's grid: 1 C G G."""
         return self.module.prompt_encoder.get_dense_pe().to(self.dtype)
 
     @property
@@ -54,10 +55,10 @@ class SamModel:
 
 
 def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> SamModel:
-    """Build the architecture of a checkpoint, load it strictly, and let it compute in ``dtype``.
+    """Build the architecture of a checkpoint and load its weights strictly; it computes in ``dtype``.
 
     Raises:
-        WeightsError: the file is no checkpoint, or one of another architecture.
+        WeightsError: the file is not a checkpoint, or one of another architecture.
     """
     with WithoutRandomWeights():
         module = ARCHITECTURES[file.spec.architecture]()
@@ -67,14 +68,14 @@ def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dty
 
 
 def with_dtype(sam: SamModel, dtype: torch.dtype) -> SamModel:
-    """The same model, its module changed to compute in ``dtype``."""
+    """The same model, whose module computes in ``dtype`` from now on."""
     sam.module.image_encoder.to(dtype)
     sam.module.mask_decoder.to(dtype)
     return replace(sam, dtype=dtype)
 
 
 def fused(module: Sam) -> Sam:
-    """Let segment-anything's parts compute in fewer steps: this instance only, with its weights and its answers."""
+    """Replace parts of segment-anything in this module by faster ones with the same weights and results."""
     if isinstance(module.image_encoder, ImageEncoderViT):
         fuse_encoder(module.image_encoder)
     if type(module.mask_decoder) is MaskDecoder:

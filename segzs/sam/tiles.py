@@ -167,7 +167,6 @@ def _low_res_logits(sam: SamModel, encoded: EncodedImage, mask: np.ndarray) -> n
     share = cv2.resize(mask.astype(np.float32), inner, interpolation=cv2.INTER_AREA)
     logits = np.full((height, width), -LOGIT, np.float32)
     logits[: share.shape[0], : share.shape[1]] = (2 * share - 1) * LOGIT
-    logits.setflags(write=False)
     return logits
 
 

@@ -407,7 +407,7 @@ def test_a_wrong_checkpoint_is_refused(run: Run, bare: Path, scene) -> None:
     (bare / "sam_vit_b_01ec64.pth").write_bytes(b"not what Meta published")
     code, out, err = run("label", scene("desk").path, "--model", "vit_b")
     assert (code, out) == (1, "")
-    assert "the file is damaged or another one; delete it and run: segzs fetch vit_b" in err
+    assert "the file is damaged or another model's; delete it and run: segzs fetch vit_b" in err
 
 
 def test_fetch_of_unknown_and_forbidden_names(run: Run, bare: Path) -> None:
@@ -453,7 +453,7 @@ def test_an_impossible_unknown_is_wrong_use(label: Run, similarity: str, scene: 
 def test_a_warning_is_one_line_on_stderr(
     label: Run, segmenter: segzs.Segmenter, scene: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip = replace(segmenter.clip, spec=replace(segmenter.clip.spec, familiar=1.1))
+    clip = replace(segmenter.clip, spec=replace(segmenter.clip.spec, ood_threshold=1.1))
     classifier = replace(segmenter.classifier, clip=clip)
     monkeypatch.setattr(segzs, "load", lambda *_, **__: replace(segmenter, classifier=classifier))
     _, _, err = label(scene("desk").path, scene("desk").path, "--box", "258,45,502,258")

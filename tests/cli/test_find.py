@@ -117,4 +117,4 @@ def test_detections_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
         assert (code, "--detections takes one image" in said) == (2, True)
     results.write_text("[")
     code, _, said = run("label", DESK, *arguments)
-    assert (code, "is no JSON" in said) == (1, True)
+    assert (code, "is not JSON" in said) == (1, True)

@@ -68,12 +68,13 @@ def test_a_prepared_image_is_encoded_like_the_image(labeller: Labeller, data: by
 def test_settings_are_json_and_differ_between_configurations(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
     settings = labeller.settings
     assert json.loads(json.dumps(settings)) == settings
+    classifier, never = segmenter.classifier, replace(segmenter.classifier.naming, unknown=None)
     others = [
         Labeller.of(segmenter, **FEW, min_area=50),
         Labeller.of(segmenter, **FEW, merge=False),
         Labeller.of(with_cropping(segmenter, scales=(1, 2)), **FEW),
         Labeller.of(segmenter.with_labels(["cat", "dog"]), **FEW),
-        Labeller.of(replace(segmenter, classifier=replace(segmenter.classifier, unknown=None)), **FEW),
+        Labeller.of(replace(segmenter, classifier=replace(classifier, naming=never)), **FEW),
         Labeller.of(with_cropping(segmenter, margin=0.2), **FEW),
         Labeller.of(with_cropping(segmenter, background="keep"), **FEW),
         Labeller.of(replace(segmenter, sam=replace(segmenter.sam, digest="other")), **FEW),

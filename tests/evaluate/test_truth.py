@@ -7,9 +7,9 @@ import PIL.Image
 import pytest
 from pycocotools import mask as coco_mask
 
-from segzs.errors import AnnotationError, ImageError, SegzsError, VocabularyError
+from segzs.errors import AnnotationError, FormatWarning, ImageError, SegzsError, VocabularyError
 from segzs.evaluate.truth import names_of, read_classes, read_coco
-from segzs.formats import FormatWarning, ImageAnnotations, write
+from segzs.formats import ImageAnnotations, write
 from segzs.masks import RLE
 from segzs.segments import Name, Segment
 from tests.conftest import EXAMPLES, read_scene
@@ -107,7 +107,7 @@ def test_samples_are_random_and_in_order(write_coco: Write) -> None:
         (lambda known: known["images"][0].update(file_name="/gone.png"), r"1 of 1 annotated images .* /gone\.png"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::segzs.formats.FormatWarning")
+@pytest.mark.filterwarnings("ignore::segzs.FormatWarning")
 def test_a_wrong_file_is_one_clear_error(write_coco: Write, change: Callable, message: str) -> None:
     path = write_coco("desk", change=change)
     with pytest.raises(AnnotationError, match=message) as raised:

@@ -24,7 +24,8 @@ from pycocotools.cocoeval import COCOeval
 
 import segzs
 from segzs import AnnotationError, OutputError, Segment, Segments, UsageError, read_image
-from segzs.formats import FORMATS, Digests, Format, FormatWarning, ImageAnnotations, read, write
+from segzs.errors import FormatWarning
+from segzs.formats import FORMATS, Digests, Format, ImageAnnotations, read, write
 from segzs.formats.voc import palette
 from tests.formats.conftest import iou
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segzs import AnnotationError, SegzsError
+from segzs.errors import FormatWarning
 from segzs.evaluate.truth import read_coco
-from segzs.formats import FormatWarning, read
+from segzs.formats import read
 from tests.formats.conftest import difficult_masks, segments_of
 
 SQUARE = [1, 1, 3, 1, 3, 3, 1, 3]

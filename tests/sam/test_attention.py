@@ -1,4 +1,4 @@
-"""Attention in fewer steps answers as segment-anything's own, on the same weights."""
+"""The faster attention against segment-anything's own, on the same weights."""
 
 from copy import deepcopy
 
@@ -24,7 +24,7 @@ def encoder() -> ImageEncoderViT:
 
 
 @pytest.mark.parametrize("scores", [1, 10_000, 2**30])
-def test_the_encoder_keeps_its_answers_and_keys(
+def test_the_encoder_has_the_same_features_and_keys(
     encoder: ImageEncoderViT, scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SCORES", scores)  # one row of one head at a time, a few, all
@@ -37,9 +37,7 @@ def test_the_encoder_keeps_its_answers_and_keys(
 
 
 @pytest.mark.parametrize("mask_bytes", [1, 40_000, 2**30])
-def test_attention_in_parts_and_by_the_fused_kernel_are_the_same(
-    mask_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attention_in_parts_equals_the_fused_kernel(mask_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EXPORTED_MASK_BYTES", mask_bytes)
     parts = torch.randn(3, 6, 16 * 16, 32).split(1)
     query, key, value = (part[0] for part in parts)
@@ -49,7 +47,7 @@ def test_attention_in_parts_and_by_the_fused_kernel_are_the_same(
     torch.testing.assert_close(in_parts, module._attend(query, key, value, *relative), rtol=1e-4, atol=1e-5)
 
 
-def test_an_encoder_without_relative_positions_is_left_alone() -> None:
+def test_an_encoder_without_relative_positions_is_not_changed() -> None:
     plain = ImageEncoderViT(img_size=64, embed_dim=32, depth=1, num_heads=2)
     attention = plain.blocks[0].attn
     fuse_encoder(plain)
@@ -63,7 +61,7 @@ def transformer() -> TwoWayTransformer:
 
 
 def filled(built: nn.Module) -> nn.Module:
-    """With biases that count."""
+    """With biases that are not zero."""
     for name, parameter in built.named_parameters():
         if name.endswith("bias"):
             nn.init.normal_(parameter, std=0.5)
@@ -71,26 +69,26 @@ def filled(built: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("images", [1, 5])
-def test_two_way_is_the_transformer(images: int) -> None:
+def test_two_way_equals_the_transformer(images: int) -> None:
     reference = transformer()
     embeddings, positions = torch.randn(images, 64, 6, 7), torch.randn(1, 64, 6, 7)
     tokens = torch.randn(5, 8, 64)
     with torch.inference_mode():
         expected = reference(embeddings.expand(5, -1, -1, -1), positions.expand(5, -1, -1, -1), tokens)
         cells = embeddings.flatten(2).transpose(1, 2)
-        found = two_way(reference, cells, positions[0].flatten(1).T, tokens)
-    for ours, theirs in zip(found, expected, strict=True):
+        results = two_way(reference, cells, positions[0].flatten(1).T, tokens)
+    for ours, theirs in zip(results, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_the_mask_decoder_keeps_its_answers_and_keys(with_masks: bool) -> None:
+def test_the_mask_decoder_has_the_same_masks_and_keys(with_masks: bool) -> None:
     reference = filled(MaskDecoder(transformer_dim=64, transformer=transformer(), iou_head_hidden_dim=32)).eval()
     ours = FusedMaskDecoder(reference)
     assert ours.state_dict().keys() == reference.state_dict().keys()
     image, positions, sparse = torch.randn(1, 64, 6, 7), torch.randn(1, 64, 6, 7), torch.randn(3, 2, 64)
     dense = torch.randn(3, 64, 6, 7) if with_masks else torch.randn(1, 64, 1, 1).expand(3, -1, 6, 7)
     with torch.inference_mode():
-        found, expected = (d.predict_masks(image, positions, sparse, dense) for d in (ours, reference))
-    for mine, theirs in zip(found, expected, strict=True):
+        results, expected = (d.predict_masks(image, positions, sparse, dense) for d in (ours, reference))
+    for mine, theirs in zip(results, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)

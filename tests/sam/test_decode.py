@@ -1,9 +1,10 @@
-"""Prompts in one call: order, limits of the image, refinement, and what a stable mask is."""
+"""decode: the order of prompts, the limits of the image, refinement, and the stability score."""
 
 from __future__ import annotations
 
+import pickle
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -28,13 +29,11 @@ def encoded(tiny: SamModel, desk: Image) -> EncodedImage:
     return encode(tiny, desk)
 
 
-def same(one: tuple[Mask, ...], other: tuple[Mask, ...]) -> bool:
+def same(one: Mask, other: Mask) -> bool:
     """Equal but for the rounding of another batch."""
-    close = np.allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
-    if one.low_res_logits.shape == other.low_res_logits.shape:
-        close = close and np.allclose(one.low_res_logits, other.low_res_logits, atol=2e-3)
-    alike = iou(one.rles, other.rles).diagonal() > 0.99
-    return close and all(a.area == b.area == 0 or like for a, b, like in zip(one.rles, other.rles, alike, strict=True))
+    close = np.isclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
+    close &= np.allclose(one.low_res_logits, other.low_res_logits, atol=2e-3)
+    return bool(close) and (one.rle.area == other.rle.area == 0 or iou([one.rle], [other.rle])[0, 0] > 0.99)
 
 
 @pytest.mark.parametrize("size", [(576, 768), (768, 577), (40, 40), (13, 900), (901, 13)])
@@ -46,7 +45,7 @@ def test_masks_are_enlarged_as_segment_anything_does(tiny: SamModel, size: tuple
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
-def test_mixed_kinds_come_back_in_order(tiny: SamModel, encoded: EncodedImage) -> None:
+def test_prompts_of_mixed_kinds_keep_their_order(tiny: SamModel, encoded: EncodedImage) -> None:
     rng = np.random.default_rng(0)
     mask = rng.normal(scale=5, size=tiny.mask_size)
     prompts = []
@@ -62,42 +61,44 @@ def test_mixed_kinds_come_back_in_order(tiny: SamModel, encoded: EncodedImage) -
     together = decode(tiny, encoded, prompts)
     alone = [decode(tiny, encoded, [prompt])[0] for prompt in prompts]
     assert len(together) == len(prompts) > 3 * CHUNK
-    assert all(same(one, other) for one, other in zip(together, alone, strict=True))
-    assert not same(together[0], together[1])
+    assert all(same(one, other) for (one,), (other,) in zip(together, alone, strict=True))
+    assert not same(*together[0], *together[1])
 
 
-def test_nothing_asked_nothing_answered(tiny: SamModel, encoded: EncodedImage) -> None:
+def test_no_prompts_give_no_masks(tiny: SamModel, encoded: EncodedImage) -> None:
     assert decode(tiny, encoded, []) == []
 
 
-def test_answers_are_read_only_values(tiny: SamModel, encoded: EncodedImage) -> None:
+def test_masks_are_ranked_and_read_only(tiny: SamModel, encoded: EncodedImage) -> None:
     (masks,) = decode(tiny, encoded, [Prompt.point(300, 300)], multimask=True)
-    height, width = tiny.mask_size
     assert len(masks) == 3
-    assert masks.low_res_logits.shape == (3, height, width)
-    assert masks.predicted_iou.tolist() == sorted(masks.predicted_iou, reverse=True)
-    for array in (masks.predicted_iou, masks.stability_score, masks.low_res_logits):
-        assert array.dtype == np.float32
+    scores = [mask.predicted_iou for mask in masks]
+    assert scores == sorted(scores, reverse=True)
+    for mask in (*masks, *pickle.loads(pickle.dumps(masks)), *deepcopy(masks)):
+        assert mask.low_res_logits is not None
+        assert (mask.low_res_logits.dtype, mask.low_res_logits.shape) == (np.float32, tiny.mask_size)
         with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
+            mask.low_res_logits[0] = 0
+        with pytest.raises(FrozenInstanceError):
+            mask.predicted_iou = 1.0  # type: ignore[misc]
 
 
-def test_several_holds_the_best(tiny: SamModel, encoded: EncodedImage) -> None:
-    (best,) = decode(tiny, encoded, [Prompt.point(300, 300)])
-    (several,) = decode(tiny, encoded, [Prompt.point(300, 300)], multimask=True)
-    assert best.rle == several.rles[0]
+def test_multimask_includes_the_best_mask(tiny: SamModel, encoded: EncodedImage) -> None:
+    ((best,),) = decode(tiny, encoded, [Prompt.point(300, 300)])
+    (ranked,) = decode(tiny, encoded, [Prompt.point(300, 300)], multimask=True)
+    assert best.rle == ranked[0].rle
 
 
-def test_a_box_partly_outside_is_cut(tiny: SamModel, encoded: EncodedImage) -> None:
-    (outside,) = decode(tiny, encoded, [Prompt.box(-300, -5, 220, 224)])
-    (inside,) = decode(tiny, encoded, [Prompt.box(0, 0, 220, 224)])
-    assert outside.rles == inside.rles
+def test_a_box_is_clipped_to_the_image(tiny: SamModel, encoded: EncodedImage) -> None:
+    ((outside,),) = decode(tiny, encoded, [Prompt.box(-300, -5, 220, 224)])
+    ((inside,),) = decode(tiny, encoded, [Prompt.box(0, 0, 220, 224)])
+    assert outside.rle == inside.rle
 
 
 @pytest.mark.parametrize(
     "prompt", [Prompt.box(800, 10, 900, 90), Prompt.point(768, 10), Prompt.point(10, 576), Prompt.point(-1, 10)]
 )
-def test_prompts_outside_are_refused_with_the_size(prompt: Prompt, tiny: SamModel, encoded: EncodedImage) -> None:
+def test_prompts_outside_the_image_are_refused(prompt: Prompt, tiny: SamModel, encoded: EncodedImage) -> None:
     with pytest.raises(PromptError, match="outside the image of 768x576 pixels"):
         decode(tiny, encoded, [Prompt.point(10, 10), prompt])
 
@@ -110,15 +111,14 @@ def test_a_mask_of_another_size_is_refused(shape: tuple[int, int], tiny: SamMode
 
 def test_an_earlier_mask_is_refined(tiny: SamModel, encoded: EncodedImage) -> None:
     prompt = Prompt.box(41, 22, 195, 224)
-    (first,) = decode(tiny, encoded, [prompt])
-    refined, plain = decode(
+    ((first,),) = decode(tiny, encoded, [prompt])
+    (refined,), (plain,) = decode(
         tiny, encoded, [Prompt([(120, 120)], mask=first.low_res_logits), Prompt([(120, 120), (121, 121)])]
     )
-    assert len(refined) == 1
     assert not np.allclose(refined.low_res_logits, plain.low_res_logits)
 
 
-def test_stability_is_the_overlap_of_two_cuts() -> None:
+def test_the_stability_score_is_the_iou_of_two_cuts() -> None:
     steep = torch.full((10, 10), -9.0)
     steep[2:6, 2:6] = 9
     sloping = steep.clone()
@@ -128,7 +128,7 @@ def test_stability_is_the_overlap_of_two_cuts() -> None:
     assert scores.tolist() == pytest.approx([1, 16 / 24, 0])
 
 
-def test_stability_of_very_wide_masks() -> None:
+def test_the_stability_score_of_large_masks_does_not_overflow() -> None:
     assert stability_score(torch.full((1, 2, 40_000), 5.0), 0.0).tolist() == [1]
 
 
@@ -140,14 +140,14 @@ def test_bfloat16_gives_the_masks_of_float32(tiny: SamModel, encoded: EncodedIma
     again = encode(halved, encoded.image)
     assert again.features.dtype == torch.float32
     pairs = zip(decode(tiny, encoded, prompts), decode(halved, again, prompts), strict=True)
-    assert np.mean([iou(ours.rles, theirs.rles)[0, 0] for ours, theirs in pairs]) > 0.97
+    assert np.mean([iou([ours.rle], [theirs.rle])[0, 0] for (ours,), (theirs,) in pairs]) > 0.97
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_prompts_without_masks_share_the_image(
+def test_prompts_without_masks_share_the_image_features(
     dtype: torch.dtype, small_pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy of the image for every prompt would give the same answers, slowly."""
+    """A copy of the features for each prompt would give the same masks more slowly."""
     seen: list[int] = []
 
     def noting(module: TwoWayTransformer, cells: torch.Tensor, *rest: torch.Tensor) -> tuple:

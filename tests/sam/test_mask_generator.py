@@ -1,4 +1,4 @@
-"""Everything mode keeps what its options promise, and each object once."""
+"""Everything mode: its options, duplicates, the adaptive grid and progress."""
 
 from __future__ import annotations
 
@@ -33,73 +33,77 @@ def every(tiny: SamModel, encoded: EncodedImage) -> list[Mask]:
 
 
 def codes(tiny: SamModel, encoded: EncodedImage, options: GeneratorOptions) -> list[RLE]:
-    return [masks.rle for masks in generate_masks(tiny, encoded, options)]
+    return [mask.rle for mask in generate_masks(tiny, encoded, options)]
 
 
-def test_it_is_deterministic_and_sorted_by_area(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
-    found = [masks.rle for masks in every]
-    assert len(found) > 5
-    assert found == codes(tiny, encoded, MANY)
-    areas = [mask.area for mask in found]
+def test_masks_are_deterministic_and_sorted_by_area(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
+    masks = [mask.rle for mask in every]
+    assert len(masks) > 5
+    assert masks == codes(tiny, encoded, MANY)
+    areas = [mask.area for mask in masks]
     assert areas == sorted(areas, reverse=True)
 
 
 @pytest.mark.parametrize("nms_threshold", [0.3, 0.7, 0.9])
-def test_no_object_twice(nms_threshold: float, tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
-    found = (
+def test_no_two_masks_overlap_more_than_the_threshold(
+    nms_threshold: float, tiny: SamModel, encoded: EncodedImage, every: list[Mask]
+) -> None:
+    masks = (
         every
         if nms_threshold == MANY.nms_threshold
         else generate_masks(tiny, encoded, replace(MANY, nms_threshold=nms_threshold))
     )
     height, width = encoded.input_size
-    coarse = [RLE.encode(masks.low_res_logits[: height // 4, : width // 4] > 0) for masks in found]
-    fine = [masks.rle for masks in found]
-    assert len(found) > 5
+    coarse = [RLE.encode(mask.low_res_logits[: height // 4, : width // 4] > 0) for mask in masks]
+    fine = [mask.rle for mask in masks]
+    assert len(masks) > 5
     assert np.triu(iou(coarse, coarse), 1).max() <= nms_threshold + 1e-6
-    assert np.triu(iou(fine, fine), 1).max() <= nms_threshold + 0.05  # duplicates are sought on the model's grid
+    assert np.triu(iou(fine, fine), 1).max() <= nms_threshold + 0.05  # most duplicates are dropped on the model's grid
 
 
-def test_thresholds_are_respected(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
-    middle_iou = float(np.median([masks.predicted_iou for masks in every]))
-    middle_stability = float(np.median([masks.stability_score for masks in every]))
-    sure = generate_masks(tiny, encoded, replace(MANY, predicted_iou_threshold=middle_iou))
+def test_masks_reach_the_score_thresholds(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
+    middle_iou = float(np.median([mask.predicted_iou for mask in every]))
+    middle_stability = float(np.median([mask.stability_score for mask in every]))
+    confident = generate_masks(tiny, encoded, replace(MANY, predicted_iou_threshold=middle_iou))
     stable = generate_masks(tiny, encoded, replace(MANY, stability_score_threshold=middle_stability))
-    assert 0 < len(sure) < len(every)
+    assert 0 < len(confident) < len(every)
     assert 0 < len(stable) < len(every)
-    assert all(masks.predicted_iou >= middle_iou for masks in sure)
-    assert all(masks.stability_score >= middle_stability for masks in stable)
+    assert all(mask.predicted_iou >= middle_iou for mask in confident)
+    assert all(mask.stability_score >= middle_stability for mask in stable)
 
 
-def test_the_stability_reported_is_the_one_asked_for(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
-    """Masks are filtered on the model's grid first, where a mask may seem more stable than at the image's size."""
+def test_the_stability_score_at_full_size_reaches_the_threshold(
+    tiny: SamModel, encoded: EncodedImage, every: list[Mask]
+) -> None:
+    """Masks are first filtered on the model's grid, where the score may be higher than at the size of the image."""
     height, width = (side // 4 for side in encoded.input_size)
-    grid = np.stack([masks.low_res_logits[:height, :width] for masks in every])
-    reported = np.array([masks.stability_score for masks in every])
-    seeming = stability_score(torch.from_numpy(grid), 0.0).numpy()
-    worst = (seeming - reported).argmax()
-    between = float(seeming[worst] + reported[worst]) / 2
-    assert seeming[worst] > between > reported[worst]
+    grid = np.stack([mask.low_res_logits[:height, :width] for mask in every])
+    full_size = np.array([mask.stability_score for mask in every])
+    low_res = stability_score(torch.from_numpy(grid), 0.0).numpy()
+    worst = (low_res - full_size).argmax()
+    between = float(low_res[worst] + full_size[worst]) / 2
+    assert low_res[worst] > between > full_size[worst]
     kept = generate_masks(tiny, encoded, replace(MANY, stability_score_threshold=between))
-    assert all(masks.stability_score >= between for masks in kept)
+    assert all(mask.stability_score >= between for mask in kept)
 
 
-def test_padding_counts_for_nothing(tiny: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the image a model may say what it likes: here, that both masks are there."""
+def test_padding_is_ignored(tiny: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the padding, both masks are positive."""
     halves = torch.full((1, 4, 192, 192), -9.0)
     halves[:, 1, :96, :100] = 9
     halves[:, 2, 96:, :100] = 9
     halves[..., 100:] = 9
     monkeypatch.setattr("segzs.sam.mask_generator.decode_low_res", lambda *_: LowResMasks(halves, torch.ones(1, 4)))
     options = GeneratorOptions(1, predicted_iou_threshold=0.5, stability_score_threshold=0.9, nms_threshold=0.3)
-    found = codes(tiny, encode(tiny, portrait), options)
-    assert len(found) == 2
-    assert sum(mask.area for mask in found) == pytest.approx(portrait.width * portrait.height, rel=0.03)
+    masks = codes(tiny, encode(tiny, portrait), options)
+    assert len(masks) == 2
+    assert sum(mask.area for mask in masks) == pytest.approx(portrait.width * portrait.height, rel=0.03)
 
 
-def test_the_models_own_thresholds_are_the_default(tiny: SamModel, encoded: EncodedImage) -> None:
-    row = replace(tiny.spec, points_per_side=4, predicted_iou=0.5, stability_score=0.6)
-    own = codes(replace(tiny, spec=row), encoded, GeneratorOptions())
-    assert own == codes(tiny, encoded, GeneratorOptions(4, 0.5, 0.6)) != []
+def test_the_thresholds_of_the_model_are_the_default(tiny: SamModel, encoded: EncodedImage) -> None:
+    spec = replace(tiny.spec, points_per_side=4, predicted_iou=0.5, stability_score=0.6)
+    default = codes(replace(tiny, spec=spec), encoded, GeneratorOptions())
+    assert default == codes(tiny, encoded, GeneratorOptions(4, 0.5, 0.6)) != []
 
 
 def test_small_masks_are_dropped(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
@@ -109,10 +113,12 @@ def test_small_masks_are_dropped(tiny: SamModel, encoded: EncodedImage, every: l
     assert kept == [area for area in areas if area >= limit]
 
 
-def test_max_masks_keeps_the_best(tiny: SamModel, encoded: EncodedImage, every: list[Mask]) -> None:
-    best = sorted((float(masks.predicted_iou) for masks in every), reverse=True)[:3]
+def test_max_masks_keeps_the_masks_with_the_highest_predicted_iou(
+    tiny: SamModel, encoded: EncodedImage, every: list[Mask]
+) -> None:
+    best = sorted((float(mask.predicted_iou) for mask in every), reverse=True)[:3]
     kept = generate_masks(tiny, encoded, replace(MANY, max_masks=3))
-    assert sorted((float(masks.predicted_iou) for masks in kept), reverse=True) == best
+    assert sorted((float(mask.predicted_iou) for mask in kept), reverse=True) == best
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -129,7 +135,7 @@ def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, enco
     ("options", "complaint"),
     [({"points_per_side": 0}, "points_per_side is 0"), ({"max_masks": 0}, "max_masks is 0; at least 1, or None")],
 )
-def test_impossible_options_are_refused(options: dict, complaint: str) -> None:
+def test_options_out_of_range_are_refused(options: dict, complaint: str) -> None:
     with pytest.raises(PromptError, match=complaint):
         GeneratorOptions(**options)
 
@@ -143,7 +149,7 @@ def stacks() -> st.SearchStrategy[np.ndarray]:
 
 @settings(max_examples=200, deadline=None)
 @given(masks=stacks(), limit=st.sampled_from([0.0, 0.2, 0.45, 0.7, 0.95, 1.0]), seed=st.integers(0, 1000))
-def test_without_duplicates_equals_brute_force(masks: np.ndarray, limit: float, seed: int) -> None:
+def test_nms_of_bitmaps_equals_brute_force(masks: np.ndarray, limit: float, seed: int) -> None:
     scores = np.random.default_rng(seed).permutation(len(masks)) / len(masks)
     expected: list[int] = []
     for index in sorted(range(len(masks)), key=lambda i: -scores[i]):
@@ -153,20 +159,20 @@ def test_without_duplicates_equals_brute_force(masks: np.ndarray, limit: float, 
     assert nms_bitmaps(torch.from_numpy(masks), torch.from_numpy(scores), limit) == expected
 
 
-def test_without_duplicates_compares_masks_not_boxes() -> None:
+def test_nms_compares_masks_and_not_boxes() -> None:
     frame = torch.ones(20, 20, dtype=torch.bool)
     frame[2:18, 2:18] = False
     inside = ~frame
     assert nms_bitmaps(torch.stack([frame, inside, frame]), torch.tensor([0.5, 0.9, 0.8]), 0.7) == [1, 2]
 
 
-def test_without_duplicates_of_nothing() -> None:
+def test_nms_of_no_masks() -> None:
     assert nms_bitmaps(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), 0.7) == []
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
-    """Every prompt that everything mode asks."""
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
+    """Every prompt that everything mode decodes."""
     seen: list[Prompt] = []
 
     def noting(sam: SamModel, encoded: EncodedImage, prompts: list[Prompt]) -> LowResMasks:
@@ -177,47 +183,49 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     return seen
 
 
-def test_an_adaptive_grid_asks_less_and_finds_the_same(
-    tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]
+def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
+    tiny: SamModel, encoded: EncodedImage, decoded: list[Prompt]
 ) -> None:
     full = codes(tiny, encoded, GeneratorOptions(points_per_side=24))
-    assert len(asked) == len({prompt.points for prompt in asked}) == 576
-    asked.clear()
+    assert len(decoded) == len({prompt.points for prompt in decoded}) == 576
+    decoded.clear()
     adaptive = codes(tiny, encoded, GeneratorOptions(points_per_side=24, adaptive=True))
-    assert len(asked) == len({prompt.points for prompt in asked}) < 520
+    assert len(decoded) == len({prompt.points for prompt in decoded}) < 520
     assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
 
 @pytest.mark.parametrize(("mask", "count"), [(-9.0, 25), (9.0, 81)])
-def test_an_adaptive_grid_is_dense_where_something_is(
+def test_an_adaptive_grid_is_dense_near_masks(
     mask: float,
     count: int,
     tiny: SamModel,
     encoded: EncodedImage,
-    asked: list[Prompt],
+    decoded: list[Prompt],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answer = torch.full((1, 4, *tiny.mask_size), mask)
+    logits = torch.full((1, 4, *tiny.mask_size), mask)
     monkeypatch.setattr(
         "segzs.sam.mask_generator.decode_low_res",
         lambda sam, encoded, prompts: (
-            asked.extend(prompts) or LowResMasks(answer.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
+            decoded.extend(prompts) or LowResMasks(logits.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
         ),
     )
     generate_masks(tiny, encoded, GeneratorOptions(points_per_side=9, adaptive=True))
-    assert len(asked) == count
+    assert len(decoded) == count
 
 
-def test_what_progress_raises_ends_the_search(tiny: SamModel, encoded: EncodedImage, asked: list[Prompt]) -> None:
+def test_an_exception_of_progress_cancels_the_search(
+    tiny: SamModel, encoded: EncodedImage, decoded: list[Prompt]
+) -> None:
     def stop(share: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         generate_masks(tiny, encoded, GeneratorOptions(points_per_side=16), stop)
-    assert len(asked) == CHUNK
+    assert len(decoded) == CHUNK
 
 
-def test_specks_and_pinholes_are_cleaned_away() -> None:
+def test_specks_and_pinholes_are_removed() -> None:
     mask = np.zeros((100, 100), bool)
     mask[20:80, 20:80] = True
     wanted = mask.copy()
@@ -225,12 +233,12 @@ def test_specks_and_pinholes_are_cleaned_away() -> None:
     mask[25, 25] = False
     mask[5:8, 5:8] = mask[95, 95] = True
     cleaned = _cleaned(Mask(RLE.encode(mask), 1.0, 1.0))
-    assert (cleaned.rles[0].decode() == wanted).all()
+    assert (cleaned.rle.decode() == wanted).all()
 
 
 def test_an_empty_mask_stays_empty() -> None:
     empty = Mask(RLE.encode(np.zeros((9, 9), bool)), 1.0, 1.0)
-    assert _cleaned(empty).rles[0].area == 0
+    assert _cleaned(empty).rle.area == 0
 
 
 def test_what_may_be_an_object_is_no_speck_and_what_reaches_the_border_no_pinhole() -> None:
@@ -241,4 +249,4 @@ def test_what_may_be_an_object_is_no_speck_and_what_reaches_the_border_no_pinhol
     mask[:, 362:] = False
     mask[100:120, 370:390] = True
     cleaned = _cleaned(Mask(RLE.encode(mask), 1.0, 1.0))
-    assert (cleaned.rles[0].decode() == mask).all()
+    assert (cleaned.rle.decode() == mask).all()

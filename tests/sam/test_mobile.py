@@ -81,7 +81,7 @@ def relative_deviation(ours: Tensor, theirs: np.ndarray) -> float:
 
 
 @needs_golden
-def test_keys_shapes_and_types_are_the_official_ones(sam: Sam) -> None:
+def test_keys_shapes_and_dtypes_are_the_official_ones(sam: Sam) -> None:
     ours = {key: [list(t.shape), str(t.dtype).removeprefix("torch.")] for key, t in sam.state_dict().items()}
     assert ours == json.loads(KEYS.read_text())
 
@@ -121,7 +121,7 @@ def test_blocks_with_biases_match_timm(width: int, heads: int, window: int) -> N
         assert relative_deviation(ours(features), expected.numpy()) < 1e-5
 
 
-def test_untrained_encoder_keeps_sams_contract() -> None:
+def test_the_image_embedding_has_the_size_that_sam_expects() -> None:
     sam = build_mobile_sam()
     assert not sam.training
     assert sam.image_encoder.img_size == 1024
@@ -137,7 +137,7 @@ def test_untrained_encoder_keeps_sams_contract() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(14, 14), (9, 20), (3, 7)])
-def test_joining_windows_undoes_splitting(height: int, width: int) -> None:
+def test_join_windows_is_the_inverse_of_split_windows(height: int, width: int) -> None:
     features = torch.randn(2, 5, height, width)
     windows = split_windows(features, 7)
     assert windows.shape[1:] == (49, 5)
@@ -145,7 +145,7 @@ def test_joining_windows_undoes_splitting(height: int, width: int) -> None:
     assert torch.equal(join_windows(windows, 7, height, width), features)
 
 
-def test_offsets_ignore_direction() -> None:
+def test_offsets_are_independent_of_the_direction() -> None:
     index = offset_index(3)
     assert torch.equal(index, index.T)
     assert index[0].tolist() == list(range(9))

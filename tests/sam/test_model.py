@@ -1,4 +1,4 @@
-"""Checkpoints of every architecture load; files that are something else are refused, and executed never."""
+"""load_sam: checkpoints of every architecture are loaded, other files are refused and never executed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def vit_b() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-def test_every_architecture_loads(architecture: str, tmp_path: Path) -> None:
+def test_every_architecture_is_loaded(architecture: str, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     weights = official_weights(architecture)
     torch.save(weights, file)
@@ -74,7 +74,7 @@ def test_every_architecture_loads(architecture: str, tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in sam.module.parameters())
 
 
-def test_what_no_checkpoint_holds_is_built(tmp_path: Path) -> None:
+def test_buffers_that_are_not_in_the_checkpoint_are_built(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(official_weights("vit_t"), file)
     module = load("vit_t", file).module
@@ -85,7 +85,7 @@ def test_what_no_checkpoint_holds_is_built(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors", "nested.pt"])
-def test_a_loaded_model_answers_as_the_saved_one(name: str, tmp_path: Path) -> None:
+def test_a_loaded_model_gives_the_masks_of_the_saved_one(name: str, tmp_path: Path) -> None:
     saved = randomised(build_tiny_sam)
     weights = saved.state_dict()
     if name.endswith(".safetensors"):
@@ -119,7 +119,7 @@ def test_loaded_weights_do_not_change_with_their_file(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[key]) for key, tensor in module.state_dict().items())
 
 
-def test_building_others_meanwhile_is_untouched(tmp_path: Path, vit_b: dict[str, Tensor]) -> None:
+def test_models_built_meanwhile_are_initialised_as_usual(tmp_path: Path, vit_b: dict[str, Tensor]) -> None:
     torch.save(vit_b, tmp_path / "weights.pth")
     load("vit_b", tmp_path / "weights.pth")
     assert torch.nn.Linear(100, 100).weight.std() > 0.01
@@ -262,7 +262,7 @@ def test_files_of_other_kinds_are_refused(write: Callable[[Path], None], suffix:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:'torch.load' received")
-def test_refusals_say_what_to_do(tmp_path: Path) -> None:
+def test_errors_name_a_remedy(tmp_path: Path) -> None:
     script(tmp_path / "script.pt")
     with pytest.raises(WeightsError, match=r"TorchScript program; save its state_dict\(\)"):
         load("vit_b", tmp_path / "script.pt")
@@ -284,7 +284,7 @@ def test_a_file_with_another_hash_is_refused(
         locate_sam("vit_b")
 
 
-def test_missing_files_and_unknown_names_say_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_about_missing_files_name_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match="segzs fetch vit_h"):
         locate_sam("vit_h")

@@ -1,4 +1,4 @@
-"""segzs against segment-anything's own SamPredictor, on the same weights, for every kind of prompt."""
+"""decode against segment-anything's SamPredictor, on the same weights, for every kind of prompt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     return request.getfixturevalue(f"{request.param}_pair")
 
 
-def ask(pair: Pair, kind: str) -> Prompt:
+def make_prompt(pair: Pair, kind: str) -> Prompt:
     """A prompt of a kind, in pixels of the pair's image."""
     width, height = pair.encoded.image.width, pair.encoded.image.height
     points = [(x * width, y * height) for x, y in (POINTS if "points" in kind else POINT if "point" in kind else [])]
@@ -48,59 +48,59 @@ def ask(pair: Pair, kind: str) -> Prompt:
     return Prompt(points, positive, box, mask)
 
 
-def reference(pair: Pair, prompt: Prompt, *, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reference(pair: Pair, prompt: Prompt, *, multimask: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """SamPredictor's masks, predicted IoU and low-res logits."""
     return pair.predictor.predict(
         point_coords=np.array(prompt.points) if prompt.points else None,
         point_labels=np.array(prompt.positive, int) if prompt.points else None,
         box=np.array(prompt.box) if prompt.box else None,
         mask_input=None if prompt.mask is None else prompt.mask[None].copy(),
-        multimask_output=several,
+        multimask_output=multimask,
     )
 
 
 def best(pair: Pair, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """SamPredictor used as its documentation says: the best of three masks for a lone point, else the only one."""
-    masks, predicted_iou, logits = reference(pair, ask(pair, kind), several=kind == "point")
+    """SamPredictor used as documented: the best of three masks for a single point, otherwise the only mask."""
+    masks, predicted_iou, logits = reference(pair, make_prompt(pair, kind), multimask=kind == "point")
     first = slice(predicted_iou.argmax(), predicted_iou.argmax() + 1)
     return masks[first], predicted_iou[first], logits[first]
 
 
-def assert_equal(ours: Masks, theirs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def assert_equal(ours: tuple[Mask, ...], theirs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     masks, predicted_iou, logits = theirs
     assert len(ours) == len(masks)
     overlaps = []
-    for rle, mask in zip(ours.rles, masks, strict=True):
+    for rle, mask in zip((each.rle for each in ours), masks, strict=True):
         assert mask.any()
         assert not mask.all()
         both, either = (rle.decode() & mask).sum(), (rle.decode() | mask).sum()
         overlaps.append(both / either)
     assert np.mean(overlaps) >= 0.999
-    np.testing.assert_allclose(ours.predicted_iou, predicted_iou, atol=1e-4)
-    np.testing.assert_allclose(ours.low_res_logits, logits, atol=1e-4 * np.abs(logits).max())
+    np.testing.assert_allclose([each.predicted_iou for each in ours], predicted_iou, atol=1e-4)
+    np.testing.assert_allclose([each.low_res_logits for each in ours], logits, atol=1e-4 * np.abs(logits).max())
 
 
-def test_features(pair: Pair) -> None:
+def test_image_features_are_equal(pair: Pair) -> None:
     theirs = pair.predictor.get_image_embedding()
     assert pair.encoded.input_size == pair.predictor.input_size
     torch.testing.assert_close(pair.encoded.features, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_best_mask(pair: Pair, kind: str) -> None:
-    (ours,) = decode(pair.sam, pair.encoded, [ask(pair, kind)])
+def test_the_best_mask_is_equal(pair: Pair, kind: str) -> None:
+    (ours,) = decode(pair.sam, pair.encoded, [make_prompt(pair, kind)])
     assert_equal(ours, best(pair, kind))
 
 
 @pytest.mark.parametrize("kind", ["point", "box", "mask, box and points"])
-def test_several_masks_are_ranked(pair: Pair, kind: str) -> None:
-    (ours,) = decode(pair.sam, pair.encoded, [ask(pair, kind)], multimask=True)
-    masks, predicted_iou, logits = reference(pair, ask(pair, kind), multimask=True)
+def test_three_masks_are_equal_and_ranked(pair: Pair, kind: str) -> None:
+    (ours,) = decode(pair.sam, pair.encoded, [make_prompt(pair, kind)], multimask=True)
+    masks, predicted_iou, logits = reference(pair, make_prompt(pair, kind), multimask=True)
     order = predicted_iou.argsort()[::-1]
     assert_equal(ours, (masks[order], predicted_iou[order], logits[order]))
 
 
-def test_all_kinds_in_one_call(pair: Pair) -> None:
+def test_prompts_of_all_kinds_in_one_call_are_equal(pair: Pair) -> None:
     kinds = [*KINDS, *KINDS[:3], "point"]
-    for ours, kind in zip(decode(pair.sam, pair.encoded, [ask(pair, k) for k in kinds]), kinds, strict=True):
+    for ours, kind in zip(decode(pair.sam, pair.encoded, [make_prompt(pair, k) for k in kinds]), kinds, strict=True):
         assert_equal(ours, best(pair, kind))

@@ -1,4 +1,4 @@
-"""Tiles cover the image, what a seam cuts is group_parts, and what is found is as good as elsewhere."""
+"""Tiles: they cover the image, parts of one object are joined, and masks lie on the whole image."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FEW = GeneratorOptions(points_per_side=6)
 
 
 def parts_of(mask: np.ndarray, per_side: int) -> list[Part]:
-    """What a perfect model finds of a mask in each tile."""
-    found = []
+    """The part of a mask in each tile."""
+    parts = []
     for x1, y1, x2, y2 in tile_boxes(mask.shape[1], mask.shape[0], per_side):
         part = mask[y1:y2, x1:x2]
         if part.any():
-            found.append(Part((x1, y1, x2, y2), Mask(RLE.encode(part), 1.0, 1.0)))
-    return found
+            parts.append(Part((x1, y1, x2, y2), Mask(RLE.encode(part), 1.0, 1.0)))
+    return parts
 
 
 def disc(x: int, y: int, radius: int) -> np.ndarray:
@@ -47,42 +47,42 @@ def test_tiles_cover_the_image(width: int, height: int, per_side: int) -> None:
     assert covered_y.all()
 
 
-def test_an_object_on_the_crossing_of_all_seams_becomes_one() -> None:
+def test_the_parts_of_an_object_in_four_tiles_are_one_group() -> None:
     parts = parts_of(disc(400, 300, 180), 2)
     assert len(parts) == 4
     assert all(part.is_cut(read_image(np.zeros((600, 800), np.uint8))) for part in parts)
     assert [len(group) for group in group_parts(parts)] == [4]
 
 
-def test_neighbours_at_a_seam_stay_two() -> None:
+def test_neighbouring_objects_at_a_seam_stay_two_groups() -> None:
     groups = group_parts([*parts_of(disc(400, 120, 100), 2), *parts_of(disc(400, 430, 100), 2)])
     assert sorted(len(group) for group in groups) == [2, 4]  # the lower one lies where the rows of tiles overlap, too
 
 
-def test_what_is_found_in_tiles_is_of_the_whole_picture(tiny: SamModel, desk: Image) -> None:
+def test_masks_of_tiles_lie_on_the_whole_image(tiny: SamModel, desk: Image) -> None:
     pixels = cv2.resize(desk.pixels, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    photo = encode(tiny, read_image(pixels))
+    encoded = encode(tiny, read_image(pixels))
     tiles: list[Image] = []
 
-    def look(tile: Image) -> EncodedImage:
+    def encode_tile(tile: Image) -> EncodedImage:
         tiles.append(tile)
         return encode(tiny, tile)
 
     steps: list[float] = []
-    plain = generate_masks_in_tiles(tiny, look, photo, FEW)
+    plain = generate_masks_in_tiles(tiny, encode_tile, encoded, FEW)
     assert not tiles
-    found = generate_masks_in_tiles(tiny, look, photo, replace(FEW, tiles=2), steps.append)
+    masks = generate_masks_in_tiles(tiny, encode_tile, encoded, replace(FEW, tiles=2), steps.append)
     assert len(tiles) == 4
     assert steps == sorted(steps)
     assert steps[-1] == 1
-    rles = [masks.rle for masks in found]
+    rles = [mask.rle for mask in masks]
     assert {(rle.height, rle.width) for rle in rles} == {pixels.shape[:2]}
-    assert len(found) > len(plain)
+    assert len(masks) > len(plain)
     assert np.triu(iou(rles, rles), 1).max() <= FEW.nms_threshold
-    for masks in found:
-        height, width = photo.input_size
-        coarse = cv2.resize(masks.rle.decode().astype(np.float32), (width // 4, height // 4), cv2.INTER_AREA) > 0.5
-        low_res = masks.low_res_logits[: height // 4, : width // 4] > 0
+    for mask in masks:
+        height, width = encoded.input_size
+        coarse = cv2.resize(mask.rle.decode().astype(np.float32), (width // 4, height // 4), cv2.INTER_AREA) > 0.5
+        low_res = mask.low_res_logits[: height // 4, : width // 4] > 0
         assert (coarse & low_res).sum() > 0.7 * (coarse | low_res).sum()
 
 

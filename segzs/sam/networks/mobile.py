@@ -2,7 +2,7 @@
 
 TinyViT (Wu et al. 2022, arXiv:2207.10666) is one stage of inverted residual convolutions, then three of windowed
 attention; MobileSAM (Zhang et al. 2023, arXiv:2306.14289) distils SAM's ViT-H encoder into it. Attributes carry the
-names of the official checkpoint's keys. Stochastic depth and dropout, which only matter in training, are left out.
+names of the official checkpoint's keys. Stochastic depth and dropout are left out: they only matter in training.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def build_mobile_sam() -> Sam:
 
 
 class MobileImageEncoder(nn.Module):
-    """B 3 S S normalised pixels -> the embedding B 256 S/16 S/16."""
+    """Normalised pixels B 3 S S -> image embedding B 256 S/16 S/16."""
 
     def __init__(self) -> None:
         super().__init__()
         self.img_size = IMAGE_SIZE
         self.patch_embed = PatchEmbedding(WIDTHS[0])
         self.layers = nn.Sequential(*(stage(index) for index in range(len(WIDTHS))))
-        # TinyViT's classifier: present in the checkpoint, never used here.
+        # TinyViT's classifier: in the checkpoint, but not used
         self.norm_head = nn.LayerNorm(WIDTHS[-1])
         self.head = nn.Linear(WIDTHS[-1], IMAGENET_CLASSES)
         self.neck = nn.Sequential(
@@ -71,7 +71,7 @@ class MobileImageEncoder(nn.Module):
 
 
 def stage(index: int) -> nn.Sequential:
-    """``blocks``, then in all but the last stage ``downsample``, which opens the next one's width."""
+    """``blocks``, and in all stages but the last ``downsample`` to the width of the next stage."""
     width = WIDTHS[index]
     parts = OrderedDict[str, nn.Module](blocks=nn.Sequential(*(block(index) for _ in range(DEPTHS[index]))))
     if index + 1 < len(WIDTHS):
@@ -80,13 +80,13 @@ def stage(index: int) -> nn.Sequential:
 
 
 def block(index: int) -> nn.Module:
-    """The block that stage ``index`` repeats: convolutions in the first, windowed attention in the others."""
+    """A block of stage ``index``: convolutions in the first stage, windowed attention in the others."""
     width = WIDTHS[index]
     return MBConv(width) if index == 0 else TinyViTBlock(width, HEADS[index], WINDOWS[index])
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution that keeps the size (at stride 1), then batch normalisation; depthwise where ``groups`` says so."""
+    """A padded convolution, then batch normalisation."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
@@ -106,7 +106,7 @@ class PatchEmbedding(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Inverted residual: widen, convolve each channel by itself, narrow, add."""
+    """Inverted residual: expand, depthwise convolution, project, add."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class MBConv(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """From one stage to the next: B C H W -> B C' H/stride W/stride."""
+    """Downsample between two stages: B C H W -> B C' H/stride W/stride."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class PatchMerging(nn.Module):
 
 
 class TinyViTBlock(nn.Module):
-    """Attention within windows, a depthwise convolution that lets neighbours meet across them, and an MLP."""
+    """Attention within windows, a depthwise convolution across their borders, and an MLP."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
@@ -158,9 +158,9 @@ class TinyViTBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of N L C, the L = window x window places of N windows, with a learned bias for each offset.
+    """Self-attention within N windows of L = window x window cells, N L C, with a learned bias for each offset.
 
-    The bias of a head depends on how far apart two places are in rows and in columns, not on the direction.
+    The bias depends on the distance of two cells in rows and in columns, and not on the direction.
     """
 
     offsets: Tensor
@@ -176,21 +176,21 @@ class Attention(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         qkv = self.qkv(self.norm(windows)).unflatten(2, (self.heads, 3, -1))  # N L heads 3 C/heads
-        query, key, value = qkv.permute(3, 0, 2, 1, 4)  # each N heads L C/heads
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)  # each N heads L C/heads
         bias = self.attention_biases[None, :, self.offsets]  # 1 heads L L
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(attended.transpose(1, 2).flatten(2))  # N heads L C/heads -> N L C
 
 
 def offset_index(window: int) -> Tensor:
-    """L L: where the bias table holds the offset between two places, ``rows apart * window + columns apart``."""
-    places = torch.cartesian_prod(torch.arange(window), torch.arange(window))  # L 2
-    rows, columns = (places[:, None] - places[None]).abs().unbind(-1)
+    """The index of each offset in the table of biases, ``rows * window + columns``: L L."""
+    cells = torch.cartesian_prod(torch.arange(window), torch.arange(window))  # L 2
+    rows, columns = (cells[:, None] - cells[None]).abs().unbind(-1)
     return rows * window + columns
 
 
 def split_windows(features: Tensor, window: int) -> Tensor:
-    """B C H W -> N L C, zero-padded at the right and bottom to whole windows; places attend to the padding too."""
+    """B C H W -> N L C, zero-padded at the right and bottom to whole windows; cells attend to the padding, too."""
     height, width = features.shape[-2:]
     padded = F.pad(features, (0, -width % window, 0, -height % window))
     tiles = padded.unflatten(3, (-1, window)).unflatten(2, (-1, window))  # B C rows window columns window
