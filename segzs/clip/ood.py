@@ -33,7 +33,7 @@ def warn_if_out_of_distribution(clip: ClipModel, image_features: Tensor) -> None
         return
     if is_out_of_distribution(clip, max_similarity(clip, image_features)):
         warn(
-            "the embedded tiny CLIP does not recognise the objects of this image, and its names are probably wrong; for "
+            "the embedded tiny CLIP does not recognise the objects of this image and names them badly; for "
             "a larger model run `segzs fetch vit_b` and use --model vit_b (in Python: load('vit_b'))",
             UnfamiliarWarning,
         )

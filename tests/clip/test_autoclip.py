@@ -20,7 +20,7 @@ from segzs.errors import UsageError, VocabularyError
 
 @pytest.fixture
 def image_features() -> torch.Tensor:
-    return normalize(torch.randn(5, 256, generator=torch.Generator().manual_seed(0)), dim=1)
+    return normalize(torch.randn(5, 512, generator=torch.Generator().manual_seed(0)), dim=1)
 
 
 def test_equal_templates_give_the_mean(clip: ClipModel, image_features: torch.Tensor) -> None:

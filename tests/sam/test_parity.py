@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from segzs.masks import Mask
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from tests.sam.conftest import Pair
