@@ -271,16 +271,16 @@ def test_images_of_the_same_name_do_not_overwrite_each_other(label: Run, picture
 def test_out_does_not_overwrite_inputs(run: Run, pictures: list[Path]) -> None:
     picture = pictures[0]
     folder, stem = picture.parent, picture.stem
-    found, drawn = folder / f"{stem}.coco.json", folder / f"{stem}.overlay.png"
-    found.write_text("[]")
+    results, drawn = folder / f"{stem}.coco.json", folder / f"{stem}.overlay.png"
+    results.write_text("[]")
     shutil.copy(picture, drawn)
     before = drawn.read_bytes()
-    for inputs in ((picture, "--detections", found), (drawn, picture)):
-        code, _, said = run("label", *inputs, "--out", folder)
+    for inputs in ((picture, "--detections", results), (drawn, picture)):
+        code, _, err = run("label", *inputs, "--out", folder)
         assert code == 2
-        assert "would overwrite an input" in said
-        assert "loading" not in said
-    assert (found.read_text(), drawn.read_bytes()) == ("[]", before)
+        assert "would overwrite an input" in err
+        assert "loading" not in err
+    assert (results.read_text(), drawn.read_bytes()) == ("[]", before)
     assert not (folder / f"{stem}.segzs.json").exists()
 
 

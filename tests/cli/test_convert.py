@@ -26,10 +26,10 @@ def run(run: Run) -> Run:
 def labelled(tmp_path: Path, scene) -> Path:
     """An output folder of ``segzs label desk.png picnic.png --out``."""
     for name in ("desk", "picnic"):
-        known = scene(name)
-        pairs = zip(known.names, known.masks, strict=True)
+        expected = scene(name)
+        pairs = zip(expected.names, expected.masks, strict=True)
         items = tuple(Segment(mask, 0.9, 0.8, (Name(label, 0.5),)) for label, mask in pairs)
-        segments = Segments(segzs.read_image(known.path), items, "tiny+tiny")
+        segments = Segments(segzs.read_image(expected.path), items, "tiny+tiny")
         for ending in ("segzs.json", "coco.json"):
             segzs.save(segments, tmp_path / "out" / f"{name}.{ending}", image_name=f"{name}.png")
     return tmp_path / "out"
@@ -37,7 +37,7 @@ def labelled(tmp_path: Path, scene) -> Path:
 
 def test_help_lists_all_formats() -> None:
     assert set(WRITTEN) == set(FORMATS)
-    assert set(READ) == {known.name for known in FORMATS.values() if known.read}
+    assert set(READ) == {format.name for format in FORMATS.values() if format.read}
 
 
 def test_a_folder_becomes_one_data_set(run: Run, labelled: Path, tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_coco_results_use_the_ids_of_a_coco_file(run: Run, labelled: Path, tmp_p
         ]
         == 0
     )
-    assert run(labelled, "--to", "coco-results", "--like", truth, "--out", tmp_path / "found.json")[0] == 0
-    known = json.loads(truth.read_text("utf-8"))
-    assert min(category["id"] for category in known["categories"]) == 5
-    pairs = {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in known["annotations"]}
-    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
-    assert {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in found} == pairs
+    assert run(labelled, "--to", "coco-results", "--like", truth, "--out", tmp_path / "results.json")[0] == 0
+    content = json.loads(truth.read_text("utf-8"))
+    assert min(category["id"] for category in content["categories"]) == 5
+    pairs = {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in content["annotations"]}
+    rows = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in rows} == pairs
 
 
 def test_inputs_are_not_overwritten(run: Run, labelled: Path, tmp_path: Path) -> None:
@@ -83,25 +83,25 @@ def test_inputs_are_not_overwritten(run: Run, labelled: Path, tmp_path: Path) ->
         (labelled, "--to", "coco-results", "--like", coco, "--out", coco),
         (labelled, "--to", "labelme", "--out", labelled),
     ):
-        code, _, said = run(*arguments)
-        assert (code, "would overwrite an input" in said) == (2, True)
+        code, _, err = run(*arguments)
+        assert (code, "would overwrite an input" in err) == (2, True)
     assert {path: path.read_bytes() for path in labelled.iterdir()} == before
 
 
 def test_a_file_of_another_format_is_not_overwritten(run: Run, labelled: Path, tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(b"precious")
-    code, _, said = run(labelled, "--to", "cvat", "--out", photo)
-    assert (code, "the name of a cvat file ends with .xml" in said) == (2, True)
-    code, _, said = run(labelled, "--to", "yolo", "--out", photo)
-    assert (code, "is a file; yolo writes a folder" in said) == (1, True)
+    code, _, err = run(labelled, "--to", "cvat", "--out", photo)
+    assert (code, "the name of a cvat file ends with .xml" in err) == (2, True)
+    code, _, err = run(labelled, "--to", "yolo", "--out", photo)
+    assert (code, "is a file; yolo writes a folder" in err) == (1, True)
     assert photo.read_bytes() == b"precious"
 
 
 def test_repeated_images_are_reported(run: Run, labelled: Path, tmp_path: Path) -> None:
-    code, _, said = run(labelled, labelled / "desk.coco.json", "--to", "coco", "--out", tmp_path / "all.json")
+    code, _, err = run(labelled, labelled / "desk.coco.json", "--to", "coco", "--out", tmp_path / "all.json")
     assert code == 0
-    assert "note: the inputs repeat 1 image, such as desk.png" in said
+    assert "note: the inputs repeat 1 image, such as desk.png" in err
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_repeated_images_are_reported(run: Run, labelled: Path, tmp_path: Path) 
     ],
 )
 def test_wrong_use_has_status_2(run: Run, labelled: Path, options: tuple[str, ...], says: str) -> None:
-    code, _, said = run(labelled, *options)
-    assert (code, says in said) == (2, True)
-    assert "wrote" not in said
+    code, _, err = run(labelled, *options)
+    assert (code, says in err) == (2, True)
+    assert "wrote" not in err
 
 
 @pytest.mark.parametrize(

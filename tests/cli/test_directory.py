@@ -38,10 +38,10 @@ def photos(tmp_path: Path) -> Path:
 
 def test_a_directory_with_a_damaged_image(run: Run, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, printed, said = run(photos, "--out", out, "--overlays")
+    code, printed, err = run(photos, "--out", out, "--overlays")
     assert (code, printed) == (1, "")
-    assert "error: bad.jpg: " in said
-    assert f"2 of 3 images labelled: {out / 'segments.jsonl'}; 1 failed: {out / 'failures.jsonl'}" in said
+    assert "error: bad.jpg: " in err
+    assert f"2 of 3 images labelled: {out / 'segments.jsonl'}; 1 failed: {out / 'failures.jsonl'}" in err
     assert [record.file for record in read_lines(out / "segments.jsonl")] == ["a/1.png", "b/1.png"]
     assert len(list((out / "overlays").rglob("*.png"))) == 2
 
@@ -75,19 +75,19 @@ def test_options_that_exclude_each_other(photos: Path, options: list[str], says:
 
 
 def test_a_directory_without_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
-    code, _, said = run(photos, "--out", tmp_path / "out", "--glob", "*.gif")
+    code, _, err = run(photos, "--out", tmp_path / "out", "--glob", "*.gif")
     assert code == 1
-    assert re.search(r"none of \d+ files in \S+ matches '\*.gif'", said)
-    assert "loading" not in said
+    assert re.search(r"none of \d+ files in \S+ matches '\*.gif'", err)
+    assert "loading" not in err
 
 
 def test_other_labels_are_refused(run: Run, photos: Path, tmp_path: Path, segmenter, monkeypatch) -> None:
     run(photos, "--out", tmp_path / "out")
     monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter.with_labels(["cat", "dog"]))
-    code, _, said = run(photos, "--out", tmp_path / "out")
+    code, _, err = run(photos, "--out", tmp_path / "out")
     assert code == 2
-    assert 'labels was ["' in said
-    assert 'now ["cat", "dog"]' in said
+    assert 'labels was ["' in err
+    assert 'now ["cat", "dog"]' in err
 
 
 def test_after_an_interrupt_the_command_resumes(run: Run, photos: Path, tmp_path: Path, monkeypatch) -> None:
@@ -100,8 +100,8 @@ def test_after_an_interrupt_the_command_resumes(run: Run, photos: Path, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(segzs.Segmenter, "everything", interrupted)
-        code, _, said = run(photos, "--out", tmp_path / "out")
+        code, _, err = run(photos, "--out", tmp_path / "out")
     assert code == 130
-    assert "1 of 3 images done; repeat the command to resume" in said
+    assert "1 of 3 images done; repeat the command to resume" in err
     assert run(photos, "--out", tmp_path / "out")[0] == 1
     assert len(list(read_lines(tmp_path / "out" / "segments.jsonl"))) == 2

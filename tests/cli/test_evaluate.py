@@ -33,12 +33,13 @@ def test_a_coco_file(run: Run, write_coco: Write, tmp_path: Path) -> None:  # no
     for title in ("IoU after 5 clicks", "clicks to 90 % IoU", "average recall", "top-1", '"unknown": AUROC'):
         assert title in out
     assert "desk (source)" in out
-    known = json.loads(Path("all.json").read_text())
-    assert known == json.loads(Path("report/report.json").read_text())
-    assert (known["pictures"], known["objects"], known["model"]) == (2, 4, "tiny+tiny")
-    assert 0.5 < known["figures"]["iou_box"]["value"] <= 1
-    assert known["figures"]["top_1"]["low"] <= known["figures"]["top_1"]["value"] <= known["figures"]["top_1"]["high"]
-    assert f"| {known['figures']['iou_1']['value']:.3f} |" in Path("report/report.md").read_text()
+    content = json.loads(Path("all.json").read_text())
+    assert content == json.loads(Path("report/report.json").read_text())
+    assert (content["pictures"], content["objects"], content["model"]) == (2, 4, "tiny+tiny")
+    assert 0.5 < content["figures"]["iou_box"]["value"] <= 1
+    top_1 = content["figures"]["top_1"]
+    assert top_1["low"] <= top_1["value"] <= top_1["high"]
+    assert f"| {content['figures']['iou_1']['value']:.3f} |" in Path("report/report.md").read_text()
 
 
 def test_two_configurations(run: Run, write_coco: Write) -> None:  # noqa: F811
@@ -51,11 +52,11 @@ def test_two_configurations(run: Run, write_coco: Write) -> None:  # noqa: F811
     assert code == 0, err
     assert out.split()[:3] == ["blurred", "box", "difference"]
     assert "McNemar, exact" in out
-    known = json.loads(Path("both.json").read_text())
-    assert [one["options"] for one in known["configurations"]] == ["blurred", "box"]
-    assert [one["background"] for one in known["configurations"]] == ["blur", "keep"]
-    difference = known["differences"]["top_1"]["difference"]["value"]
-    values = [one["figures"]["top_1"]["value"] for one in known["configurations"]]
+    content = json.loads(Path("both.json").read_text())
+    assert [one["options"] for one in content["configurations"]] == ["blurred", "box"]
+    assert [one["background"] for one in content["configurations"]] == ["blur", "keep"]
+    difference = content["differences"]["top_1"]["difference"]["value"]
+    values = [one["figures"]["top_1"]["value"] for one in content["configurations"]]
     assert difference == pytest.approx(values[1] - values[0])
 
 
@@ -85,9 +86,9 @@ def test_a_folder_of_classes(run: Run) -> None:
     code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache")
     assert code == 0, err
     assert "names: top-1" in out
-    known = json.loads(Path("all.json").read_text())
-    assert known["figures"]["top_1"]["value"] == 0.5  # the same picture is both
-    assert known["figures"]["top_5"]["value"] == 1
+    content = json.loads(Path("all.json").read_text())
+    assert content["figures"]["top_1"]["value"] == 0.5  # the same picture is both
+    assert content["figures"]["top_5"]["value"] == 1
 
 
 def test_folders_with_ids_for_names(run: Run) -> None:

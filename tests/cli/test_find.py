@@ -29,11 +29,11 @@ def examples(tmp_path: Path) -> Path:
 
 def test_find_prints_matches_or_no_objects(run: Run, tmp_path: Path) -> None:
     few = ("--points-per-side", "6", "--no-cache")
-    code, printed, said = run("find", DESK, "the laptop", *few, "--json", "--out", tmp_path)
+    code, printed, err = run("find", DESK, "the laptop", *few, "--json", "--out", tmp_path)
     (best, *_) = json.loads(printed)["segments"]
     assert (code, best["name"]) == (0, "the laptop")
     assert best["probability"] > 0.5
-    assert said.count("wrote") == 3
+    assert err.count("wrote") == 3
     assert (tmp_path / "desk.overlay.png").is_file()
     code, printed, _ = run("find", DESK, "zebra", *few)
     assert (code, printed) == (0, "no objects found\n")
@@ -51,28 +51,28 @@ def test_find_prints_matches_or_no_objects(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use_of_find(run: Run, arguments: list[str], code: int, says: str) -> None:
-    ended, printed, said = run("find", DESK, *arguments, "--no-cache")
+    ended, printed, err = run("find", DESK, *arguments, "--no-cache")
     assert (ended, printed) == (code, "")
-    assert says in said
+    assert says in err
 
 
 def test_classify_files_and_folders_without_sam(run: Run, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segzs.loading, "load_sam", None)
     labels = ("--labels", "laptop,cactus", "--no-cache")
-    code, printed, said = run("classify", examples, examples / "fern" / "1.png", *labels)
+    code, printed, err = run("classify", examples, examples / "fern" / "1.png", *labels)
     header, first, second = (line.split() for line in printed.strip().splitlines())  # each image once
-    assert (code, said) == (0, "")
+    assert (code, err) == (0, "")
     assert header == ["file", "name", "probability"]
     assert first[:2] == [str(examples / "computer" / "1.png"), "laptop"]
     assert second[1] == "cactus"
 
     (examples / "fern" / "2.png").write_text("no picture")
-    code, printed, said = run("classify", examples, *labels, "--json")
+    code, printed, err = run("classify", examples, *labels, "--json")
     lines = [json.loads(line) for line in printed.splitlines()]
     assert (code, [line["label"] for line in lines]) == (1, ["laptop", "cactus"])
     assert set(lines[0]) == {"file", "label", "probability", "names"}
-    assert f"error: {examples / 'fern' / '2.png'} is not a picture" in said
-    assert "1 of 3 images failed" in said
+    assert f"error: {examples / 'fern' / '2.png'} is not a picture" in err
+    assert "1 of 3 images failed" in err
     assert run("classify", examples, *labels, "--glob", "computer/*")[0] == 0
 
 
@@ -83,8 +83,8 @@ def test_examples_of_a_folder_and_of_a_file(
         picture = examples / "fern" / "1.png" if name == "classify" else DESK
         arguments = (name, picture, "--labels", "mouse", "--examples", examples, "--json", "--no-cache", *options)
         code, printed, _ = run(*arguments)
-        found = json.loads(printed)
-        assert (code, found.get("label") or found["segments"][0]["name"]) == (0, "fern")
+        row = json.loads(printed)
+        assert (code, row.get("label") or row["segments"][0]["name"]) == (0, "fern")
     with PIL.Image.open(examples / "fern" / "1.png") as fern:
         kept = segmenter.with_example(fern, "my fern").examples
     assert isinstance(kept, SupportSet)
@@ -97,13 +97,13 @@ def test_examples_of_a_folder_and_of_a_file(
 
 def test_wrong_examples(run: Run, examples: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for place, says in (
+    for path, says in (
         (tmp_path / "empty", "a folder of images for each label is expected"),
         (tmp_path / "absent.safetensors", "is not a file that SupportSet.save wrote"),
     ):
-        code, _, said = run("classify", examples, "--examples", place)
-        assert (code, said.startswith("segzs: error:")) == (1, True)
-        assert says in said
+        code, _, err = run("classify", examples, "--examples", path)
+        assert (code, err.startswith("segzs: error:")) == (1, True)
+        assert says in err
 
 
 def test_detections_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_detections_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
     code, printed, _ = run("label", DESK, *arguments)
     assert (code, [segment["name"] for segment in json.loads(printed)["segments"]]) == (0, ["laptop"])
     for pictures, wrong in (((DESK,), ("--point", "3,4")), ((DESK,), ("--tiles", "2")), ((DESK, DESK), ())):
-        code, _, said = run("label", *pictures, *arguments, *wrong)
-        assert (code, "--detections takes one image" in said) == (2, True)
+        code, _, err = run("label", *pictures, *arguments, *wrong)
+        assert (code, "--detections takes one image" in err) == (2, True)
     results.write_text("[")
-    code, _, said = run("label", DESK, *arguments)
-    assert (code, "is not JSON" in said) == (1, True)
+    code, _, err = run("label", DESK, *arguments)
+    assert (code, "is not JSON" in err) == (1, True)

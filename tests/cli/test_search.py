@@ -12,7 +12,7 @@ import pytest
 from segzs.dataset.directory import label_directory
 from tests.cli.conftest import Run
 from tests.conftest import EXAMPLES
-from tests.dataset.known import TruthLabeller
+from tests.dataset.truth import TruthLabeller
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
 
@@ -27,30 +27,30 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
-    code, printed, said = run("search", out, "red apple")
+    code, printed, err = run("search", out, "red apple")
     assert (code, printed) == (1, "")
-    assert said == f"segzs: error: {out} has no index yet; run: segzs index {out}\n"
+    assert err == f"segzs: error: {out} has no index yet; run: segzs index {out}\n"
 
-    code, printed, said = run("index", out)
+    code, printed, err = run("index", out)
     assert (code, printed) == (0, "")
-    assert "segments in the index; 1 image added, 0 removed" in said
+    assert "segments in the index; 1 image added, 0 removed" in err
 
-    code, printed, said = run("search", out, "red apple", "-n", "2")
+    code, printed, err = run("search", out, "red apple", "-n", "2")
     header, first, _second = printed.strip().splitlines()
-    assert (code, said) == (0, "")
+    assert (code, err) == (0, "")
     assert header.split() == ["score", "file", "name", "box"]
     assert "desk.png" in first
 
-    code, printed, said = run("search", out, "red apple", "-n", "2", "--json", "--sheet", tmp_path / "found.png")
+    code, printed, err = run("search", out, "red apple", "-n", "2", "--json", "--sheet", tmp_path / "sheet.png")
     best, _ = map(json.loads, printed.splitlines())
-    assert (code, said) == (0, f"segzs: wrote {tmp_path / 'found.png'}\n")
+    assert (code, err) == (0, f"segzs: wrote {tmp_path / 'sheet.png'}\n")
     assert set(best) == {"score", "file", "segment", "name", "probability", "box", "sha256"}
     assert not [line for line in printed.splitlines() if line != line.rstrip()]
     assert f"{best['score']:.3f}" == first.split()[0]
     x1, y1, x2, y2 = best["box"]
     assert x1 <= 92 <= x2  # the apple
     assert y1 <= 500 <= y2
-    with PIL.Image.open(tmp_path / "found.png") as sheet:
+    with PIL.Image.open(tmp_path / "sheet.png") as sheet:
         assert len(set(sheet.convert("RGB").crop((8, 8, 208, 208)).getdata())) > 1000  # a crop, not a grey square
 
     with PIL.Image.open(EXAMPLES / "desk.png") as picture:
@@ -62,14 +62,14 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
 def test_a_removed_image_is_reported_once(run: Run, out: Path, tmp_path: Path) -> None:
     run("index", out, "--quiet")
     (tmp_path / "photos" / "desk.png").unlink()
-    code, _, said = run("search", out, "key", "-n", "3", "--sheet", tmp_path / "found.png")
+    code, _, err = run("search", out, "key", "-n", "3", "--sheet", tmp_path / "sheet.png")
     assert code == 0
-    assert said.count("desk.png") == 1
-    assert "note: 3 matches without an image, which was removed or changed, such as desk.png" in said
+    assert err.count("desk.png") == 1
+    assert "note: 3 matches without an image, which was removed or changed, such as desk.png" in err
     shutil.rmtree(out / "search.lance")
-    code, _, said = run("index", out, "--quiet")
+    code, _, err = run("index", out, "--quiet")
     assert code == 1
-    assert "error: 1 image skipped, such as desk.png: " in said
+    assert "error: 1 image skipped, such as desk.png: " in err
 
 
 @pytest.mark.parametrize(
@@ -80,34 +80,34 @@ def test_a_removed_image_is_reported_once(run: Run, out: Path, tmp_path: Path) -
         ([""], 2, "among the queries"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),
         (["apple", "--clip", "no-such-model:tag"], 2, "no-such-model"),
-        (["apple", "--sheet", "found.md"], 2, "--sheet found.md must end with one of .png, .jpg"),
+        (["apple", "--sheet", "sheet.md"], 2, "--sheet sheet.md must end with one of .png, .jpg"),
     ],
 )
 def test_wrong_use_of_search(run: Run, out: Path, arguments: list[str], code: int, says: str) -> None:
     run("index", out)
-    ended, _, said = run("search", out, *arguments)
+    ended, _, err = run("search", out, *arguments)
     assert ended == code
-    assert says in said.splitlines()[-1]
+    assert says in err.splitlines()[-1]
 
 
 def test_results_of_a_cluster_cannot_be_searched(run: Run, tmp_path: Path) -> None:
     (tmp_path / "parquet" / "segments").mkdir(parents=True)
     (tmp_path / "parquet" / "segments" / "000000.parquet").touch()
     for command in (["index", tmp_path / "parquet"], ["search", tmp_path / "parquet", "apple"]):
-        code, _, said = run(*command)
+        code, _, err = run(*command)
         assert code == 1
-        assert "holds the results of a cluster, which cannot be searched" in said
+        assert "holds the results of a cluster, which cannot be searched" in err
 
 
 def test_a_sheet_does_not_overwrite_an_image(run: Run, out: Path, tmp_path: Path) -> None:
     run("index", out)
     photo = tmp_path / "photos" / "desk.png"
     before = photo.read_bytes()
-    code, printed, said = run("search", out, "apple", "--sheet", photo)
+    code, printed, err = run("search", out, "apple", "--sheet", photo)
     assert (code, printed) == (2, "")
-    assert "desk.png would overwrite an input" in said
+    assert "desk.png would overwrite an input" in err
     assert photo.read_bytes() == before
-    assert run("search", out, "apple", "--sheet", photo.with_name("found.png"))[0] == 0
+    assert run("search", out, "apple", "--sheet", photo.with_name("sheet.png"))[0] == 0
 
 
 def test_the_path_of_a_local_clip_must_be_given(run: Run, out: Path) -> None:
@@ -115,8 +115,8 @@ def test_the_path_of_a_local_clip_must_be_given(run: Run, out: Path) -> None:
     values = json.loads(file.read_text("utf-8"))
     values["settings"]["clip"]["name"] = "local:mine"
     file.write_text(json.dumps(values), "utf-8")
-    code, _, said = run("index", out)
+    code, _, err = run("index", out)
     assert code == 1
-    assert "was made with the CLIP local:mine; give its path with --clip" in said
+    assert "was made with the CLIP local:mine; give its path with --clip" in err
     assert run("index", out, "--clip", "tiny")[0] == 0
     assert run("search", out, "apple")[0] == 0

@@ -237,11 +237,11 @@ def test_an_address_of_an_unknown_scheme() -> None:
 
 
 def test_an_address_where_nothing_listens_is_an_error_at_once() -> None:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{place.getsockname()[1]}"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(OSError, match="refused"):
             _check_listening(f"ray://{address}")
-        place.listen()
+        server.listen()
         _check_listening(address)
     _check_listening("auto")

@@ -19,7 +19,7 @@ from segzs.dataset.directory import label_directory
 from segzs.image import Image
 from segzs.masks import RLE
 from tests.conftest import read_scene
-from tests.dataset.known import TruthLabeller
+from tests.dataset.truth import TruthLabeller
 
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
 from segzs.search import index as search
