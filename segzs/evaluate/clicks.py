@@ -1,4 +1,8 @@
-"""Masks from clicks where the error is largest, the field's usual protocol, and from boxes."""
+"""Masks from simulated clicks, the usual protocol of interactive segmentation, and from boxes.
+
+Nearly all of the time goes into the decoder: each click on each object is a prompt. So the objects of an image are
+decoded together, and an object that reached the goal is not clicked again.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,26 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from segzs.masks import RLE, iou
+from segzs.masks import RLE, Mask, iou
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
 
 Click = tuple[int, int, bool]
+"""x, y, and whether the pixel is on the object."""
 
 
-def next_click(truth: np.ndarray, answer: np.ndarray, earlier: Sequence[Click] = ()) -> Click | None:
-    """The next click on an answer, where its error is largest: the pixel deepest inside what is missing or too much.
+def next_click(truth: np.ndarray, mask: np.ndarray, earlier: Sequence[Click] = ()) -> Click | None:
+    """The next click, where the error of a mask is largest: the pixel deepest inside what is missing or too much.
 
     Args:
         truth: the right mask, bool (height, width).
-        answer: what was found so far, bool (height, width).
-        earlier: clicks that are not made again.
+        mask: the current mask, bool (height, width).
+        earlier: clicks that are not repeated.
 
     Returns:
-        x, y and whether the pixel is on the object; None where there is no error that was not clicked on.
+        x, y and whether the pixel is on the object; None where no error is left that was not clicked on.
 
     Source: Sofiiuk et al. 2021, https://arxiv.org/abs/2102.06583 (RITM), and Kirillov et al. 2023 (SAM).
 
@@ -34,13 +39,13 @@ def next_click(truth: np.ndarray, answer: np.ndarray, earlier: Sequence[Click] =
     >>> next_click(truth, np.zeros_like(truth))
     (3, 2, True)
     """
-    missing, surplus = _deepest(truth & ~answer, earlier), _deepest(answer & ~truth, earlier)
+    missing, surplus = _deepest(truth & ~mask, earlier), _deepest(mask & ~truth, earlier)
     depth, x, y = max(missing, surplus, key=lambda error: error[0])
     return (x, y, depth == missing[0]) if depth else None
 
 
 def _deepest(error: np.ndarray, earlier: Sequence[Click]) -> tuple[float, int, int]:
-    """How deep the pixel of an error is that is farthest from its edge, the picture's border being edge, and where."""
+    """The pixel of an error that is farthest from its edge and the image's border: distance, x, y."""
     left, top, width, height = cv2.boundingRect(error.astype(np.uint8))
     if not width:
         return 0.0, 0, 0
@@ -54,51 +59,67 @@ def _deepest(error: np.ndarray, earlier: Sequence[Click]) -> tuple[float, int, i
 
 
 def iou_of_clicks(
-    sam: SamModel, photo: EncodedImage, truths: Sequence[RLE], *, clicks: int = 20, enough: float = 0.9, least: int = 5
+    sam: SamModel,
+    encoded: EncodedImage,
+    truths: Sequence[RLE],
+    *,
+    clicks: int = 10,
+    goal: float = 0.9,
+    minimum: int = 5,
 ) -> np.ndarray:
     """The IoU of each object after each click, float (objects, clicks).
 
-    Objects of a picture are decoded together, each with all its clicks so far and the logits of its last answer. From
-    click ``least`` on, an object that reached ``enough`` is left alone, and keeps its IoU.
+    A prompt consists of all clicks on the object so far and the logits of its last mask.
+
+    Args:
+        sam: the model that encoded the image.
+        encoded: the image.
+        truths: the right masks.
+        clicks: clicks on an object at most.
+        goal: an object that reached this IoU is not clicked again; the IoU stays for the remaining clicks.
+        minimum: clicks on an object that reached the goal earlier.
     """
     result = np.zeros((len(truths), clicks))
     made: list[list[Click]] = [[] for _ in truths]
-    answers: list[RLE | None] = [None] * len(truths)
-    logits: list[np.ndarray | None] = [None] * len(truths)
-    wanted = list(range(len(truths)))
+    masks: list[Mask | None] = [None] * len(truths)
+    open_ = list(range(len(truths)))
     for step in range(clicks):
         result[:, step:] = result[:, step - 1 : step] if step else 0
-        asked = []
-        for index in wanted:
-            truth = truths[index].decode()
-            answer = answers[index]
-            click = next_click(truth, np.zeros_like(truth) if answer is None else answer.decode(), made[index])
+        clicked = []
+        for index in open_:
+            truth, mask = truths[index].decode(), masks[index]
+            click = next_click(truth, np.zeros_like(truth) if mask is None else mask.rle.decode(), made[index])
             if click is not None:
                 made[index].append(click)
-                asked.append(index)
-        if not asked:
+                clicked.append(index)
+        if not clicked:
             break
-        prompts = [
-            Prompt([(x, y) for x, y, _ in made[i]], [sign for *_, sign in made[i]], mask=logits[i]) for i in asked
-        ]
-        for index, (mask,) in zip(asked, decode(sam, photo, prompts), strict=True):
-            result[index, step] = iou([mask.rle], truths[index : index + 1])[0, 0]
-            answers[index], logits[index] = mask.rle, mask.low_res_logits
-        wanted = [index for index in asked if step + 1 < least or result[index, step] < enough]
+        prompts = [_prompt(made[index], masks[index]) for index in clicked]
+        for index, (mask,) in zip(clicked, decode(sam, encoded, prompts), strict=True):
+            result[index, step] = iou([mask.rle], [truths[index]])[0, 0]
+            masks[index] = mask
+        open_ = [index for index in clicked if step + 1 < minimum or result[index, step] < goal]
     return result
 
 
-def clicks_to(ious: np.ndarray, wanted: float) -> np.ndarray:
-    """How many clicks each object took to an IoU, (objects,), from IoUs (objects, clicks); never is all of them.
+def _prompt(clicks: Sequence[Click], mask: Mask | None) -> Prompt:
+    points, positive = [(x, y) for x, y, _ in clicks], [sign for *_, sign in clicks]
+    return Prompt(points, positive, mask=None if mask is None else mask.low_res_logits)
+
+
+def clicks_to(ious: np.ndarray, goal: float) -> np.ndarray:
+    """The number of clicks until each object reaches an IoU, (objects,), from IoUs (objects, clicks).
+
+    An object that does not reach it counts with all clicks.
 
     >>> clicks_to(np.array([[0.5, 0.9, 0.9], [0.1, 0.2, 0.3]]), 0.85)
     array([2, 3])
     """
-    reached = ious >= wanted
+    reached = ious >= goal
     return np.where(reached.any(1), reached.argmax(1) + 1, ious.shape[1])
 
 
-def iou_of_boxes(sam: SamModel, photo: EncodedImage, truths: Sequence[RLE]) -> np.ndarray:
-    """The IoU of the answers to the objects' exact boxes, float (objects,)."""
-    answers = decode(sam, photo, [Prompt.box(*truth.box) for truth in truths])
-    return np.array([iou([mask.rle], [t])[0, 0] for (mask,), t in zip(answers, truths, strict=True)])
+def iou_of_boxes(sam: SamModel, encoded: EncodedImage, truths: Sequence[RLE]) -> np.ndarray:
+    """The IoU of the masks of the objects' exact boxes, float (objects,)."""
+    masks = decode(sam, encoded, [Prompt.box(*truth.box) for truth in truths])
+    return np.array([iou([mask.rle], [truth])[0, 0] for (mask,), truth in zip(masks, truths, strict=True)])

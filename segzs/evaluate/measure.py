@@ -48,7 +48,7 @@ class Plan:
     """
 
     what: tuple[str, ...] = WHAT
-    clicks: int = 20
+    clicks: int = 10
     removed: float = 0.5
     seed: int = 0
     grid: Mapping[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def measure(
     """For each segmenter a row an object, for all segmenters the same objects in the same order.
 
     An image is encoded once for all segmenters with the same SAM. Objects whose names are not among the labels of a
-    segmenter have no values of names. ``progress`` is called with the share done, from 0 to 1.
+    segmenter have no values of names. ``progress`` is called with the share of the objects that is done, from 0 to 1.
 
     Raises:
         AnnotationError: an image is not the annotated one, or there are no masks to measure.
@@ -106,7 +106,7 @@ def measure(
         SegzsWarning: an image cannot be read and is left out.
     """
     if plan.what != ("names",) and any(one.label for one in truth.images):
-        raise AnnotationError("folders of classes have no masks; only 'names' can be measured")
+        raise AnnotationError("images of a folder of classes have no masks; measure 'names' only")
     cache = segmenters[0].cache
     shared = [segmenter.with_cache(cache) for segmenter in segmenters]
     if plan.what != ("masks",):
@@ -115,6 +115,7 @@ def measure(
     reduced = [_with_fewer_labels(segmenter, plan) for segmenter in shared]
     rows: list[list[Row]] = [[] for _ in shared]
     error: ImageError | None = None
+    objects = 0
     for index, one in enumerate(truth.images):
         try:
             image = truth.read(one)
@@ -124,32 +125,33 @@ def measure(
         else:
             for measured, whole, part in zip(rows, shared, reduced, strict=True):
                 measured += _rows(whole, part, index, one, image, plan)
+        objects += len(names_of(one))
         if progress is not None:
-            progress((index + 1) / len(truth.images))
+            progress(objects / truth.objects)
     if error and not rows[0]:
         raise error
     return rows
 
 
-def measure_masks(segmenter: Segmenter, photo: EncodedImage, truths: Sequence[RLE], clicks: int = 20) -> list[Values]:
+def measure_masks(segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[RLE], clicks: int = 10) -> list[Values]:
     """The values of objects from clicks and from boxes."""
     values: list[Values] = [{} for _ in truths]
-    ious = iou_of_clicks(segmenter.sam, photo, truths, clicks=clicks)
+    ious = iou_of_clicks(segmenter.sam, encoded, truths, clicks=clicks)
     for count in CLICKS_REPORTED:
         if count <= clicks:
             _add(values, f"iou_{count}", ious[:, count - 1])
-    _add(values, "iou_box", iou_of_boxes(segmenter.sam, photo, truths))
+    _add(values, "iou_box", iou_of_boxes(segmenter.sam, encoded, truths))
     for goal in GOALS:
         _add(values, f"clicks_{goal}", clicks_to(ious, goal / 100))
     return values
 
 
 def measure_everything(
-    segmenter: Segmenter, photo: EncodedImage, truths: Sequence[Segment], grid: Mapping[str, Any]
+    segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[Segment], grid: Mapping[str, Any]
 ) -> list[Values]:
     """The values of objects from the masks of everything mode, and from their names."""
     values: list[Values] = [{} for _ in truths]
-    segments = segmenter.everything(photo, **grid)
+    segments = segmenter.everything(encoded, **grid)
     owners = matches([s.rle for s in truths], [s.rle for s in segments], [s.predicted_iou for s in segments])
     _add(values, "average_recall", (owners >= 0).mean(0))
     _add(values, "recall_75", owners[np.isclose(THRESHOLDS, 0.75).argmax()] >= 0)

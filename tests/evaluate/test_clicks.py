@@ -23,7 +23,7 @@ def test_the_first_click_is_in_the_middle_of_the_object() -> None:
     assert next_click(square(10, 5, 31, 26), np.zeros(SHAPE, bool)) == (20, 15, True)
 
 
-def test_the_next_click_is_where_more_is_wrong() -> None:
+def test_the_next_click_is_in_the_larger_error() -> None:
     truth = square(10, 5, 31, 26)
     too_much = truth | square(40, 10, 55, 25)
     assert next_click(truth, too_much) == (47, 17, False)
@@ -34,7 +34,7 @@ def test_the_next_click_is_where_more_is_wrong() -> None:
     assert next_click(truth, truth) is None
 
 
-def test_the_border_of_the_picture_is_an_edge() -> None:
+def test_the_border_of_the_image_is_an_edge() -> None:
     assert next_click(square(0, 0, 11, 40), np.zeros(SHAPE, bool))[0] == 5  # type: ignore[index]
 
 
@@ -54,12 +54,12 @@ def test_clicks_to_an_iou() -> None:
 
 @dataclass
 class Painter:
-    """Answers with a row more of the object for each positive click, and remembers what it was asked."""
+    """Returns a row more of the object for each positive click, and records the prompts."""
 
     truths: list[np.ndarray]
     calls: list[list[Prompt]] = field(default_factory=list)
 
-    def __call__(self, sam: object, photo: object, prompts: list[Prompt]) -> list[Mask]:
+    def __call__(self, sam: object, encoded: object, prompts: list[Prompt]) -> list[Mask]:
         self.calls.append(prompts)
         return [self.answer(prompt) for prompt in prompts]
 
@@ -72,29 +72,46 @@ class Painter:
         return (Mask(RLE.encode(answer), 1.0, 1.0, np.full((4, 4), len(prompt.points), np.float32)),)
 
 
-def test_clicks_go_on_until_it_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clicks_end_at_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
     truths = [square(5, 5, 15, 9), square(30, 10, 40, 30)]
     painter = Painter(truths)
     monkeypatch.setattr(clicks, "decode", painter)
-    ious = iou_of_clicks(None, None, [RLE.encode(truth) for truth in truths], clicks=12, enough=0.5, least=3)  # type: ignore[arg-type]
+    ious = iou_of_clicks(None, None, [RLE.encode(truth) for truth in truths], clicks=12, goal=0.5, minimum=3)  # type: ignore[arg-type]
     assert ious.shape == (2, 12)
-    assert ious[0].tolist() == [0.25, 0.5, 0.75, *[0.75] * 9]  # enough after two, but three are always made
+    assert ious[0].tolist() == [
+        0.25,
+        0.5,
+        0.75,
+        *[0.75] * 9,
+    ]  # at the goal after two clicks of three
     assert ious[1] == pytest.approx([*np.arange(1, 11) / 20, 0.5, 0.5])
     assert [len(prompts) for prompts in painter.calls] == [2, 2, 2, *[1] * 7]  # one call for all objects
     first, second, third = (prompts[0] for prompts in painter.calls[:3])
     assert first.mask is None
-    assert (second.mask, third.mask) == (pytest.approx(1), pytest.approx(2))  # the answer before
+    assert (second.mask, third.mask) == (pytest.approx(1), pytest.approx(2))  # the logits of the last mask
     assert third.points[:2] == second.points
     assert all(third.positive)
 
 
-def test_a_perfect_answer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_perfect_mask_is_not_clicked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     truths = [square(5, 5, 15, 7)]
     painter = Painter(truths)
     monkeypatch.setattr(clicks, "decode", painter)
-    ious = iou_of_clicks(None, None, [RLE.encode(truths[0])], clicks=6, enough=2)  # type: ignore[arg-type]
+    ious = iou_of_clicks(None, None, [RLE.encode(truths[0])], clicks=6, goal=2)  # type: ignore[arg-type]
     assert ious.tolist() == [[0.5, *[1] * 5]]
     assert len(painter.calls) == 2
+
+
+def test_values_equal_those_of_each_object_alone_with_all_clicks(segmenter: segzs.Segmenter) -> None:
+    """Decoding objects together and ending at the goal are shortcuts: no reported value depends on them."""
+    desk = read_scene("desk")
+    encoded, truths = segmenter.encode(desk.path), desk.masks[:4]
+    together = iou_of_clicks(segmenter.sam, encoded, truths, clicks=8)
+    alone = np.concatenate([iou_of_clicks(segmenter.sam, encoded, [one], clicks=8, goal=2) for one in truths])
+    assert (alone[:, -1] >= 0.9).any()
+    assert together[:, :5] == pytest.approx(alone[:, :5], abs=1e-3)
+    for goal in (0.85, 0.9):
+        assert clicks_to(together, goal).tolist() == clicks_to(alone, goal).tolist()
 
 
 def test_more_clicks_make_better_masks(segmenter: segzs.Segmenter) -> None:

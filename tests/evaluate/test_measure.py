@@ -114,7 +114,7 @@ def test_whole_images(segmenter: segzs.Segmenter, tmp_path: Path) -> None:
     (rows,) = measure([named], truth, Plan(("names",)))
     assert [row.answer for row in rows] == [named.classify(path)[0].label for path in truth.paths]
     assert [(row.area, row.size) for row in rows] == [(0, "")] * 4
-    with pytest.raises(AnnotationError, match="only 'names'"):
+    with pytest.raises(AnnotationError, match="'names' only"):
         measure([named], truth)
 
 
