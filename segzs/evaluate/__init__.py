@@ -1,1 +1,1 @@
-"""How good masks and names are on annotated pictures: truth, measurements, statistics, reports, comparisons."""
+"""The quality of masks and names on annotated images: truth, measurement, statistics, reports and comparisons."""

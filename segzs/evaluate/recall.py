@@ -1,4 +1,4 @@
-"""Which objects everything mode found."""
+"""Which masks of everything mode belong to which objects."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from segzs.masks import RLE, iou
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
-def matches(truths: Sequence[RLE], found: Sequence[RLE], scores: Sequence[float]) -> np.ndarray:
-    """Which of the found masks is whose, whatever its name: int (10, truths), -1 where none is.
+def matches(truths: Sequence[RLE], masks: Sequence[RLE], scores: Sequence[float]) -> np.ndarray:
+    """The index of the mask of each object at each IoU threshold, whatever the names: int (10, truths), -1 for none.
 
-    At each IoU of 0.5, 0.55, ..., 0.95, the masks, best score first, take the free object that they overlap most, as
-    COCO's evaluation does it; the mean of what is not -1 is its average recall.
+    At each IoU threshold of 0.5, 0.55, ..., 0.95 the masks, best score first, take the free object that they overlap
+    most, as in COCO's evaluation; the share of objects that are not -1 is COCO's average recall.
 
     Source: COCOeval.evaluateImg of pycocotools.
 
@@ -23,7 +23,7 @@ def matches(truths: Sequence[RLE], found: Sequence[RLE], scores: Sequence[float]
     >>> matches([left, right], [right], [0.9])[0].tolist()
     [-1, 0]
     """
-    overlap = iou(found, truths)
+    overlap = iou(masks, truths)
     result = np.full((len(THRESHOLDS), len(truths)), -1)
     for owner, threshold in zip(result, THRESHOLDS, strict=True):
         for index in np.argsort(-np.asarray(scores), kind="stable"):

@@ -1,6 +1,6 @@
 """Figures with their uncertainty: means, AUROC, calibration error, bootstrap over images, McNemar's test.
 
-Objects of one picture resemble each other, so whole pictures are resampled, with all that is on them.
+Objects of one image resemble each other, so the bootstrap resamples images with all their objects.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ CONFIDENCE = 0.95
 BINS = 15
 
 Statistic = Callable[[np.ndarray], float]
-"""From how often each object counts, float (N,), to a figure; NaN where there is none."""
+"""From the weights of objects, float (N,), to a figure; NaN where there is none."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure of ``count`` objects with the ends of its 95 % interval; NaN where there is none."""
+    """A figure of ``count`` objects with its 95 % interval; NaN where there is none."""
 
     value: float
     low: float
@@ -31,11 +31,11 @@ class Estimate:
     count: int
 
     def interval(self, digits: int = 3, sign: str = "") -> str:
-        """The ends in words; nothing where one picture tells of none."""
+        """The interval as text; empty where there is none."""
         return "" if math.isnan(self.low) else f"{self.low:{sign}.{digits}f} to {self.high:{sign}.{digits}f}"
 
     def to_dict(self) -> dict[str, float | None]:
-        """Plain values, ready for JSON, which knows no NaN."""
+        """Plain values, ready for JSON; None instead of NaN."""
         ends = {"value": self.value, "low": self.low, "high": self.high}
         return {**{name: None if math.isnan(end) else float(end) for name, end in ends.items()}, "count": self.count}
 
@@ -59,9 +59,9 @@ def auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None =
     0.875
     """
     weights = np.ones(len(scores)) if weights is None else weights
-    _, places = np.unique(scores, return_inverse=True)
-    of_positives = np.bincount(places, weights * positive)
-    of_negatives = np.bincount(places, weights * ~positive)
+    _, ranks = np.unique(scores, return_inverse=True)
+    of_positives = np.bincount(ranks, weights * positive)
+    of_negatives = np.bincount(ranks, weights * ~positive)
     pairs = of_positives.sum() * of_negatives.sum()
     below = np.cumsum(of_negatives) - of_negatives / 2
     return float(of_positives @ below / pairs) if pairs else math.nan
@@ -81,40 +81,40 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, weights: np.nda
     return float(np.abs(gaps).sum() / weights.sum()) if weights.any() else math.nan
 
 
-def draws(pictures: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each picture is drawn in each of the resamples of so many, (resamples, pictures), of their numbers."""
-    count = len(np.unique(pictures))
+def draws(images: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each image is drawn in each resample, int (resamples, distinct images)."""
+    count = len(np.unique(images))
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
 
 
-def estimate_mean(values: np.ndarray, pictures: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """The mean of float values (N,) of objects on pictures, numbers (N,), with its interval; NaN values do not count.
+def estimate_mean(values: np.ndarray, images: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """The mean of values (N,) of objects on images, int (N,), with its interval; NaN values do not count.
 
     >>> estimate_mean(np.array([0.0, 1.0, 1.0]), np.array([0, 1, 1])).high
     1.0
     """
-    there = ~np.isnan(values)
-    values, pictures = values[there], pictures[there]
+    given = ~np.isnan(values)
+    values, images = values[given], images[given]
     if not len(values):
         return NOTHING
-    _, places = np.unique(pictures, return_inverse=True)
-    drawn = draws(places, resamples, seed)
-    means = drawn @ np.bincount(places, values) / (drawn @ np.bincount(places))
-    return Estimate(float(values.mean()), *_ends(means, places), len(values))
+    _, indices = np.unique(images, return_inverse=True)
+    drawn = draws(indices, resamples, seed)
+    means = drawn @ np.bincount(indices, values) / (drawn @ np.bincount(indices))
+    return Estimate(float(values.mean()), *_ends(means, indices), len(values))
 
 
-def estimate(statistic: Statistic, pictures: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """Any statistic of objects on pictures, numbers (N,), with its interval."""
-    if not len(pictures):
+def estimate(statistic: Statistic, images: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Any statistic of objects on images, int (N,), with its interval."""
+    if not len(images):
         return NOTHING
-    _, places = np.unique(pictures, return_inverse=True)
-    values = np.array([statistic(drawn[places]) for drawn in draws(places, resamples, seed)])
-    return Estimate(statistic(np.ones(len(places))), *_ends(values, places), len(places))
+    _, indices = np.unique(images, return_inverse=True)
+    values = np.array([statistic(drawn[indices]) for drawn in draws(indices, resamples, seed)])
+    return Estimate(statistic(np.ones(len(indices))), *_ends(values, indices), len(indices))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of the same ``count`` objects the figures of two configurations, second less first, its interval, and a test."""
+    """The figures of two configurations on the same objects, second minus first with its interval, and a test."""
 
     first: float
     second: float
@@ -130,40 +130,40 @@ class Difference:
 
 
 def difference_of_means(
-    first: np.ndarray, second: np.ndarray, pictures: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+    first: np.ndarray, second: np.ndarray, images: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
-    """Two configurations by the mean of float values (N,) of the same objects; those that lack either do not count.
+    """Compare the means of values (N,) of the same objects on images, int (N,); NaN values do not count.
 
-    Rights and wrongs (0 and 1) are tested by McNemar's exact test, other values by the paired bootstrap over pictures.
+    Values that are 0 or 1 are tested by McNemar's exact test, other values by the paired bootstrap over images.
     """
-    there = ~(np.isnan(first) | np.isnan(second))
-    first, second, pictures = first[there], second[there], pictures[there]
+    given = ~(np.isnan(first) | np.isnan(second))
+    first, second, images = first[given], second[given], images[given]
     if np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all():
-        gap = estimate_mean(second - first, pictures, resamples=resamples, seed=seed)
-        p = mcnemar(int((first > second).sum()), int((second > first).sum())) if len(set(pictures)) > 1 else math.nan
+        gap = estimate_mean(second - first, images, resamples=resamples, seed=seed)
+        p = mcnemar(int((first > second).sum()), int((second > first).sum())) if len(set(images)) > 1 else math.nan
         return Difference(_mean(first), _mean(second), gap, p, "McNemar, exact")
-    return difference(partial(mean, first), partial(mean, second), pictures, resamples=resamples, seed=seed)
+    return difference(partial(mean, first), partial(mean, second), images, resamples=resamples, seed=seed)
 
 
 def difference(
-    first: Statistic, second: Statistic, pictures: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+    first: Statistic, second: Statistic, images: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
-    """Two configurations by any statistic of the same objects, tested by the paired bootstrap over pictures."""
-    if not len(pictures):
+    """Compare any statistic of the same objects on images, int (N,), by the paired bootstrap over images."""
+    if not len(images):
         return Difference(math.nan, math.nan, NOTHING, math.nan, "")
-    _, places = np.unique(pictures, return_inverse=True)
-    weights = [drawn[places] for drawn in draws(places, resamples, seed)]
+    _, indices = np.unique(images, return_inverse=True)
+    weights = [drawn[indices] for drawn in draws(indices, resamples, seed)]
     gaps = np.array([second(weight) - first(weight) for weight in weights])
-    once = np.ones(len(places))
-    gap = Estimate(second(once) - first(once), *_ends(gaps, places), len(places))
-    known = gaps[~np.isnan(gaps)]
-    extreme = 2 * min((known <= 0).sum(), (known >= 0).sum())
-    p = min(1.0, max(extreme, 1) / len(known)) if len(known) and len(set(places)) > 1 else math.nan
+    once = np.ones(len(indices))
+    gap = Estimate(second(once) - first(once), *_ends(gaps, indices), len(indices))
+    valid = gaps[~np.isnan(gaps)]
+    extreme = 2 * min((valid <= 0).sum(), (valid >= 0).sum())
+    p = min(1.0, max(extreme, 1) / len(valid)) if len(valid) and len(set(indices)) > 1 else math.nan
     return Difference(first(once), second(once), gap, p, "paired bootstrap")
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p-value of objects that only one of two configurations got right.
+    """The exact two-sided p-value of the numbers of objects that only one of two configurations got right.
 
     Source: McNemar 1947; the binomial test of the discordant pairs.
 
@@ -179,10 +179,10 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _ends(values: np.ndarray, places: np.ndarray) -> tuple[float, float]:
-    """The interval of resampled values; of a single picture nothing is known."""
-    known = values[~np.isnan(values)]
-    if not len(known) or places.max() == 0:
+def _ends(values: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
+    """The interval of resampled values; NaN for a single image."""
+    valid = values[~np.isnan(values)]
+    if not len(valid) or indices.max() == 0:
         return math.nan, math.nan
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(valid, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

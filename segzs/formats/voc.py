@@ -37,12 +37,12 @@ def write(annotations: Iterable[ImageAnnotations], destination: Path, *, categor
     """Write the folder; ``categories`` are labels in the order of their values, further labels follow as they occur."""
     ids, stems = category_ids(categories, 1), Stems()
     for one in annotations:
-        picture = f"{stems(one.file)}.png"
+        name = f"{stems(one.file)}.png"
         labels = [ids[label_of(segment)] for segment in one.segments]
         for folder, values in [("SegmentationClass", labels), ("SegmentationObject", range(1, len(labels) + 1))]:
             drawn = PIL.Image.fromarray(flattened(one, [min(value, VOID) for value in values]).astype(np.uint8))
             drawn.putpalette(palette().tobytes())
-            with atomic_write(destination / folder / picture, "wb") as file:
+            with atomic_write(destination / folder / name, "wb") as file:
                 drawn.save(file, "PNG")
     rows = [("background", 0), *((name, number) for name, number in ids.items() if number < VOID)]
     with atomic_write(destination / "labelmap.txt") as file:
