@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from segzs.errors import CacheWarning, warn
+from segzs.files import atomic_write
 
 MEBI = 2**20
 SUFFIX = ".safetensors"
@@ -142,15 +143,10 @@ class EmbeddingCache:
         return tensor
 
     def _write(self, key: str, tensor: Tensor, folder: Path) -> None:
-        """Write a temporary file and rename it, so that a reader sees the whole file or none."""
-        path = folder / f"{key}{SUFFIX}"
-        temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
-            save_file({"tensor": tensor}, temporary, {"key": key, "sha256": _sha256(tensor)})
-            os.replace(temporary, path)
+            with atomic_write(folder / f"{key}{SUFFIX}", "wb") as file:
+                file.write(save({"tensor": tensor}, {"key": key, "sha256": _sha256(tensor)}))
         except (SafetensorError, OSError) as error:
-            with suppress(OSError):
-                temporary.unlink()
             self._warn(f"cannot write to the folder {folder}: {error}")
 
     def _evict(self) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from segzs.errors import PromptError
-from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.coco import mask_of
-from segzs.formats.files import load_json, reading
+from segzs.formats.files import LeftOut, load_json, reading
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.prompts import Prompt
@@ -37,20 +36,22 @@ def read_detections(detections: Any, image: Image) -> tuple[Prompt | RLE, ...]:
         PromptError: the detections have another form, or one lies outside the image.
         AnnotationError: the file cannot be read.
 
+    Warns:
+        FormatWarning: results of the file are left out because they are invalid.
+
     Source of the COCO format: https://cocodataset.org/#format-results.
 
     >>> read_detections([[10, 10, 90, 60]], Image(np.zeros((100, 100, 3), np.uint8)))[0].box
     (10.0, 10.0, 90.0, 60.0)
     """
     if isinstance(detections, str | PathLike):
-        detections = _read_file(Path(detections))
+        return _read_file(Path(detections), image)
     if hasattr(detections, "xyxy"):  # supervision.Detections
         detections = detections.xyxy if getattr(detections, "mask", None) is None else detections.mask
     if isinstance(detections, Mapping):
         raise PromptError(f"the detections are one mapping; {EXPECTED} are expected")
     if isinstance(detections, Sequence) and detections and all(isinstance(one, Mapping) for one in detections):
-        if len(images := {str(one.get("image_id", "")) for one in detections}) > 1:
-            raise PromptError(f"the results are of {len(images)} images; give those of one image")
+        _check_one_image(detections)
         return tuple(_from_result(number, one, image) for number, one in enumerate(detections))
     array = _array(detections)
     if array.ndim == 3:
@@ -58,12 +59,24 @@ def read_detections(detections: Any, image: Image) -> tuple[Prompt | RLE, ...]:
     return tuple(_from_box(number, box, image) for number, box in enumerate(array.reshape(-1, 4)))
 
 
-def _read_file(path: Path) -> Any:
+def _read_file(path: Path, image: Image) -> tuple[Prompt | RLE, ...]:
+    """The results of a file; invalid ones are left out with a warning, as `segzs.formats.read` does."""
     with reading(path, "a JSON list of COCO results of one image"):
         results = load_json(path)
         if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
             raise TypeError("the file does not hold a list of objects")
-        return results
+    _check_one_image(results)
+    left_out, items = LeftOut(path), []
+    for number, result in enumerate(results):
+        with left_out.unless_valid(f"result {result.get('id', number)}"):
+            items.append(_from_result(number, result, image))
+    left_out.warn()
+    return tuple(items)
+
+
+def _check_one_image(results: Sequence[Mapping[str, Any]]) -> None:
+    if len(images := {str(result.get("image_id", "")) for result in results}) > 1:
+        raise PromptError(f"the results are of {len(images)} images; give those of one image")
 
 
 def _array(detections: Any) -> np.ndarray:
@@ -103,7 +116,7 @@ def _from_result(number: int, result: Mapping[str, Any], image: Image) -> Prompt
         return _from_masks(segmentation.astype(bool)[None], image)[0]
     if segmentation:
         try:
-            rle = mask_of(segmentation, ImageAnnotations("", image.width, image.height))
+            rle = mask_of(segmentation, image)
         except (KeyError, TypeError, ValueError) as error:
             raise PromptError(f"detection {number}: the segmentation is not a COCO mask: {error}") from error
         return _not_empty(number, rle)

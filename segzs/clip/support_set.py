@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError, SegzsError
+from segzs.files import atomic_write
 
 FORMAT = "segzs-examples/1"
 STRENGTH = 20.0
@@ -173,13 +174,11 @@ class SupportSet:
             OutputError: the file cannot be written.
         """
         path = Path(path)
-        part = path.with_name(f".{path.name}.part")
         metadata = {"format": FORMAT, "encoded_by": self.encoded_by, "labels": json.dumps(self.labels)}
         try:
-            save_file({"features": self.features.contiguous()}, part, metadata)
-            os.replace(part, path)
+            with atomic_write(path, "wb") as file:
+                file.write(save({"features": self.features.contiguous()}, metadata))
         except (SafetensorError, OSError) as error:
-            part.unlink(missing_ok=True)
             raise OutputError(f"cannot write the examples to {path}: {error}") from error
         return path
 

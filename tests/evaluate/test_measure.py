@@ -155,7 +155,7 @@ def test_the_details_of_labels_stay_when_some_are_removed(segmenter: segzs.Segme
     assert part is not None
     left = part.vocabulary
     assert 0 < len(left.labels) < len(details)
-    assert left.details == tuple(label for label in details if label.name in left.labels)
+    assert left.entries == tuple(label for label in details if label.name in left.labels)
 
 
 def test_children_of_the_right_name_are_right(segmenter: segzs.Segmenter, desk: Truth) -> None:

@@ -10,14 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segzs import AnnotationError, SegzsError
+from segzs.detections import read_detections
 from segzs.errors import FormatWarning
 from segzs.evaluate.truth import read_coco
 from segzs.formats import read
+from segzs.image import read_image
 from tests.formats.conftest import difficult_masks, segments_of
 
 SQUARE = [1, 1, 3, 1, 3, 3, 1, 3]
@@ -143,6 +146,17 @@ def test_a_bad_coco_row_costs_that_row(tmp_path: Path, row: dict) -> None:
     assert len(one.segments) == len(COCO["annotations"])
     truth = read_coco(path, folder_of(tmp_path, "a.jpg"))  # evaluation reads the same rows
     assert [segment.rle for segment in truth.images[0].segments] == [segment.rle for segment in one.segments]
+
+
+BAD_MASKS = {name: row for name, row in BAD_ROWS.items() if name.partition(" ")[2] not in ("category", "image")}
+
+
+@pytest.mark.parametrize("row", [BAD_MASKS[name] for name in BAD_MASKS if "score" not in name])
+def test_detections_leave_out_the_same_rows(tmp_path: Path, row: dict) -> None:
+    path = write(tmp_path, [ROW | {"id": 1}, row])
+    with pytest.warns(FormatWarning, match=r"people\.json: left out result 4711 \("):
+        (mask,) = read_detections(path, read_image(np.zeros((4, 5, 3), np.uint8)))
+    assert mask.area == 4
 
 
 def test_many_bad_rows_are_one_warning(tmp_path: Path) -> None:
