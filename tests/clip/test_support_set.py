@@ -87,7 +87,7 @@ def test_examples_survive_a_file(tmp_path: Path) -> None:
     assert loaded.counts == dict.fromkeys(LABELS, 2)
     assert [file.name for file in tmp_path.iterdir()] == ["my.safetensors"]
     with pytest.raises(OutputError, match="cannot write the examples to"):
-        support_set.save(tmp_path / "absent" / "my.safetensors")
+        support_set.save(tmp_path / "my.safetensors" / "inside.safetensors")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no safetensors", "weights"])
