@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
     )
     evaluate.add_argument("--limit", type=positive, metavar="N", help="a random sample of N images")
     evaluate.add_argument("--objects-per-image", type=positive, metavar="N", help="at most N objects of each image")
-    evaluate.add_argument("--clicks", type=positive, metavar="N", help="at most N clicks for an object (default 20)")
+    evaluate.add_argument("--clicks", type=positive, metavar="N", help="at most N clicks for an object (default 10)")
     evaluate.add_argument(
         "--removed", type=float, metavar="SHARE", help="share of labels removed to measure 'unknown' (default 0.5)"
     )
