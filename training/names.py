@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 import segzs
-from segzs.clip.namers import familiarity, is_unfamiliar, namer_of, vocabulary_of
-from segzs.clip.naming import NAMINGS
-from segzs.clip.vocabulary import Vocabulary, encode_labels
+from segzs.clip.build import ClipModel
+from segzs.clip.contrast import contrast_of
+from segzs.clip.namers import familiarity, is_unfamiliar
+from segzs.clip.naming import NAMINGS, Namer
+from segzs.clip.vocabulary import Vocabulary, encode_labels, general_features
 from segzs.evaluate.naming import features_of
 from segzs.image import Image, read_image
 from segzs.masks import RLE
@@ -94,21 +96,21 @@ def accuracy(rank: Tensor, right: Tensor, names: list[str]) -> dict[str, float]:
     return found
 
 
-def unknown_auroc(segmenter: segzs.Segmenter, features: Tensor, names: list[str], labels: list[str]) -> float:
+def unknown_auroc(clip: ClipModel, features: Tensor, right: Tensor, vocabulary: Vocabulary, labels: Tensor) -> float:
     """How well "unknown" tells objects whose label was taken away, the mean over five random halves of the labels."""
-    found = []
+    general, found = general_features(clip), []
     for seed in range(HALVES):
-        kept = sorted(np.random.default_rng(seed).permutation(labels)[: len(labels) // 2].tolist())
-        vocabulary = vocabulary_of(segmenter.clip, kept, None)
-        namer = namer_of(segmenter.clip, vocabulary, "auto", "mean", segmenter.cache)
-        shares = namer.probabilities(features)[:, -1].numpy()
-        there = np.isin(names, kept)
+        kept = np.sort(np.random.default_rng(seed).permutation(len(labels))[: len(labels) // 2])
+        half = Vocabulary(tuple(vocabulary.labels[row] for row in kept), vocabulary.templates)
+        contrast = contrast_of(clip, half, labels[kept], general)
+        shares = Namer(clip, half, labels[kept], "auto", contrast).probabilities(features)[:, -1].numpy()
+        there = np.isin(right, kept)
         found.append(auroc(shares[~there].tolist(), shares[there].tolist()))
     return float(np.mean(found))
 
 
 def unfamiliar(segmenter: segzs.Segmenter, features: list[Tensor]) -> float:
-    """The share of pictures that are said to be unfamiliar."""
+    """The share of pictures that are called unfamiliar."""
     return float(np.mean([is_unfamiliar(segmenter.clip, familiarity(segmenter.clip, each)) for each in features]))
 
 
@@ -117,26 +119,22 @@ def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[st
     started = time.perf_counter()
     seen = [features_of(segmenter, picture.image, picture.masks) for picture in pictures]
     seconds = time.perf_counter() - started
-    features, names = torch.cat(seen), [name for picture in pictures for name in picture.names]
-    right = torch.tensor([labels.index(name) for name in names])
-    rank = ranks(features, encode_labels(segmenter.clip, Vocabulary.of(labels, segmenter.vocabulary.templates)), right)
-    likely = features @ encode_labels(segmenter.clip, segmenter.vocabulary).T
+    clip, features = segmenter.clip, torch.cat(seen)
+    right = torch.tensor([labels.index(name) for picture in pictures for name in picture.names])
+    vocabulary = Vocabulary.of(labels, segmenter.vocabulary.templates)
+    of_labels = encode_labels(clip, vocabulary)
+    rank = ranks(features, of_labels, right)
     return {
-        "objects": len(names),
+        "objects": len(right),
         "labels": len(labels),
         **accuracy(rank, right, labels),
         f"top-1 of {FEW_LABELS} random labels": ((1 - rank / (len(labels) - 1)) ** (FEW_LABELS - 1)).mean().item(),
-        "AUROC of unknown, half of the labels removed": unknown_auroc(segmenter, features, names, labels),
-        "pictures said to be unfamiliar": unfamiliar(segmenter, seen),
-        "similarity of the right label": float(np.mean(_right(segmenter, features, labels, right))),
-        "similarity of the best general word": likely.amax(1).mean().item(),
-        "milliseconds an object": 1000 * seconds / len(names),
+        "AUROC of unknown, half of the labels removed": unknown_auroc(clip, features, right, vocabulary, of_labels),
+        "pictures called unfamiliar": unfamiliar(segmenter, seen),
+        "similarity of the right label": (features * of_labels[right]).sum(1).mean().item(),
+        "similarity of the best general word": familiarity(clip, features).mean().item(),
+        "milliseconds an object": 1000 * seconds / len(right),
     }
-
-
-def _right(segmenter: segzs.Segmenter, features: Tensor, labels: list[str], right: Tensor) -> np.ndarray:
-    of_labels = encode_labels(segmenter.clip, Vocabulary.of(labels, segmenter.vocabulary.templates))
-    return (features * of_labels[right]).sum(1).numpy()
 
 
 def main() -> None:

@@ -198,10 +198,10 @@ def is_unfamiliar(clip: ClipModel, best: Tensor) -> bool:
 
 
 def say_if_unfamiliar(clip: ClipModel, features: Tensor) -> None:
-    """Warn when the embedded CLIP recognises hardly any of the objects: a photograph, most likely."""
+    """Warn when the embedded CLIP recognises hardly any of the objects."""
     if clip.row.familiar is not None and len(features) and is_unfamiliar(clip, familiarity(clip, features)):
         warn(
-            "the embedded tiny models know drawings and emoji, and this looks like something else; for photographs "
-            "run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
+            "the embedded tiny CLIP recognises hardly anything here, and its names may be wrong; for a model that knows "
+            "more run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
             UnfamiliarWarning,
         )
