@@ -19,9 +19,11 @@ from torch import Tensor
 
 import segzs
 from segzs.clip.classifier import build_classifier
+from segzs.clip.model import ClipModel
 from segzs.clip.ood import is_out_of_distribution, max_similarity
 from segzs.clip.regions import REGIONS
-from segzs.clip.vocabulary import Vocabulary, encode_labels
+from segzs.clip.text_features import encode_vocabulary
+from segzs.clip.vocabulary import Vocabulary
 from segzs.evaluate.naming import features_of
 from segzs.image import Image, read_image
 from segzs.masks import RLE
@@ -85,26 +87,26 @@ def accuracy(rank: Tensor, right: Tensor, names: list[str]) -> dict[str, float]:
     """Top-1, top-5 and the mean over names, people and others apart."""
     first = (rank == 0).float()
     person = right == names.index("person") if "person" in names else torch.zeros(len(right), dtype=torch.bool)
-    found = {
+    figures = {
         "top-1": first.mean().item(),
         "top-5": (rank < FEW).float().mean().item(),
         "top-1, mean over names": float(np.mean([first[right == row].mean().item() for row in right.unique()])),
     }
     if person.any():
-        found |= {"top-1 of people": first[person].mean().item(), "top-1 of others": first[~person].mean().item()}
-    return found
+        figures |= {"top-1 of people": first[person].mean().item(), "top-1 of others": first[~person].mean().item()}
+    return figures
 
 
-def unknown_auroc(segmenter: segzs.Segmenter, features: Tensor, names: list[str], labels: list[str]) -> float:
-    """How well "unknown" tells objects whose label was taken away, the mean over five random halves of the labels."""
-    found = []
+def unknown_auroc(clip: ClipModel, features: Tensor, right: Tensor, labels: list[str]) -> float:
+    """AUROC of the probability of "unknown" for objects without their label, the mean over random halves of the labels."""
+    areas = []
     for seed in range(HALVES):
-        kept = sorted(np.random.default_rng(seed).permutation(labels)[: len(labels) // 2].tolist())
-        classifier = build_classifier(segmenter.clip, kept, cache=segmenter.cache)
-        shares = classifier.probabilities(features)[:, -1].numpy()
-        there = np.isin(names, kept)
-        found.append(auroc(shares[~there].tolist(), shares[there].tolist()))
-    return float(np.mean(found))
+        kept = np.sort(np.random.default_rng(seed).permutation(len(labels))[: len(labels) // 2])
+        classifier = build_classifier(clip, [labels[row] for row in kept])
+        scores = classifier.probabilities(features)[:, -1].numpy()
+        is_kept = np.isin(right, kept)
+        areas.append(auroc(scores[~is_kept].tolist(), scores[is_kept].tolist()))
+    return float(np.mean(areas))
 
 
 def with_regions(segmenter: segzs.Segmenter, regions: str) -> segzs.Segmenter:
@@ -112,10 +114,9 @@ def with_regions(segmenter: segzs.Segmenter, regions: str) -> segzs.Segmenter:
 
 
 def unfamiliar(segmenter: segzs.Segmenter, features: list[Tensor]) -> float:
-    """The share of pictures that are said to be unfamiliar."""
-    return float(
-        np.mean([is_out_of_distribution(segmenter.clip, max_similarity(segmenter.clip, each)) for each in features])
-    )
+    """The share of images that are called unfamiliar."""
+    clip = segmenter.clip
+    return float(np.mean([is_out_of_distribution(clip, max_similarity(clip, each)) for each in features]))
 
 
 def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[str]) -> dict[str, float]:
@@ -123,26 +124,21 @@ def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[st
     started = time.perf_counter()
     seen = [features_of(segmenter, picture.image, picture.masks) for picture in pictures]
     seconds = time.perf_counter() - started
-    features, names = torch.cat(seen), [name for picture in pictures for name in picture.names]
-    right = torch.tensor([labels.index(name) for name in names])
-    rank = ranks(features, encode_labels(segmenter.clip, Vocabulary.of(labels, segmenter.vocabulary.templates)), right)
-    likely = features @ encode_labels(segmenter.clip, segmenter.vocabulary).T
+    clip, features = segmenter.clip, torch.cat(seen)
+    right = torch.tensor([labels.index(name) for picture in pictures for name in picture.names])
+    text_features = encode_vocabulary(clip, Vocabulary(labels))
+    rank = ranks(features, text_features, right)
     return {
-        "objects": len(names),
+        "objects": len(right),
         "labels": len(labels),
         **accuracy(rank, right, labels),
         f"top-1 of {FEW_LABELS} random labels": ((1 - rank / (len(labels) - 1)) ** (FEW_LABELS - 1)).mean().item(),
-        "AUROC of unknown, half of the labels removed": unknown_auroc(segmenter, features, names, labels),
-        "pictures said to be unfamiliar": unfamiliar(segmenter, seen),
-        "similarity of the right label": float(np.mean(_right(segmenter, features, labels, right))),
-        "similarity of the best general word": likely.amax(1).mean().item(),
-        "milliseconds an object": 1000 * seconds / len(names),
+        "AUROC of unknown, half of the labels removed": unknown_auroc(clip, features, right, labels),
+        "pictures called unfamiliar": unfamiliar(segmenter, seen),
+        "similarity of the right label": (features * text_features[right]).sum(1).mean().item(),
+        "similarity of the best general word": max_similarity(clip, features).mean().item(),
+        "milliseconds an object": 1000 * seconds / len(right),
     }
-
-
-def _right(segmenter: segzs.Segmenter, features: Tensor, labels: list[str], right: Tensor) -> np.ndarray:
-    of_labels = encode_labels(segmenter.clip, Vocabulary.of(labels, segmenter.vocabulary.templates))
-    return (features * of_labels[right]).sum(1).numpy()
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from segzs.clip.dense import dense_features, pool
 from segzs.clip.model import ClipModel
 from segzs.clip.networks.compact import compacted, expanded
 from segzs.clip.networks.tiny import TwoTrunks
+from segzs.image import read_image
 from segzs.masks import RLE
 from tests.conftest import Scene
 
@@ -66,7 +67,7 @@ def test_small_weights_are_close(visual: TwoTrunks) -> None:
 
 
 def test_both_is_the_mean_of_other_models(clip: ClipModel, scene: Callable[[str], Scene]) -> None:
-    pixels = scene("desk").pixels
+    pixels = read_image(scene("desk").path).pixels
     masks = [RLE.encode(_box(pixels, 10, 10, 90, 120)), RLE.encode(np.zeros(pixels.shape[:2], bool))]
     dense, cropping = dense_features(clip, pixels), Cropping("grey", scales=(1, 1.5))
     several = encode_both(clip, pixels, dense, masks[:1], cropping)
@@ -77,7 +78,7 @@ def test_both_is_the_mean_of_other_models(clip: ClipModel, scene: Callable[[str]
 
 
 def test_both_does_not_depend_on_other_masks(clip: ClipModel, scene: Callable[[str], Scene]) -> None:
-    pixels = scene("desk").pixels
+    pixels = read_image(scene("desk").path).pixels
     masks = [RLE.encode(_box(pixels, 10 * k, 5 * k, 60 + 10 * k, 70 + 8 * k)) for k in range(4)]
     dense = dense_features(clip, pixels)
     together = encode_both(clip, pixels, dense, masks, Cropping("grey"))
@@ -86,7 +87,7 @@ def test_both_does_not_depend_on_other_masks(clip: ClipModel, scene: Callable[[s
 
 
 def test_no_masks(named: Segmenter, scene: Callable[[str], Scene]) -> None:
-    clip, pixels = named.clip, scene("desk").pixels
+    clip, pixels = named.clip, read_image(scene("desk").path).pixels
     assert len(encode_both(clip, pixels, dense_features(clip, pixels), [], Cropping("grey"))) == 0
     assert replace(named, naming="both").settings["naming"] == "both"
 
