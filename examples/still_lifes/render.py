@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .compose import Camera, Scene
+from .camera import Camera
+from .compose import Scene
 from .things import Material, Part
 
 BOUNCES = 14
