@@ -48,14 +48,14 @@ class Ground:
 
 def surface_points(rng: Random, thing: Thing, count: int = 20_000) -> np.ndarray:
     """The lowest and the highest points of the thing in small cells."""
-    found = [thing.points]
+    clouds = [thing.points]
     for part in thing.parts:
         corners = part.mesh.points[part.mesh.faces]
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
         chosen = corners[rng.choice(len(corners), count, p=area / area.sum())]
         weight = rng.dirichlet((1, 1, 1), count)
-        found.append((chosen * weight[..., None]).sum(1))
-    points = np.concatenate(found)
+        clouds.append((chosen * weight[..., None]).sum(1))
+    points = np.concatenate(clouds)
     cell = np.floor(points[:, :2] / (0.5 * CELL)).astype(int) @ [100_003, 1]
     order = np.lexsort((points[:, 2], cell))
     change = np.flatnonzero(np.diff(cell[order])) + 1
@@ -83,14 +83,14 @@ class Arrangement:
         points = surface_points(self.rng, thing)
         for _ in range(tries):
             matrix = turn("z", self.rng.uniform(-thing.swing, thing.swing))
-            place = np.append(anchor + self.rng.normal(0, spread, 2), 0)
-            moved = points @ matrix.T + place
+            spot = np.append(anchor + self.rng.normal(0, spread, 2), 0)
+            moved = points @ matrix.T + spot
             if moved[:, 1].max() > self.back - 0.5:
                 continue
             lift = self.ground.rest(moved)
-            cost = lift if lowest else np.linalg.norm(place[:2] - anchor)
+            cost = lift if lowest else np.linalg.norm(spot[:2] - anchor)
             if lift <= limit and cost < best:
-                best, choice = cost, (matrix, place + lift * UP, moved + lift * UP)
+                best, choice = cost, (matrix, spot + lift * UP, moved + lift * UP)
         if choice is None:
             return False
         self.ground.add(choice[2])

@@ -1,4 +1,4 @@
-"""Which kinds of things there are, and where they are found."""
+"""Which kinds of things there are, and in which rooms they stand."""
 
 from __future__ import annotations
 

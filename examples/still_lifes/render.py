@@ -28,7 +28,7 @@ def package(name: str) -> ModuleType:
 
 
 def tracer() -> ModuleType:
-    """mitsuba, compiled by LLVM where its library is found, else interpreted, which takes three times as long."""
+    """mitsuba, compiled by LLVM where its library is installed, else interpreted, which takes three times as long."""
     mitsuba = package("mitsuba")
     try:
         mitsuba.set_variant("llvm_ad_rgb")

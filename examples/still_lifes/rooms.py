@@ -33,12 +33,12 @@ def kitchen(rng: Random, back: float) -> Room:
         *lights(rng, back),
     ]
     if rng.uniform() < 0.6:
-        parts.append(rail(rng, back))
+        parts.append(socket(rng, back))
     return Room(tuple(parts), panorama(rng, 0.36), (12, 34), 0.18)
 
 
-def rail(rng: Random, back: float) -> Part:
-    """A socket plate on the wall."""
+def socket(rng: Random, back: float) -> Part:
+    """A wall socket."""
     x, z = rng.uniform(-45, 45), rng.uniform(16, 26)
     plate = box((8.2, 0.9, 8.2), 0.35).moved(np.eye(3), (x, back - 0.4, z))
     ring = sheet(lathe_points(np.array([(2.2, 0.0), (2.1, 0.25), (1.9, 0.25), (1.8, -0.6), (0, -0.6)]), 49)).moved(

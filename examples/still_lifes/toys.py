@@ -11,7 +11,7 @@ from .things import Part, Thing, laid, paint, tumbled
 
 
 def seam(rng: Random, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance on the unit sphere to the seam of a tennis ball, and the place along it."""
+    """Distance on the unit sphere to the seam of a tennis ball, and the share of its length there."""
     t = np.linspace(0, 2 * np.pi, 500)
     a, b = 0.72, 0.28
     line = np.stack(
