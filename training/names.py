@@ -98,7 +98,7 @@ def accuracy(rank: Tensor, right: Tensor, names: list[str]) -> dict[str, float]:
 
 
 def unknown_auroc(clip: ClipModel, features: Tensor, right: Tensor, labels: list[str]) -> float:
-    """AUROC of the probability of "unknown" for objects without their label, the mean over random halves of the labels."""
+    """AUROC of "unknown" for objects whose label is removed, the mean over random halves of the labels."""
     areas = []
     for seed in range(HALVES):
         kept = np.sort(np.random.default_rng(seed).permutation(len(labels))[: len(labels) // 2])

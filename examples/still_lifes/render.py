@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .compose import Camera, Scene
+from .camera import Camera
+from .compose import Scene
 from .things import Material, Part
 
 BOUNCES = 14
@@ -27,7 +28,7 @@ def package(name: str) -> ModuleType:
 
 
 def tracer() -> ModuleType:
-    """mitsuba, compiled by LLVM where its library is found, else interpreted, which takes three times as long."""
+    """mitsuba, compiled by LLVM where its library is installed, else interpreted, which takes three times as long."""
     mitsuba = package("mitsuba")
     try:
         mitsuba.set_variant("llvm_ad_rgb")

@@ -52,7 +52,7 @@ def noise(rng: Random, points: np.ndarray, scale: float, octaves: int = 1) -> np
 
 
 def refined(points: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """A grid of points (.., .., 3) at more places, for a texture of that many texels."""
+    """A grid of points (.., .., 3) at a finer pitch, for a texture of that many texels."""
     return cv2.resize(points.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
 
 

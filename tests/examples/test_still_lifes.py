@@ -6,10 +6,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from examples.still_lifes import food, household, tableware
-from examples.still_lifes.compose import Arrangement
+from examples.still_lifes.arrange import Arrangement
+from examples.still_lifes.bakery import egg
 from examples.still_lifes.geometry import box, lathe, rounded, tube
+from examples.still_lifes.glassware import tumbler
 from examples.still_lifes.things import Thing
+from examples.still_lifes.toys import die
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMITTED = sorted(EXAMPLES.glob("still_life_*.json"))
@@ -53,7 +55,7 @@ def test_normals_are_unit_vectors_away_from_the_middle(mesh) -> None:
     assert mesh.faces.max() == len(mesh.points) - 1
 
 
-@pytest.mark.parametrize("maker", [food.egg, tableware.tumbler, household.die], ids=lambda maker: maker.__name__)
+@pytest.mark.parametrize("maker", [egg, tumbler, die], ids=lambda maker: maker.__name__)
 def test_a_thing_stands_on_the_surface_and_is_the_same_for_a_seed(maker) -> None:
     first, second = (maker(np.random.default_rng(4)) for _ in range(2))
     assert first.points[:, 2].min() == pytest.approx(0)
@@ -63,9 +65,9 @@ def test_a_thing_stands_on_the_surface_and_is_the_same_for_a_seed(maker) -> None
 def dice(count: int) -> list[Thing]:
     rng = np.random.default_rng(1)
     group = Arrangement(rng, back=30)
-    die = household.die(rng)
+    thing = die(rng)
     for _ in range(count):
-        group.drop(die, np.zeros(2), 1.5)
+        group.drop(thing, np.zeros(2), 1.5)
     return group.things
 
 
@@ -81,5 +83,5 @@ def test_things_set_down_in_one_spot_do_not_overlap() -> None:
 def test_no_thing_is_set_down_where_it_would_pass_the_wall() -> None:
     rng = np.random.default_rng(1)
     group = Arrangement(rng, back=0)
-    assert not group.drop(household.die(rng), np.array([0, 10.0]), 0.5)
+    assert not group.drop(die(rng), np.array([0, 10.0]), 0.5)
     assert group.things == []
