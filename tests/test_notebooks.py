@@ -15,7 +15,8 @@ def test_outputs_are_stripped(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_runs(file: Path) -> None:
+def test_runs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(file.parents[1]))  # the kernel imports this tree, as the tests do
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     notebook = nbformat.read(file, as_version=4)
     folder = {"metadata": {"path": str(file.parent)}}
