@@ -60,11 +60,11 @@ def measure_prompts(segmenter: segzs.Segmenter, photo: segzs.EncodedImage, truth
     for name, prompts in (("box IoU", boxes), ("centre click IoU", clicks)):
         answers = decode(segmenter.sam, photo, prompts)
         others = decode(segmenter.sam, photo, prompts, multimask=True)
-        for answer, several, truth in zip(answers, others, truths, strict=True):
-            own, of_others = iou(answer.rles, [truth])[0, 0], iou(several.rles, [truth])[:, 0]
+        for (best,), ranked, truth in zip(answers, others, truths, strict=True):
+            own, of_others = iou([best.rle], [truth])[0, 0], iou([mask.rle for mask in ranked], [truth])[:, 0]
             scores.add(name, [own])
             scores.add(f"{name}, the best of its masks by truth", [max(own, *of_others)])
-            scores.guessed_iou.extend(several.predicted_iou.tolist())
+            scores.guessed_iou.extend(mask.predicted_iou for mask in ranked)
             scores.true_iou.extend(of_others.tolist())
 
 

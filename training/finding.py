@@ -64,8 +64,8 @@ def measure(
         called = [names[scene.codes[label - 1] or ""] for label in visible]
         absent = rng.permutation(sorted({*names.values()} - {names[code or ""] for code in scene.codes}))[: len(called)]
         answers = generate_masks(segmenter.sam, photo, lenient=True)
-        ours = [masks.rle for masks in answers]
-        stability = torch.tensor([float(masks.stability_score[0]) for masks in answers])
+        ours = [mask.rle for mask in answers]
+        stability = torch.tensor([mask.stability_score for mask in answers])
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
         shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
         queries = {

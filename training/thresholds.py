@@ -1,6 +1,6 @@
 """Settings of everything mode for the tiny SAM, compared on fresh scenes: ``python -m training.thresholds``.
 
-Each threshold of SAM's scores is measured twice: as it is, and with a CLIP that chooses among masks that reach less.
+Each pair of thresholds is measured twice: with SAM alone, and with a CLIP that selects among masks of lower scores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import segzs
 from segzs.clip.ood import max_similarity
 from segzs.masks import RLE, iou
 from segzs.postprocess.selection import select_masks
-from segzs.sam.mask_generator import Candidate, GeneratorOptions, MaskGenerator, Scores
+from segzs.sam.mask_generator import Candidate, GeneratorOptions, MaskGenerator, Thresholds
 from segzs.sam.model import SamModel
 from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH
 from training.packs import TRAINING_STYLES, UNSEEN_STYLE, add_packs_argument
@@ -47,22 +47,29 @@ class Hits:
         return f"{np.mean(self.found):.3f} | {np.mean(self.right or [0]):.3f} | {len(self.right) / scenes:.1f}"
 
 
-def alone(search: MaskGenerator, found: list[Candidate]) -> list[RLE]:
-    """What SAM itself is sure of."""
-    sure = search.unique([each for each in found if search.is_sure(each)])
-    return [masks.rle for masks in replace(search, lenient=False).tidied(sure)]
+def selected_by_sam(generator: MaskGenerator, candidates: list[Candidate]) -> list[RLE]:
+    """The masks that reach the thresholds."""
+    passing = generator.unique([each for each in candidates if generator.passes(each)])
+    return [mask.rle for mask in replace(generator, lenient=False).finish(passing)]
 
 
-def chosen(search: MaskGenerator, found: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
-    """What CLIP chooses where SAM may be less sure."""
-    least = search.least
-    some = [e for e in found if e.predicted_iou >= least.predicted_iou and e.stability_score >= least.stability_score]
-    masks, clip = search.tidied(search.unique(some)), segmenter.clip
+def selected_by_clip(generator: MaskGenerator, candidates: list[Candidate], segmenter: segzs.Segmenter) -> list[RLE]:
+    """The masks that CLIP selects among those of a lenient search."""
+    low = generator.keep_thresholds
+    kept = [e for e in candidates if e.predicted_iou >= low.predicted_iou and e.stability_score >= low.stability_score]
+    masks, clip = generator.finish(generator.unique(kept)), segmenter.clip
     if not masks:
         return []
     rles = [each.rle for each in masks]
-    known = max_similarity(clip, segmenter.region_encoder.encode(search.encoded.image, rles))
-    return [rles[index] for index in select_masks(masks, known, search.sam.spec, clip.spec.ood_threshold or 0)]
+    similarity = max_similarity(clip, segmenter.region_encoder.encode(generator.encoded.image, rles))
+    indices = select_masks(
+        masks,
+        similarity.cpu().numpy(),
+        predicted_iou_threshold=generator.thresholds.predicted_iou,
+        stability_score_threshold=generator.thresholds.stability_score,
+        ood_threshold=clip.spec.ood_threshold or 0,
+    )
+    return [rles[index] for index in indices]
 
 
 def main() -> None:
@@ -78,18 +85,18 @@ def main() -> None:
     segmenter = segzs.load("tiny", sam=arguments.sam, cache=False)
     recipe = replace(MEASURED, styles=STYLES[arguments.styles])
     compositor = Compositor(arguments.packs, recipe, np.random.default_rng([7, arguments.seed]))
-    of_sam, of_clip = defaultdict[Scores, Hits](Hits), defaultdict[Scores, Hits](Hits)
-    settings = [Scores(*setting) for setting in product(PREDICTED_IOU, STABILITY)]
+    of_sam, of_clip = defaultdict[Thresholds, Hits](Hits), defaultdict[Thresholds, Hits](Hits)
+    settings = [Thresholds(*setting) for setting in product(PREDICTED_IOU, STABILITY)]
     for _ in range(arguments.scenes):
         scene = compositor.scene(HEIGHT, WIDTH)
         labels = visible_labels(scene.instances, SMALLEST_VISIBLE)
         truths = [RLE.encode(scene.instances == label) for label in labels]
         photo, options = segmenter.encode(scene.pixels), GeneratorOptions(arguments.points_per_side)
-        searches = [MaskGenerator(_asking(segmenter.sam, each), photo, options, lenient=True) for each in settings]
-        found = searches[0].grid(None)  # the first asks for least
-        for setting, search in zip(settings, searches, strict=True):
-            of_sam[setting].add(truths, alone(search, found))
-            of_clip[setting].add(truths, chosen(search, found, segmenter))
+        generators = [MaskGenerator(_with(segmenter.sam, each), photo, options, lenient=True) for each in settings]
+        candidates = generators[0].search(None)  # the first setting has the lowest thresholds
+        for setting, generator in zip(settings, generators, strict=True):
+            of_sam[setting].add(truths, selected_by_sam(generator, candidates))
+            of_clip[setting].add(truths, selected_by_clip(generator, candidates, segmenter))
     figures = "recall | precision | masks"
     print(f"| predicted IoU | stability | SAM alone: {figures} | CLIP chooses: {figures} |\n|{' --- |' * 8}")
     for setting in settings:
@@ -97,8 +104,8 @@ def main() -> None:
         print(f"| {' | '.join(map(str, setting))} | {' | '.join(cells)} |")
 
 
-def _asking(sam: SamModel, scores: Scores) -> SamModel:
-    return replace(sam, spec=replace(sam.spec, **scores._asdict()))
+def _with(sam: SamModel, thresholds: Thresholds) -> SamModel:
+    return replace(sam, spec=replace(sam.spec, **thresholds._asdict()))
 
 
 if __name__ == "__main__":
