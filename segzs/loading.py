@@ -45,7 +45,7 @@ def load(
         labels: a list, a `Vocabulary`, or the path of a file; None takes the general vocabulary of the CLIP.
         sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
         clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, or a file.
-        naming: how objects are shown to CLIP, and when they are "unknown"; see `Naming`.
+        naming: how objects are cropped for CLIP, and when they are "unknown"; see `Naming`.
         examples: examples of labels, or a file of them; see `Segmenter.with_examples`.
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it. The embedded models

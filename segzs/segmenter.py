@@ -264,7 +264,7 @@ class Segmenter:
         Labels that are not in the vocabulary are added to it. ``segmenter.examples.save(path)`` writes a file.
 
         Args:
-            examples: for each label one example or a list of them, each a `Segment`, `Segments` or a picture of one
+            examples: for each label one example or a list of them, each a `Segment`, `Segments` or an image of one
                 object; or a file that ``segmenter.examples.save`` wrote.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Segment and Segments: named masks of one image, as values, pictures, tables and plain data."""
+"""Segment and Segments: named masks of one image, as values, overlays, tables and plain data."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class Segment(Value):
 
 @dataclass(frozen=True, repr=False)
 class Segments(Sequence[Segment]):
-    """The segments of one image, as a sequence that shows itself as a picture in a notebook.
+    """The segments of one image, as a sequence; a notebook displays them as an image.
 
     ``model`` names the models that made the segments. Slices are `Segments` as well.
 

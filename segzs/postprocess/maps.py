@@ -31,7 +31,7 @@ SMALL_MASK_BONUS = 1e-3
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SemanticMap(Value):
-    """The label of every pixel of one image; shows itself as a picture with a legend in a notebook.
+    """The label of every pixel of one image; a notebook displays it as an image with a caption for each label.
 
     ``classes`` (height, width) holds indices into ``labels``, of which the first is "unknown": uint16, or int32 for
     more than 65,535 labels; read-only. ``scores`` is float32 (height, width), from 0 to 1: the label's probability, for
@@ -78,7 +78,7 @@ class SemanticMap(Value):
         return overlay(self.image.pixels, masks, captions, [tints[label] for label in labels])
 
     def indexed(self) -> PIL.Image.Image:
-        """A picture with the values of ``classes``: 8 bit with a palette for up to 256 labels, else 16 bit grey.
+        """An image with the values of ``classes``: 8 bit with a palette for up to 256 labels, else 16 bit grey.
 
         Raises:
             SegzsError: there are more than 65,536 labels.

@@ -1,4 +1,4 @@
-"""SAMs with known weights, and segment-anything's own predictor as the reference."""
+"""SAMs with fixed weights, and segment-anything's predictor as the reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import EXAMPLES
 
 @dataclass(frozen=True)
 class Pair:
-    """One image before segzs and before segment-anything's predictor, on the same weights."""
+    """One image encoded by segzs and by segment-anything's predictor, with the same weights."""
 
     sam: SamModel
     encoded: EncodedImage
@@ -38,7 +38,7 @@ def desk() -> Image:
 
 @pytest.fixture(scope="session")
 def portrait() -> Image:
-    """A part of the picnic, higher than wide."""
+    """A part of the picnic, taller than wide."""
     return read_image(read_image(EXAMPLES / "picnic.png").pixels[:, 100:400])
 
 
@@ -61,16 +61,16 @@ def tiny_pair(tiny: SamModel, desk: Image) -> Pair:
 
 @pytest.fixture(scope="session")
 def small_pair(portrait: Image) -> Pair:
-    """Meta's architecture, windows and global attention and all, but small."""
+    """Meta's architecture, with windowed and global attention, but small."""
     module = randomised(build_small_sam).requires_grad_(False)
     return pair(SamModel(replace(SAMS["vit_b"], name="small"), "small", fused(deepcopy(module))), portrait, module)
 
 
 @pytest.fixture(scope="session")
 def vit_b_pair(desk: Image, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """ViT-B: segzs loads a file in the official format, the reference is the module that it was saved from.
+    """ViT-B: segzs loads a file in the official format; the reference is the module that was saved.
 
-    After loading, both drop the last nine of twelve blocks, which repeat the first three at the price of a minute.
+    After loading, both drop the last nine of twelve blocks, which repeat the first three and take a minute.
     """
     official = randomised(build_sam_vit_b)
     file = tmp_path_factory.mktemp("vit_b") / "sam_vit_b.pth"
@@ -91,7 +91,7 @@ def pair(sam: SamModel, image: Image, module: Sam) -> Pair:
 
 
 def randomised(build: Callable[[], Sam]) -> Sam:
-    """A module with fixed random weights, those among them that start as zeros: they could hide mistakes."""
+    """A module with fixed random weights, also for those that start as zeros, which could hide mistakes."""
     torch.manual_seed(0)
     module = build()
     with torch.no_grad():
