@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from segzs.errors import CacheWarning, warn
+from segzs.checks import check_number
+from segzs.errors import CacheWarning, UsageError, warn
 from segzs.files import atomic_write
 
 MEBI = 2**20
@@ -50,6 +51,9 @@ class EmbeddingCache:
         folder: the folder on disk; None keeps tensors in memory only.
         memory: bytes kept in memory.
         disk: bytes kept in the folder; the least recently used files are deleted first.
+
+    Raises:
+        UsageError: ``memory`` or ``disk`` is not a number of bytes.
     """
 
     folder: Path | None = None
@@ -61,6 +65,10 @@ class EmbeddingCache:
         init=False, default_factory=lambda: [threading.Lock() for _ in range(STRIPES)], repr=False
     )
     _warned: set[str] = field(init=False, default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "disk"):
+            check_number(name, getattr(self, name), "a number of bytes", 0, error=UsageError)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process, the same folder and an empty memory."""

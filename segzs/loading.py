@@ -58,7 +58,7 @@ def load(
             the CLIP has no dense features.
         WeightsError: a checkpoint is damaged or another model's.
         VocabularyError: the labels cannot name anything.
-        UsageError: an option of ``naming`` is out of range.
+        UsageError: ``memory`` is not a number of bytes.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model

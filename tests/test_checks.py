@@ -36,6 +36,13 @@ def test_wrong_options_of_everything_mode_are_refused(options: dict) -> None:
     [
         (lambda: segzs.load(naming=Naming(margin="wide")), UsageError),
         (lambda: segzs.load(naming=Naming(unknown=True)), UsageError),
+        (lambda: Naming(regions="poold"), UsageError),
+        (lambda: Naming(background="black"), UsageError),
+        (lambda: Naming(scales=[0]), UsageError),
+        (lambda: Naming(weighting="max"), UsageError),
+        (lambda: Naming(unknown=1.5), UsageError),
+        (lambda: segzs.load(memory=-1), UsageError),
+        (lambda: segzs.load(memory="256 MB"), UsageError),
         (lambda: segzs.load(sam=5), ModelError),
         (lambda: segzs.load(5), ModelError),
         (lambda: segzs.load(device=5.5), ModelError),
@@ -51,7 +58,7 @@ def test_wrong_options_of_everything_mode_are_refused(options: dict) -> None:
     ],
 )
 def test_wrong_arguments_are_refused(give: Callable[[], object], error: type[SegzsError]) -> None:
-    with pytest.raises(error, match=r"expected|is RGB already|cannot be used"):
+    with pytest.raises(error, match=r"expected|choose from|is RGB already|cannot be used"):
         give()
 
 
