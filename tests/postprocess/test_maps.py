@@ -134,7 +134,7 @@ def test_the_values_of_the_png_are_indices_of_labels(count: int, tmp_path: Path)
     known = json.loads(save(result, tmp_path / "x.map.json").read_text("utf-8"))
     assert {row["id"]: row["name"] for row in known["labels"]} == {0: "unknown", 1: "label 1", count: labels[-1]}
     assert PIL.Image.open(save(result, tmp_path / "x.overlay.png")).width >= 100
-    with pytest.raises(OutputError, match=r"x\.json: the ending of a map must be \.map\.png"):
+    with pytest.raises(OutputError, match=r"x\.json: the suffix of a map must be \.map\.png"):
         save(result, tmp_path / "x.json")
 
 
