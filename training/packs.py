@@ -40,6 +40,10 @@ class Packs:
         """Code -> uint8 RGBA picture, for the concepts that the style draws."""
         return _cutouts(self.root, style)
 
+    def single_things(self, folder: str) -> tuple[np.ndarray, ...]:
+        """Every uint8 RGBA picture of a folder of ``photo_cutouts``."""
+        return _single_things(self.root, folder)
+
     def backgrounds(self) -> tuple[np.ndarray, ...]:
         """Every background as a uint8 RGB picture."""
         return _backgrounds(self.root)
@@ -73,17 +77,24 @@ def _concepts(root: Path) -> tuple[Concept, ...]:
 @lru_cache
 def _cutouts(root: Path, style: str) -> dict[str, np.ndarray]:
     files = sorted((root / "cutouts" / style).glob("*.png"))
-    return {file.stem: _read(file, cv2.COLOR_BGRA2RGBA) for file in files}
+    return {file.stem: read_picture(file, cv2.COLOR_BGRA2RGBA) for file in files}
+
+
+@lru_cache
+def _single_things(root: Path, folder: str) -> tuple[np.ndarray, ...]:
+    files = sorted((root / "photo_cutouts" / folder).glob("*.webp"))
+    return tuple(read_picture(file, cv2.COLOR_BGRA2RGBA) for file in files)
 
 
 @lru_cache
 def _backgrounds(root: Path) -> tuple[np.ndarray, ...]:
     rows = json.loads((root / "backgrounds" / "index.json").read_text())
     files = sorted(root / "backgrounds" / row["file"] for row in rows)
-    return tuple(_read(file, cv2.COLOR_BGR2RGB) for file in files)
+    return tuple(read_picture(file, cv2.COLOR_BGR2RGB) for file in files)
 
 
-def _read(file: Path, conversion: int) -> np.ndarray:
+def read_picture(file: Path, conversion: int) -> np.ndarray:
+    """A picture as uint8 RGB, or RGBA where ``conversion`` says so."""
     pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise FileNotFoundError(f"{file} is not a readable picture")

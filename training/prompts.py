@@ -27,7 +27,7 @@ class SampledPrompts:
 
 def visible_labels(instances: np.ndarray, smallest: int = SMALLEST_AREA) -> np.ndarray:
     """Labels of the instances with at least ``smallest`` visible pixels."""
-    areas = np.bincount(instances.ravel())
+    areas = np.bincount(np.maximum(instances, 0).ravel())
     areas[0] = 0
     return np.flatnonzero(areas >= smallest)
 
@@ -58,7 +58,8 @@ class PromptSampler:
     def clicks(self, count: int, background: float = 0.12) -> SampledPrompts:
         """One positive point each, half of them at the object's centre, some on the background."""
         labels = self._choose(count)
-        labels[self.rng.random(count) < background] = 0
+        if self._masks[0].any():
+            labels[self.rng.random(count) < background] = 0
         points = np.array([self._point(self._masks[label]) for label in labels], np.float32)
         return SampledPrompts(labels, points[:, None] + 0.5, np.ones((count, 1), np.int64))
 
@@ -126,9 +127,9 @@ class PromptSampler:
 
 def _covered(instances: np.ndarray) -> np.ndarray:
     """Of each label, how much of its outline is where a later object covers it, from 0 to 1."""
-    contact = np.zeros(int(instances.max()) + 1)
+    contact = np.zeros(int(max(instances.max(), 0)) + 1)
     for one, other in ((instances[1:], instances[:-1]), (instances[:, 1:], instances[:, :-1])):
         low, high = np.minimum(one, other), np.maximum(one, other)
         contact += np.bincount(low[(low > 0) & (low < high)], minlength=len(contact))
-    areas = np.bincount(instances.ravel(), minlength=len(contact)).clip(1)
+    areas = np.bincount(np.maximum(instances, 0).ravel(), minlength=len(contact)).clip(1)
     return np.minimum(contact / (2 * np.sqrt(areas)), 1)

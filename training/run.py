@@ -42,9 +42,9 @@ class Clock:
         return min(1.0, self.seconds() / self._budget)
 
 
-def learning_rate(peak: float, progress: float, step: int, warmup_steps: int = 120) -> float:
-    """Linear warm-up by steps, then half a cosine over the time budget."""
-    return peak * min(1.0, (step + 1) / warmup_steps) * (0.5 * (1 + math.cos(math.pi * progress)) + 1e-3)
+def learning_rate(peak: float, progress: float, step: int, warmup_steps: int = 120, floor: float = 1e-3) -> float:
+    """Linear warm-up by steps, then half a cosine over the time budget, down to ``floor`` of the peak."""
+    return peak * min(1.0, (step + 1) / warmup_steps) * (0.5 * (1 + math.cos(math.pi * progress)) + floor)
 
 
 def join_processes() -> tuple[int, int]:

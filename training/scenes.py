@@ -10,13 +10,16 @@ import numpy as np
 
 from training.packs import TRAINING_STYLES, Packs
 
+UNLABELLED = -1
+"""What pixels are in a scene's instances that nobody outlined: maybe an object, maybe none."""
+
 
 @dataclass(frozen=True)
 class Scene:
     """One composited picture.
 
-    ``pixels`` is uint8 RGB (H, W, 3); ``instances`` is int16 (H, W): 0 where the background shows, i + 1 where
-    object i does; ``codes[i]`` is the concept of object i, or None for a shape without a name.
+    ``pixels`` is uint8 RGB (H, W, 3); ``instances`` is int16 (H, W): 0 where the background shows, `UNLABELLED`, or
+    i + 1 where object i does; ``codes[i]`` is the concept of object i, or None for a shape without a name.
     """
 
     pixels: np.ndarray
@@ -72,9 +75,11 @@ class Compositor:
     packs: Packs
     recipe: Recipe = TRAINING
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
+    single_things: tuple[np.ndarray, ...] = ()
+    """Further cut-outs, without a concept; half of all objects where there are any."""
 
     def __post_init__(self) -> None:
-        self._cutouts = [
+        self._cutouts: list[tuple[str | None, np.ndarray]] = [
             (code, picture)
             for style in self.recipe.styles
             for code, picture in self.packs.cutouts(style).items()
@@ -101,8 +106,17 @@ class Compositor:
             self._paste(pixels, instances, picture, size, len(codes))
         return Scene(self._degrade(pixels), instances, tuple(codes))
 
-    def _cutout(self) -> tuple[str, np.ndarray]:
-        code, picture = self._cutouts[self.rng.integers(len(self._cutouts))]
+    def paste_one(self, pixels: np.ndarray, instances: np.ndarray, label: int) -> None:
+        """Lay one more object on a picture, in place."""
+        size = np.exp(self.rng.uniform(*np.log(self.recipe.size))) * min(instances.shape)
+        self._paste(pixels, instances, self._cutout()[1], size, label)
+
+    def _cutout(self) -> tuple[str | None, np.ndarray]:
+        code: str | None
+        if self.single_things and (not self._cutouts or self.rng.random() < 0.5):
+            code, picture = None, self.single_things[self.rng.integers(len(self.single_things))]
+        else:
+            code, picture = self._cutouts[self.rng.integers(len(self._cutouts))]
         if self.rng.random() < 0.5:
             picture = picture[:, ::-1]
         if self.rng.random() < self.recipe.restyle:

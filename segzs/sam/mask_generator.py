@@ -21,6 +21,7 @@ from segzs.prompts import Prompt
 from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
+from segzs.sam.proposals import decode_proposals, has_point_head, propose
 
 Progress = Callable[[float], object]
 
@@ -166,6 +167,8 @@ class MaskGenerator:
     def search(self, progress: Progress | None) -> list[Candidate]:
         """Prompt the points of the grid and keep the masks that pass the filters."""
         side = self.options.points_per_side or self.sam.spec.points_per_side
+        if has_point_head(self.sam):
+            return self.search_proposals(side, progress)
         grid, is_coarse = _grid(side)
         due = is_coarse if self.options.adaptive else np.ones(len(grid), bool)
         candidates: list[Candidate] = []
@@ -181,6 +184,22 @@ class MaskGenerator:
             candidates += wave
             due = self.is_near(pending, [each for each in wave if self.passes(each)], side)
         if progress is not None and len(pending):
+            progress(1.0)
+        return candidates
+
+    def search_proposals(self, side: int, progress: Progress | None) -> list[Candidate]:
+        """Decode the proposals of a whole grid and keep the masks that pass the filters."""
+        grid, _ = _grid(side)
+        points = grid * (self.encoded.image.width, self.encoded.image.height)
+        proposals = propose(self.sam, self.encoded, points, *self.keep_thresholds)
+        candidates: list[Candidate] = []
+        done = 0
+        for low_res in decode_proposals(self.sam, self.encoded, proposals):
+            candidates += self.filtered(low_res.logits[:, 0], low_res.predicted_iou[:, 0])
+            done += len(low_res.logits)
+            if progress is not None:
+                progress(done / len(proposals.logits))
+        if progress is not None and not done:
             progress(1.0)
         return candidates
 

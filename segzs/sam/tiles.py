@@ -154,11 +154,11 @@ def _joined(sam: SamModel, encoded: EncodedImage, group: Sequence[Part]) -> Mask
         RLE.encode(pixels),
         min(part.mask.predicted_iou for part in group),
         min(part.mask.stability_score for part in group),
-        _low_res_logits(sam, encoded, pixels),
+        low_res_logits(sam, encoded, pixels),
     )
 
 
-def _low_res_logits(sam: SamModel, encoded: EncodedImage, mask: np.ndarray) -> np.ndarray:
+def low_res_logits(sam: SamModel, encoded: EncodedImage, mask: np.ndarray) -> np.ndarray:
     """Logits on the whole image's grid that stand for a mask, so that a later prompt can refine it."""
     height, width = sam.mask_size
     side = sam.module.image_encoder.img_size

@@ -12,9 +12,9 @@ from segzs.checkpoints.locate import SamFile, file_sha256
 from segzs.checkpoints.registry import SAMS
 from segzs.sam.model import load_sam
 from segzs.sam.networks.tiny import build_tiny_sam
-from training.batches import SceneBatches
+from training.batches import MODES, SceneBatches
+from training.learner import Learner
 from training.packs import Packs
-from training.sam import Learner, settle
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,45 +28,32 @@ def run(module: str, packs: Packs, *options: str) -> str:
 
 def test_sam_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> None:
     folder, weights = tmp_path / "run", tmp_path / "tiny.safetensors"
-    options = ("--out", str(folder), "--batch", "2", "--workers", "0", "--check-scenes", "1")
+    options = ("--out", str(folder), "--batch", "1", "--workers", "0", "--check-pictures", "1")
     first = run("training.sam", drawn_packs, *options, "--minutes", "0.1")
-    second = run("training.sam", drawn_packs, *options, "--minutes", "0.16")
+    second = run("training.sam", drawn_packs, *options, "--minutes", "0.5")
     steps = [int(text.split("step ")[1].split()[0]) for text in (first, second)]
     assert 0 < steps[0] < steps[1]
     run("training.sam", drawn_packs, "--out", str(folder), "--export", str(weights))
     model = load_sam(SamFile(SAMS["tiny"], weights, file_sha256(weights)))
     assert model.spec.architecture == "tiny"
-    assert weights.stat().st_size < 15_000_000
+    assert weights.stat().st_size < 16_000_000
     assert all(
         str(value.dtype) == "torch.float16" for value in load_file(weights).values() if value.is_floating_point()
     )
 
 
-def test_settling_changes_no_answer_and_no_gradient() -> None:
-    torch.manual_seed(0)
-    learner = Learner(2, torch.float32).eval()
-    encoder, pixels = learner.sam.image_encoder, torch.randn(1, 3, 64, 64)
-    weight = encoder.backbone.s3.b1.conv2.conv.weight
-    answers = []
-    for prepare in (lambda _: None, settle):
-        prepare(learner)
-        weight.grad = None
-        features = encoder(pixels)
-        features.square().mean().backward()
-        answers.append((features.detach(), weight.grad))
-    for before, after in zip(*answers, strict=True):
-        torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-6)
-
-
-def test_a_settled_run_stays_settled(drawn_packs: Packs, tmp_path: Path) -> None:
-    """Even when it is resumed without --warm-start."""
+def test_frozen_layers_stay_and_the_others_learn(drawn_packs: Packs, tmp_path: Path) -> None:
     folder, start = tmp_path / "run", tmp_path / "start.safetensors"
-    save_file(build_tiny_sam(64).state_dict(), start)
-    options = ("--out", str(folder), "--batch", "2", "--workers", "0", "--check-scenes", "1")
+    weights = build_tiny_sam(64).state_dict()
+    save_file(weights, start)
+    options = ("--out", str(folder), "--batch", "1", "--workers", "0", "--check-pictures", "1")
     run("training.sam", drawn_packs, *options, "--minutes", "0.02", "--warm-start", str(start))
-    assert torch.load(folder / "checkpoint.pt", weights_only=True)["settled"]
-    run("training.sam", drawn_packs, *options, "--minutes", "0.04")
-    assert torch.load(folder / "checkpoint.pt", weights_only=True)["settled"]
+    learnt = torch.load(folder / "checkpoint.pt", weights_only=True)["learner"]
+    same = {name for name, weight in weights.items() if torch.equal(learnt[f"sam.{name}"], weight)}
+    backbone = "image_encoder.backbone.network"
+    assert {f"{backbone}.conv_stem.weight", f"{backbone}.blocks.5.0.conv_dw.weight"} <= same
+    assert not {f"{backbone}.blocks.5.0.conv_pw.weight", "point_head.fine.weight"} & same
+    assert {name for name in weights if "running_" in name} <= same
 
 
 def test_a_run_starts_from_the_mean_of_several(drawn_packs: Packs, tmp_path: Path) -> None:
@@ -74,7 +61,7 @@ def test_a_run_starts_from_the_mean_of_several(drawn_packs: Packs, tmp_path: Pat
     files = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for weights, file in zip(runs, files, strict=True):
         save_file(weights, file)
-    options = ("--out", str(tmp_path), "--minutes", "0.0001", "--workers", "0", "--check-scenes", "1")
+    options = ("--out", str(tmp_path), "--minutes", "0.0001", "--workers", "0", "--check-pictures", "1")
     run("training.sam", drawn_packs, *options, "--warm-start", *map(str, files))
     started = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["average"]
     name = "mask_decoder.refine_4.0.weight"
@@ -83,32 +70,33 @@ def test_a_run_starts_from_the_mean_of_several(drawn_packs: Packs, tmp_path: Pat
     torch.testing.assert_close(load_file(tmp_path / "mean.safetensors")[name], started[name].half())
 
 
-def test_a_run_goes_on_from_an_earlier_architecture(drawn_packs: Packs, tmp_path: Path) -> None:
-    start, weights = tmp_path / "start.safetensors", build_tiny_sam(64).state_dict()
-    save_file({name: weight for name, weight in weights.items() if "refine_16" not in name}, start)
-    options = ("--minutes", "0.02", "--batch", "2", "--workers", "0", "--check-scenes", "1", "--freeze-backbone")
-    printed = run("training.sam", drawn_packs, "--out", str(tmp_path), "--warm-start", str(start), *options)
-    assert "mask_decoder.refine_16 begins untrained\n" in printed
-    learnt = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["learner"]
-    same = {name for name, weight in weights.items() if torch.equal(learnt[f"sam.{name}"], weight)}
-    assert {name for name in weights if ".backbone." in name} <= same
-    assert "image_encoder.lateral_16.weight" not in same
-    run("training.sam", drawn_packs, "--out", str(tmp_path), *options[2:-1], "--minutes", "0.04")
-    learnt = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["learner"]
-    assert all(torch.equal(learnt[f"sam.{name}"], weights[name]) for name in weights if ".backbone." in name)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_kind_of_second_prompt_teaches(drawn_packs: Packs, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.batches.MODES", {mode: 1.0})
+    torch.manual_seed(0)
+    learner = Learner(torch.float32)
+    batch = next(iter(SceneBatches(drawn_packs, {128: 1.0}, 0.2, (0,))))
+    values = learner(batch)
+    values["loss"].backward()
+    assert 0 <= float(values[mode]) <= 1
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in learner.parameters())
+    assert learner.sam.image_encoder.lateral_16.weight.grad.any()
 
 
-def test_untrained_heads_teach_nothing_while_they_learn_alone(drawn_packs: Packs) -> None:
-    learner = Learner(len(drawn_packs.concepts()), torch.float32)
-    batch = next(iter(SceneBatches(drawn_packs, {64: 1.0}, 2, (0,))))
+def test_untrained_cheap_masks_teach_only_their_head(drawn_packs: Packs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.batches.MODES", {"points": 1.0})
+    monkeypatch.setattr("training.learner.SECOND_WEIGHT", 0.0)
+    learner = Learner(torch.float32)
+    batch = next(iter(SceneBatches(drawn_packs, {128: 1.0}, 0.2, (0,))))
     gradients = []
-    for dense_weight in (0.0, 1.0):
+    for weight in (0.0, 1.0):
+        monkeypatch.setattr("training.learner.POINT_WEIGHT", weight)
         torch.manual_seed(0)
         learner.zero_grad()
-        learner(batch, dense_weight, heads_alone=True)["loss"].backward()
+        learner(batch, points_alone=True)["loss"].backward()
         gradients.append(learner.sam.image_encoder.lateral_16.weight.grad)
     assert torch.equal(*gradients)
-    assert learner.dense.border.weight.grad.any()
+    assert learner.sam.point_head.fine.weight.grad.any()
 
 
 @pytest.mark.parametrize("weights", [{"weight": torch.zeros(3)}, {}], ids=["others", "none"])

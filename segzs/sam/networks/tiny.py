@@ -6,23 +6,30 @@ embedding, packed by space-to-depth behind the channels that the transformer rea
 
 from __future__ import annotations
 
-import timm
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.convnext import ConvNeXtBlock
-from timm.models.vision_transformer import Block
+from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segzs.sam.networks.lite import Lite0
 from segzs.sam.networks.mask_decoder import answer, normed, quartered
+from segzs.sam.networks.mask_statistics import STATISTICS, mask_statistics
+from segzs.sam.networks.point_head import PointHead
 
 CHANNELS = 128
 CHANNELS_8 = CHANNELS // 4
 CHANNELS_4 = CHANNELS // 8
 STRIDE = 16
-DEPTH = 2
-MASK_STATISTICS = 6
+DEPTH, HEADS = 2, 4
+COARSE = 2
+"""Every so many rows and columns of a mask are enough to judge it."""
+PIXEL_MEAN, PIXEL_STD = 127.0, 128.0
+MULTIPLE = 32
+"""Sides of what the backbone takes are multiples of it."""
+OUTSIDE = -10.0
+"""Logit of masks where an image is padded."""
 
 
 def build_tiny_sam(image_size: int = 768) -> Sam:
@@ -43,7 +50,10 @@ def build_tiny_sam(image_size: int = 768) -> Sam:
             activation=nn.ReLU,
             iou_head_hidden_dim=CHANNELS,
         ),
+        pixel_mean=[PIXEL_MEAN] * 3,
+        pixel_std=[PIXEL_STD] * 3,
     )
+    sam.point_head = PointHead(CHANNELS, CHANNELS_8)
     return sam.eval()
 
 
@@ -53,8 +63,8 @@ class TinyImageEncoder(nn.Module):
     def __init__(self, img_size: int) -> None:
         super().__init__()
         self.img_size = img_size
-        self.backbone = timm.create_model("regnetx_004", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False)
-        width_4, width_8, width_16, width_32 = self.backbone.feature_info.channels()
+        self.backbone = Lite0()
+        width_4, width_8, width_16, width_32 = Lite0.CHANNELS
         self.lateral_32 = nn.Conv2d(width_32, CHANNELS, 1)
         self.lateral_16 = nn.Conv2d(width_16, CHANNELS, 1)
         self.lateral_8 = nn.Conv2d(width_8, CHANNELS_8 * 2, 1)
@@ -70,6 +80,15 @@ class TinyImageEncoder(nn.Module):
         self.head_4 = nn.Conv2d(CHANNELS_4 * 2, CHANNELS_4, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Padding costs nothing: what is 0 at the right and at the bottom is left out, and its features are 0."""
+        if self.training:
+            return self.features(pixels)
+        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in extent(pixels))
+        features = self.features(pixels[..., :height, :width].contiguous(memory_format=torch.channels_last))
+        sides = (side // STRIDE for side in (pixels.shape[-1] - width, pixels.shape[-2] - height))
+        return F.pad(features, [0, next(sides), 0, next(sides)])
+
+    def features(self, pixels: Tensor) -> Tensor:
         c4, c8, c16, c32 = self.backbone(pixels)
         x16 = _layer_norm(self.lateral_16(c16) + _double(self.lateral_32(c32)), self.norm_in)
         x16 = _layer_norm(self.smooth_16(F.relu(self.context(x16))), self.norm_out)
@@ -80,20 +99,51 @@ class TinyImageEncoder(nn.Module):
         return torch.cat([x16, packed_8, packed_4], dim=1)
 
 
+def extent(features: Tensor) -> tuple[int, int]:
+    """Rows and columns of B C H W up to the last that are not 0; all of them where everything is."""
+    there = features.any(1).any(0)
+    sides = [line.nonzero() for line in (there.any(1), there.any(0))]
+    height, width = (int(line[-1]) + 1 if len(line) else size for line, size in zip(sides, there.shape, strict=True))
+    return height, width
+
+
 class Context(nn.Module):
     """Every cell looks at the whole picture, so that the parts of one object agree across what hides it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.position = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=CHANNELS)
-        self.blocks = nn.Sequential(
-            *(Block(CHANNELS, num_heads=4, qkv_bias=True, init_values=1e-4) for _ in range(DEPTH))
-        )
+        self.blocks = nn.ModuleList(PooledBlock() for _ in range(DEPTH))
 
     def forward(self, cells: Tensor) -> Tensor:
-        """B C G G -> B C G G."""
-        tokens = (cells + self.position(cells)).flatten(2).transpose(1, 2)
-        return self.blocks(tokens).transpose(1, 2).unflatten(2, cells.shape[-2:])
+        """B C H W -> B C H W, with even H and W."""
+        tokens = (cells + self.position(cells)).permute(0, 2, 3, 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens.permute(0, 3, 1, 2)
+
+
+class PooledBlock(Block):
+    """A transformer block on cells B H W C that attend to the means of every two by two cells."""
+
+    def __init__(self) -> None:
+        super().__init__(CHANNELS, num_heads=HEADS, qkv_bias=True, init_values=1e-4)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        cells = cells + self.ls1(look_around(self.attn, self.norm1(cells)))
+        return cells + self.ls2(self.mlp(self.norm2(cells)))
+
+
+def look_around(attention: Attention, cells: Tensor) -> Tensor:
+    """Cells B H W C attend to the means of every two by two of them, a quarter as many."""
+    height, width, channels = cells.shape[1:]
+    pooled = F.avg_pool2d(cells.permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
+    of_query, of_others = attention.qkv.weight.split([channels, 2 * channels])
+    bias, other_bias = attention.qkv.bias.split([channels, 2 * channels])
+    query = F.linear(cells.flatten(1, 2), of_query, bias).unflatten(2, (HEADS, -1)).transpose(1, 2)
+    key, value = F.linear(pooled, of_others, other_bias).unflatten(2, (2, HEADS, -1)).permute(2, 0, 3, 1, 4)
+    found = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return attention.proj(found).unflatten(1, (height, width))
 
 
 def unpack(embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,7 +196,7 @@ class DrawnPromptEncoder(PromptEncoder):
 
 
 class SkipMaskDecoder(MaskDecoder):
-    """segment-anything's mask decoder that lets neighbours agree and adds finer image features while upscaling.
+    """segment-anything's mask decoder that adds finer image features while upscaling.
 
     Its IoU head also sees statistics of the masks themselves, which is most of what ranks them well. Each mask is at
     last the mean of the prompt's four, the more alike the heavier: nearer to the object than what one token says.
@@ -154,8 +204,7 @@ class SkipMaskDecoder(MaskDecoder):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.statistics_head = nn.Sequential(nn.Linear(MASK_STATISTICS, 32), nn.ReLU(), nn.Linear(32, 1))
-        self.refine_16 = _neighbours()
+        self.statistics_head = nn.Sequential(nn.Linear(STATISTICS + 1, 32), nn.ReLU(), nn.Linear(32, 1))
         self.refine_8, self.refine_4 = _refine(CHANNELS_8), _refine(CHANNELS_4)
 
     def predict_masks(
@@ -169,51 +218,44 @@ class SkipMaskDecoder(MaskDecoder):
 
         In training masks are what each token alone says, so that the tokens stay different.
         """
-        x16, x8, x4 = unpack(image_embeddings)
-        features = _add_per_image(dense_prompt_embeddings, x16)
-        answers, cells, weights = answer(self, features, image_pe, sparse_prompt_embeddings)
+        grid = image_embeddings.shape[-2:]
+        height, width = grid if self.training else extent(image_embeddings)
+        image, positions, dense = (
+            part[..., :height, :width] for part in (image_embeddings, image_pe, dense_prompt_embeddings)
+        )
+        masks, predicted_iou = self._predict(image, positions, dense, sparse_prompt_embeddings)
+        sides = [0, 4 * (grid[1] - width), 0, 4 * (grid[0] - height)]
+        return F.pad(masks, sides, value=OUTSIDE) if any(sides) else masks, predicted_iou
+
+    def _predict(self, image: Tensor, positions: Tensor, dense: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        x16, x8, x4 = unpack(image)
+        answers, cells, weights = answer(self, _add_per_image(dense, x16), positions, sparse)
         to_8, norm, relu, to_4, _ = self.output_upscaling
-        coarse = self.refine_16(cells.unflatten(1, x16.shape[-2:]).permute(0, 3, 1, 2))
-        fine = _doubled(to_8, coarse)
+        fine = _doubled(to_8, cells.unflatten(1, x16.shape[-2:]).permute(0, 3, 1, 2))
         fine = relu(_layer_norm(_add_per_image(fine, x8), norm))
-        fine = fine + self.refine_8(fine)
+        fine = self.refine_8(fine).add_(fine)
         fine = relu(_add_per_image(_doubled(to_4, fine), x4))
-        fine = fine + self.refine_4(fine)
+        fine = self.refine_4(fine).add_(fine)
         masks = (fine.permute(0, 2, 3, 1).flatten(1, 2) @ weights).transpose(1, 2)
         masks = masks.unflatten(2, fine.shape[-2:])
-        alike = likeness(masks)
-        statistics = mask_statistics(masks.detach().float(), alike).to(masks.dtype)
+        alike = likeness(masks.detach())
+        statistics = torch.cat([mask_statistics(masks.detach(), COARSE), alike.mean(-1, keepdim=True)], -1)
+        statistics = statistics.to(masks.dtype)
         predicted_iou = self.iou_prediction_head(answers[:, 0]) + self.statistics_head(statistics).squeeze(-1)
-        return masks if self.training else voted(masks, alike), predicted_iou
+        return (masks, predicted_iou) if self.training else likeliest_first(voted(masks, alike), predicted_iou)
 
 
-def mask_statistics(logits: Tensor, alike: Tensor) -> Tensor:
-    """N M H W logits and their likeness -> N M 6: area, doubt in and around the mask, soft stability, boundary length,
-    largest value, and how much like it the others are.
-    """
-    probability = torch.sigmoid(logits)
-    area = probability.sum((-2, -1)) + 1
-    doubt = (probability * (1 - probability)).sum((-2, -1))
-    looser = torch.sigmoid(logits + 1).sum((-2, -1)) + 1
-    tighter = torch.sigmoid(logits - 1).sum((-2, -1)) + 1
-    across = (probability[..., 1:] - probability[..., :-1]).abs().sum((-2, -1))
-    down = (probability[..., 1:, :] - probability[..., :-1, :]).abs().sum((-2, -1))
-    return torch.stack(
-        [
-            area.log() / 10,
-            doubt / area,
-            tighter / looser,
-            (across + down) / area.sqrt() / 10,
-            probability.amax((-2, -1)),
-            alike.mean(-1),
-        ],
-        dim=-1,
-    )
+def likeliest_first(masks: Tensor, predicted_iou: Tensor) -> tuple[Tensor, Tensor]:
+    """N M H W and N M with the mask of the highest predicted IoU also in the first place, for unambiguous prompts."""
+    best = predicted_iou.argmax(1, keepdim=True)
+    first = masks.take_along_dim(best[:, :, None, None], 1)
+    score = predicted_iou.take_along_dim(best, 1)
+    return torch.cat([first, masks[:, 1:]], 1), torch.cat([score, predicted_iou[:, 1:]], 1)
 
 
 def likeness(logits: Tensor) -> Tensor:
-    """N M H W logits -> the IoU of every two of a prompt's masks, N M M, float32."""
-    masks = (logits > 0).flatten(2).float()
+    """N M H W logits -> the IoU of every two of a prompt's masks, N M M, float32, on every second row and column."""
+    masks = (logits[..., ::COARSE, ::COARSE] > 0).flatten(2).float()
     common = masks @ masks.transpose(1, 2)
     areas = masks.sum(2)
     return common / (areas[:, :, None] + areas[:, None] - common).clamp(min=1)
@@ -243,11 +285,6 @@ def _conv_norm_relu(channels: int) -> nn.Sequential:
         nn.BatchNorm2d(channels),
         nn.ReLU(),
     )
-
-
-def _neighbours() -> nn.Sequential:
-    """What the cells around make of the prompt: an object and what lies on it are told apart by their extents."""
-    return nn.Sequential(*(ConvNeXtBlock(CHANNELS, mlp_ratio=2, ls_init_value=1e-4) for _ in range(DEPTH)))
 
 
 def _refine(channels: int) -> nn.Sequential:
