@@ -37,6 +37,7 @@ from segzs.sam.encode import EncodedImage, encode_cached
 from segzs.sam.mask_generator import GeneratorOptions, Progress
 from segzs.sam.model import SamModel
 from segzs.sam.tiles import generate_masks_in_tiles
+from segzs.sam.zoom import decode_zoomed
 from segzs.segments import Name, Segment, Segments
 
 Example = Segment | Segments | ImageSource
@@ -77,21 +78,39 @@ class Segmenter:
         report(1.0)
         return encoded
 
-    def segment(self, image: EncodedImage, prompts: Prompt | Sequence[Prompt], *, multimask: bool = False) -> Segments:
+    def segment(
+        self,
+        image: EncodedImage,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        multimask: bool = False,
+        zoom: bool | None = None,
+    ) -> Segments:
         """The best mask of each prompt, named, in the order of the prompts.
 
         Args:
             image: the encoded image.
             prompts: one prompt, or one for each object.
             multimask: three masks for each prompt instead of one, best first: part, object, group of objects.
+            zoom: encode the part of the image around a small box at a higher resolution, which takes one more pass of
+                the image encoder for each small box; None does what suits the SAM.
 
         Raises:
             PromptError: a prompt lies outside the image, or consists of a mask alone.
             ModelMismatchError: another model encoded the image.
         """
         _check_encoded(image)
-        masks = decode(self.sam, image, _check_prompts(prompts), multimask=multimask)
+        masks = self.decode(image, _check_prompts(prompts), multimask=multimask, zoom=zoom)
         return self._named(image.image, [mask for of_prompt in masks for mask in of_prompt])
+
+    def decode(
+        self, image: EncodedImage, prompts: Sequence[Prompt], *, multimask: bool = False, zoom: bool | None = None
+    ) -> list[tuple[Mask, ...]]:
+        """The masks of each prompt without names; see `segment`."""
+        if self.sam.spec.zoom if zoom is None else zoom:
+            encode = partial(encode_cached, self.sam, cache=self.cache)
+            return decode_zoomed(self.sam, encode, image, prompts, multimask=multimask)
+        return decode(self.sam, image, prompts, multimask=multimask)
 
     def everything(self, image: EncodedImage, *, progress: Progress | None = None, **options: Any) -> Segments:
         """Every object of an image, named, largest first.
@@ -192,7 +211,7 @@ class Segmenter:
         """
         _check_encoded(image)
         regions = read_detections(detections, image.image)
-        masks = iter(decode(self.sam, image, [region for region in regions if isinstance(region, Prompt)]))
+        masks = iter(self.decode(image, [region for region in regions if isinstance(region, Prompt)]))
         items = (
             _segment(next(masks)[0]) if isinstance(region, Prompt) else Segment(region, 1.0, 1.0) for region in regions
         )

@@ -120,6 +120,14 @@ def test_one_prompt_gives_one_segment(named: Segmenter, desk: EncodedImage) -> N
     assert (one.name, one.probability) == (one.names[0].label, one.names[0].probability)
 
 
+def test_small_boxes_are_segmented_at_a_higher_resolution(named: Segmenter, desk: EncodedImage) -> None:
+    small, large = Prompt.box(300, 300, 340, 330), Prompt.box(41, 22, 195, 224)
+    assert named.sam.spec.zoom
+    zoomed, plain = (named.segment(desk, [small, large], zoom=zoom) for zoom in (None, False))
+    assert zoomed[0].rle != plain[0].rle
+    assert zoomed[1].rle == plain[1].rle
+
+
 def test_no_prompts_give_no_segments(named: Segmenter, desk: EncodedImage) -> None:
     none = named.segment(desk, [])
     assert isinstance(none, Segments)

@@ -15,7 +15,8 @@ class SamCheckpoint:
     """A SAM: its file, its architecture, and the options of everything mode that suit it.
 
     ``predicted_iou`` and ``stability_score`` are thresholds. With ``chosen_by_clip``, the CLIP helps to decide which
-    masks are objects, because the scores of this SAM are not enough; see `select_masks`.
+    masks are objects, because the scores of this SAM are not enough; see `select_masks`. With ``zoom``, small boxes are
+    segmented in an enlarged part of the image; see `decode_zoomed`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class SamCheckpoint:
     predicted_iou: float = 0.88
     stability_score: float = 0.95
     chosen_by_clip: bool = False
+    zoom: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ SAMS = {
             predicted_iou=0.5,
             stability_score=0.3,
             chosen_by_clip=True,
+            zoom=True,
         ),
         SamCheckpoint(
             name="mobile",

@@ -16,6 +16,7 @@ from segzs.prompts import Prompt
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
+from segzs.segmenter import Segmenter
 
 Click = tuple[int, int, bool]
 """x, y, and whether the pixel is on the object."""
@@ -119,7 +120,7 @@ def clicks_to(ious: np.ndarray, goal: float) -> np.ndarray:
     return np.where(reached.any(1), reached.argmax(1) + 1, ious.shape[1])
 
 
-def iou_of_boxes(sam: SamModel, encoded: EncodedImage, truths: Sequence[RLE]) -> np.ndarray:
+def iou_of_boxes(segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[RLE]) -> np.ndarray:
     """The IoU of the masks of the objects' exact boxes, float (objects,)."""
-    masks = decode(sam, encoded, [Prompt.box(*truth.box) for truth in truths])
+    masks = segmenter.decode(encoded, [Prompt.box(*truth.box) for truth in truths])
     return np.array([iou([mask.rle], [truth])[0, 0] for (mask,), truth in zip(masks, truths, strict=True)])

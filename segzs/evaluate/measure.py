@@ -140,7 +140,7 @@ def measure_masks(segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[
     for count in CLICKS_REPORTED:
         if count <= clicks:
             _add(values, f"iou_{count}", ious[:, count - 1])
-    _add(values, "iou_box", iou_of_boxes(segmenter.sam, encoded, truths))
+    _add(values, "iou_box", iou_of_boxes(segmenter, encoded, truths))
     for goal in GOALS:
         _add(values, f"clicks_{goal}", clicks_to(ious, goal / 100))
     return values

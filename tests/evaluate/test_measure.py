@@ -30,7 +30,7 @@ def test_values_of_masks(segmenter: segzs.Segmenter, desk: Truth) -> None:
     (rows,) = measure([segmenter], some, Plan(("masks",), clicks=4))
     assert [(row.name, row.area) for row in rows] == [(segment.name, segment.area) for segment in image.segments]
     assert set(rows[0].values) == {"iou_1", "iou_3", "iou_box", "clicks_85", "clicks_90"}  # five clicks were not made
-    expected = iou_of_boxes(segmenter.sam, segmenter.encode(some.paths[0]), [s.rle for s in image.segments])
+    expected = iou_of_boxes(segmenter, segmenter.encode(some.paths[0]), [s.rle for s in image.segments])
     assert [row.values["iou_box"] for row in rows] == pytest.approx(expected.tolist())
     for row in rows:
         assert 1 <= row.values["clicks_85"] <= row.values["clicks_90"] <= 4
