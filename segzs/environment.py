@@ -75,4 +75,4 @@ def _use_one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(0)  # run sequentially; setNumThreads(1) would join the threads of the parent and hang

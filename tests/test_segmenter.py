@@ -553,7 +553,7 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
 
 
 def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, tmp_path: Path) -> None:
-    long = [f"thing {number}" for number in range(100)]  # 4 sentences each
+    long = [f"thing {number}" for number in range(200)]  # two sentences each
     first, again = (segmenter.with_cache(EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))
     assert texts == [tuple(long)]
     assert torch.equal(first.classifier.text_features, again.classifier.text_features)

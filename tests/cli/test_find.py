@@ -71,7 +71,7 @@ def test_classify_files_and_folders_without_sam(run: Run, examples: Path, monkey
     lines = [json.loads(line) for line in printed.splitlines()]
     assert (code, [line["label"] for line in lines]) == (1, ["laptop", "cactus"])
     assert set(lines[0]) == {"file", "label", "probability", "names"}
-    assert f"error: {examples / 'fern' / '2.png'} is not a picture" in err
+    assert f"error: {examples / 'fern' / '2.png'} is not an image" in err
     assert "1 of 3 images failed" in err
     assert run("classify", examples, *labels, "--glob", "computer/*")[0] == 0
 
