@@ -162,11 +162,11 @@ def test_without_dense_features_pixels_outside_of_masks_are_unknown(
     segmenter: segzs.Segmenter, desk: segzs.EncodedImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(clip: object) -> None:
-        raise ModelError("no dense path")
+        raise ModelError("no dense features")
 
     monkeypatch.setattr("segzs.clip.regions.tower_of", refuse)
     nothing = Segments(desk.image, ())
-    with pytest.warns(MapWarning, match="no dense path"):
+    with pytest.warns(MapWarning, match="no dense features"):
         assert segmenter.semantic(desk, nothing).shares == {"unknown": 1.0}
 
 

@@ -13,6 +13,8 @@ from segzs.postprocess.selection import select_masks
 from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from tests.conftest import EXAMPLES
 
+pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
+
 
 def mask(box: tuple[int, int, int, int], predicted_iou: float = 0.7, stability_score: float = 0.7) -> Mask:
     x1, y1, x2, y2 = box
@@ -87,7 +89,7 @@ def test_without_clip_the_thresholds_of_sam_select(segmenter: segzs.Segmenter, p
     )
     assert min(each.predicted_iou for each in expected) >= own.predicted_iou
     assert min(each.stability_score for each in expected) >= own.stability_score
-    unable = with_familiar(segmenter, None)
+    unable = with_ood_threshold(segmenter, None)
     other = replace(segmenter, sam=replace(segmenter.sam, spec=replace(own, chosen_by_clip=False)))
     pooled = replace(segmenter, region_encoder=replace(segmenter.region_encoder, regions="pooled"))
     for alone in (pooled, unable, other):
@@ -98,7 +100,7 @@ def test_an_unfamiliar_image_gives_a_warning_even_without_segments(
     segmenter: segzs.Segmenter, picnic: segzs.EncodedImage
 ) -> None:
     with pytest.warns(segzs.UnfamiliarWarning):
-        assert not with_familiar(segmenter, 2.0).everything(picnic)
+        assert not with_ood_threshold(segmenter, 2.0).everything(picnic)
 
 
 def test_an_adaptive_search_follows_the_thresholds_of_sam_alone(
@@ -110,6 +112,6 @@ def test_an_adaptive_search_follows_the_thresholds_of_sam_alone(
     assert shares[0] == shares[1]
 
 
-def with_familiar(segmenter: segzs.Segmenter, familiar: float | None) -> segzs.Segmenter:
-    clip = replace(segmenter.clip, spec=replace(segmenter.clip.spec, familiar=familiar))
+def with_ood_threshold(segmenter: segzs.Segmenter, threshold: float | None) -> segzs.Segmenter:
+    clip = replace(segmenter.clip, spec=replace(segmenter.clip.spec, ood_threshold=threshold))
     return replace(segmenter, classifier=replace(segmenter.classifier, clip=clip))
