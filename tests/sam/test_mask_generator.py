@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,14 @@ MANY = GeneratorOptions(points_per_side=8, predicted_iou_threshold=0.3, stabilit
 @pytest.fixture(scope="module")
 def encoded(tiny: SamModel, desk: Image) -> EncodedImage:
     return encode(tiny, desk)
+
+
+@pytest.fixture(scope="module")
+def headless(tiny: SamModel) -> SamModel:
+    """The embedded SAM without its head for cheap masks, so that each point is a prompt of the decoder."""
+    module = deepcopy(tiny.module)
+    del module.point_head
+    return replace(tiny, module=module)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +96,7 @@ def test_the_stability_score_at_full_size_reaches_the_threshold(
     assert all(mask.stability_score >= between for mask in kept)
 
 
-def test_padding_is_ignored(tiny: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padding_is_ignored(headless: SamModel, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the padding, both masks are positive."""
     halves = torch.full((1, 4, 192, 192), -9.0)
     halves[:, 1, :96, :100] = 9
@@ -95,7 +104,7 @@ def test_padding_is_ignored(tiny: SamModel, portrait: Image, monkeypatch: pytest
     halves[..., 100:] = 9
     monkeypatch.setattr("segzs.sam.mask_generator.decode_low_res", lambda *_: LowResMasks(halves, torch.ones(1, 4)))
     options = GeneratorOptions(1, predicted_iou_threshold=0.5, stability_score_threshold=0.9, nms_threshold=0.3)
-    masks = codes(tiny, encode(tiny, portrait), options)
+    masks = codes(headless, encode(headless, portrait), options)
     assert len(masks) == 2
     assert sum(mask.area for mask in masks) == pytest.approx(portrait.width * portrait.height, rel=0.03)
 
@@ -184,12 +193,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
 
 
 def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
-    tiny: SamModel, encoded: EncodedImage, decoded: list[Prompt]
+    headless: SamModel, encoded: EncodedImage, decoded: list[Prompt]
 ) -> None:
-    full = codes(tiny, encoded, GeneratorOptions(points_per_side=24))
+    full = codes(headless, encoded, GeneratorOptions(points_per_side=24))
     assert len(decoded) == len({prompt.points for prompt in decoded}) == 576
     decoded.clear()
-    adaptive = codes(tiny, encoded, GeneratorOptions(points_per_side=24, adaptive=True))
+    adaptive = codes(headless, encoded, GeneratorOptions(points_per_side=24, adaptive=True))
     assert len(decoded) == len({prompt.points for prompt in decoded}) < 520
     assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
@@ -198,30 +207,30 @@ def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
 def test_an_adaptive_grid_is_dense_near_masks(
     mask: float,
     count: int,
-    tiny: SamModel,
+    headless: SamModel,
     encoded: EncodedImage,
     decoded: list[Prompt],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    logits = torch.full((1, 4, *tiny.mask_size), mask)
+    logits = torch.full((1, 4, *headless.mask_size), mask)
     monkeypatch.setattr(
         "segzs.sam.mask_generator.decode_low_res",
         lambda sam, encoded, prompts: (
             decoded.extend(prompts) or LowResMasks(logits.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts), 4))
         ),
     )
-    generate_masks(tiny, encoded, GeneratorOptions(points_per_side=9, adaptive=True))
+    generate_masks(headless, encoded, GeneratorOptions(points_per_side=9, adaptive=True))
     assert len(decoded) == count
 
 
 def test_an_exception_of_progress_cancels_the_search(
-    tiny: SamModel, encoded: EncodedImage, decoded: list[Prompt]
+    headless: SamModel, encoded: EncodedImage, decoded: list[Prompt]
 ) -> None:
     def stop(share: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate_masks(tiny, encoded, GeneratorOptions(points_per_side=16), stop)
+        generate_masks(headless, encoded, GeneratorOptions(points_per_side=16), stop)
     assert len(decoded) == CHUNK
 
 
