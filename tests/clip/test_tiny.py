@@ -1,14 +1,12 @@
 """The tiny CLIP's two trunks, their gate, small weights, and names from both crops and the whole picture."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import timm
 import torch
 
-from segzs import Segmenter
 from segzs.clip.both import encode_both
 from segzs.clip.crops import Cropping, encode_masks
 from segzs.clip.dense import dense_features, pool
@@ -86,10 +84,9 @@ def test_both_does_not_depend_on_other_masks(clip: ClipModel, scene: Callable[[s
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
 
 
-def test_no_masks(named: Segmenter, scene: Callable[[str], Scene]) -> None:
-    clip, pixels = named.clip, read_image(scene("desk").path).pixels
+def test_no_masks(clip: ClipModel, scene: Callable[[str], Scene]) -> None:
+    pixels = read_image(scene("desk").path).pixels
     assert len(encode_both(clip, pixels, dense_features(clip, pixels), [], Cropping("grey"))) == 0
-    assert replace(named, naming="both").settings["naming"] == "both"
 
 
 def _box(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
