@@ -366,9 +366,10 @@ class Segmenter:
         self, image: EncodedImage, options: GeneratorOptions, progress: Progress | None
     ) -> tuple[list[Mask], Tensor | None]:
         """The masks of everything mode; with their image features if CLIP selected them."""
-        sam, ood_threshold = self.sam.spec, self.clip.spec.ood_threshold
+        sam, object_threshold = self.sam.spec, self.clip.spec.object_threshold
         has_thresholds = options.predicted_iou_threshold is not None or options.stability_score_threshold is not None
-        if has_thresholds or ood_threshold is None or not sam.chosen_by_clip or self.region_encoder.regions == "pooled":
+        can_select = object_threshold is not None and self.region_encoder.regions != "pooled"
+        if has_thresholds or not sam.chosen_by_clip or not can_select:
             return self._generate(image, options, progress), None
         masks = self._generate(image, replace(options, max_masks=None), progress, lenient=True)
         if not masks:
@@ -381,7 +382,7 @@ class Segmenter:
             max_similarity(self.clip, features).cpu().numpy(),
             predicted_iou_threshold=sam.predicted_iou,
             stability_score_threshold=sam.stability_score,
-            ood_threshold=ood_threshold,
+            object_threshold=object_threshold,
         )
         kept = sorted(ranked[: options.max_masks])  # largest first, as before
         return [masks[index] for index in kept], features[kept]

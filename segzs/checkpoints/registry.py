@@ -43,8 +43,8 @@ class ClipCheckpoint:
     ``general`` is the stem of the files of its general vocabulary in the embedded folder: labels (``.txt``) and their
     features (``.safetensors``); without it, the everyday labels are used. ``unknown_threshold`` is the cosine
     similarity that a label must exceed, or else the object is "unknown"; None takes one that suits the kind of model.
-    ``ood_threshold`` is the smallest similarity of an object with its nearest general label: below it, images are out
-    of distribution, and masks are probably not objects. ``sha256`` is that of the weights, or empty.
+    ``ood_threshold`` and ``object_threshold`` are similarities of an object with its nearest general label: below the
+    first, images are out of distribution; below the second, masks are probably not objects. ``sha256`` is that of the weights, or empty.
     """
 
     name: str
@@ -59,6 +59,7 @@ class ClipCheckpoint:
     general: str = ""
     unknown_threshold: float | None = None
     ood_threshold: float | None = None
+    object_threshold: float | None = None
     sha256: str = ""
 
 
@@ -139,7 +140,8 @@ CLIPS = {
             templates=("{}", "a photo of a {}."),
             general="tiny_labels",
             unknown_threshold=0.14,
-            ood_threshold=0.3,
+            ood_threshold=0.2,
+            object_threshold=0.3,
             sha256="0773d3a42cf7889394606128d61f8335fb3e9dcc61c0300cb0a5b14d4f03ea12",
         ),
         ClipCheckpoint(

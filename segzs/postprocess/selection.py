@@ -20,7 +20,7 @@ def select_masks(
     *,
     predicted_iou_threshold: float,
     stability_score_threshold: float,
-    ood_threshold: float,
+    object_threshold: float,
 ) -> list[int]:
     """Indices of the masks that are objects, best first.
 
@@ -33,13 +33,13 @@ def select_masks(
         similarity: for each mask, the cosine similarity with the general label that it resembles most: float (N,).
         predicted_iou_threshold: the model's threshold of the predicted IoU.
         stability_score_threshold: the model's threshold of the stability score.
-        ood_threshold: the similarity below which CLIP does not recognise an object.
+        object_threshold: the similarity below which CLIP does not recognise an object.
     """
     if not masks:
         return []
     predicted_iou = np.array([mask.predicted_iou for mask in masks]) - predicted_iou_threshold
     stability = np.array([mask.stability_score for mask in masks]) - stability_score_threshold
-    scores = predicted_iou + STABILITY_WEIGHT * stability + similarity - ood_threshold
+    scores = predicted_iou + STABILITY_WEIGHT * stability + similarity - object_threshold
     nested = ios([mask.rle for mask in masks]) > NESTED_THRESHOLD
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():

@@ -103,7 +103,7 @@ def test_templates_are_those_of_the_naming_the_vocabulary_or_the_clip(clip: Clip
 
 
 def test_other_labels_keep_the_options(clip: ClipModel) -> None:
-    examples = SupportSet(torch.eye(256)[:1], ("mug",), "digest")
+    examples = SupportSet(torch.eye(512)[:1], ("mug",), "digest")
     naming = Naming(unknown=0.25, templates="one {}")
     classifier = build_classifier(clip, ["cat"], naming, support_set=examples).with_labels(["dog", "mug"])
     assert classifier.vocabulary.labels == ("dog", "mug")
@@ -115,7 +115,7 @@ def test_other_labels_keep_the_options(clip: ClipModel) -> None:
 
 def test_labels_of_examples_are_added(clip: ClipModel) -> None:
     classifier = build_classifier(clip, [Label("cat", synonyms="kitten"), "dog"])
-    extended = classifier.with_examples(SupportSet(torch.eye(256)[:2], ("mug", "dog"), "digest"))
+    extended = classifier.with_examples(SupportSet(torch.eye(512)[:2], ("mug", "dog"), "digest"))
     assert extended.vocabulary.entries == (*classifier.vocabulary.entries, Label("mug"))
     assert torch.equal(extended.text_features[:2], classifier.text_features)
     torch.testing.assert_close(extended.text_features, encode_vocabulary(clip, extended.vocabulary))

@@ -82,12 +82,17 @@ def test_the_mean_of_an_averaging_tower_is_the_image_feature(
 
 
 def test_the_embedded_tower_takes_images_of_any_shape(clip: ClipModel, pictures: list[np.ndarray]) -> None:
+    """The dense features are those of the photograph trunk; their mean through its head is its image feature."""
+    visual = clip.module.visual
     for picture in (picture for picture in pictures if min(picture.shape[:2]) > 12):  # pixels, the number of cells
         dense = dense_features(clip, picture)
         assert min(dense.shape[:2]) == 12
         ours = pool(clip, dense, [full(picture)])
         size = 32 * dense.shape[0], 32 * dense.shape[1]
-        torch.testing.assert_close(ours, whole(clip, picture, size), rtol=0, atol=1e-4)
+        pixels = normalize(resize(to_tensor(picture), size, clip.preprocessing), clip.preprocessing)[None]
+        with torch.inference_mode():
+            theirs = visual.photograph_head(visual.photograph_map(pixels).mean((2, 3)))
+        torch.testing.assert_close(ours, F.normalize(theirs, dim=-1), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", [PLAIN_MODEL, LAYER_SCALED], ids=["plain", "layer scale"])
@@ -169,7 +174,7 @@ def test_masks_do_not_depend_on_each_other(clip: ClipModel, dense: Tensor, pictu
 
 def test_the_feature_of_an_empty_mask_is_zero(clip: ClipModel, dense: Tensor) -> None:
     assert not pool(clip, dense, [RLE.encode(np.zeros((576, 768), bool))]).any()
-    assert pool(clip, dense, []).shape == (0, 256)
+    assert pool(clip, dense, []).shape == (0, 512)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (900, 2)])

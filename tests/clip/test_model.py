@@ -199,5 +199,5 @@ def test_a_deleted_model_is_freed(tmp_path: Path) -> None:
 
 
 def test_the_embedded_pair_fits_its_size() -> None:
-    for name in ("tiny_sam.safetensors", "tiny_clip.safetensors"):
-        assert (embedded_folder() / name).stat().st_size <= 15_000_000
+    for name, megabytes in (("tiny_sam.safetensors", 16), ("tiny_clip.safetensors", 20)):
+        assert (embedded_folder() / name).stat().st_size <= megabytes * 1e6

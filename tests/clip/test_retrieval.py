@@ -136,7 +136,7 @@ def test_wrong_queries_are_refused(segmenter: segzs.Segmenter, image: segzs.Enco
         segmenter.find(image, "mug", points_per_side=0)
     with pytest.raises(PromptError, match="merge joins"):
         segmenter.find(image, "mug", merge=False)
-    with pytest.raises(PromptError, match="leave out the options"):
+    with pytest.raises(PromptError, match="leave out its options"):
         segmenter.find(image, "mug", among=segments, points_per_side=6)
 
 

@@ -133,7 +133,8 @@ def test_the_values_of_the_png_are_indices_of_labels(count: int, tmp_path: Path)
         assert picture.mode == ("P" if count < 256 else "I;16")
     known = json.loads(save(result, tmp_path / "x.map.json").read_text("utf-8"))
     assert {row["id"]: row["name"] for row in known["labels"]} == {0: "unknown", 1: "label 1", count: labels[-1]}
-    assert PIL.Image.open(save(result, tmp_path / "x.overlay.png")).width >= 100
+    with PIL.Image.open(save(result, tmp_path / "x.overlay.png")) as overlay:
+        assert overlay.width >= 100
     with pytest.raises(OutputError, match=r"x\.json: the suffix of a map must be \.map\.png"):
         save(result, tmp_path / "x.json")
 

@@ -29,7 +29,7 @@ def kept(similarity: list[float], *masks: Mask) -> list[int]:
         np.array(similarity),
         predicted_iou_threshold=0.6,
         stability_score_threshold=0.6,
-        ood_threshold=0.3,
+        object_threshold=0.3,
     )
 
 
@@ -113,5 +113,7 @@ def test_an_adaptive_search_follows_the_thresholds_of_sam_alone(
 
 
 def with_ood_threshold(segmenter: segzs.Segmenter, threshold: float | None) -> segzs.Segmenter:
-    clip = replace(segmenter.clip, spec=replace(segmenter.clip.spec, ood_threshold=threshold))
+    clip = replace(
+        segmenter.clip, spec=replace(segmenter.clip.spec, ood_threshold=threshold, object_threshold=threshold)
+    )
     return replace(segmenter, classifier=replace(segmenter.classifier, clip=clip))

@@ -84,7 +84,8 @@ class TwoTrunks(nn.Module):
 
     def encode_drawings(self, pictures: Tensor) -> Tensor:
         """Image features of drawings."""
-        smaller = F.interpolate(pictures, (self.drawing_side,) * 2, mode="bilinear", antialias=True)
+        size = (self.drawing_side, self.drawing_side)
+        smaller = F.interpolate(pictures.float(), size, mode="bilinear", antialias=True).to(pictures.dtype)
         return F.normalize(self.drawing_head(self.drawings(smaller)), dim=-1)
 
 
