@@ -368,8 +368,8 @@ class Segmenter:
         """The masks of everything mode; with their image features if CLIP selected them."""
         sam, object_threshold = self.sam.spec, self.clip.spec.object_threshold
         has_thresholds = options.predicted_iou_threshold is not None or options.stability_score_threshold is not None
-        can_select = object_threshold is not None and self.region_encoder.regions != "pooled"
-        if has_thresholds or not sam.chosen_by_clip or not can_select:
+        is_selected = sam.chosen_by_clip and self.region_encoder.regions != "pooled" and not has_thresholds
+        if object_threshold is None or not is_selected:
             return self._generate(image, options, progress), None
         masks = self._generate(image, replace(options, max_masks=None), progress, lenient=True)
         if not masks:

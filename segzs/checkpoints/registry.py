@@ -44,7 +44,8 @@ class ClipCheckpoint:
     features (``.safetensors``); without it, the everyday labels are used. ``unknown_threshold`` is the cosine
     similarity that a label must exceed, or else the object is "unknown"; None takes one that suits the kind of model.
     ``ood_threshold`` and ``object_threshold`` are similarities of an object with its nearest general label: below the
-    first, images are out of distribution; below the second, masks are probably not objects. ``sha256`` is that of the weights, or empty.
+    first, images are out of distribution; below the second, masks are probably not objects.
+    ``sha256`` is that of the weights, or empty.
     """
 
     name: str
