@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -74,12 +75,15 @@ def by_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def with_python(pages: list[Path]) -> list[Path]:
-    return [page for page in pages if any(block.language == "python" for block in read_blocks(page))]
+def with_python() -> Iterator[Any]:
+    """The pages with Python blocks; all but the README take more than a few seconds."""
+    for page in PAGES:
+        if any(block.language == "python" for block in read_blocks(page)):
+            yield pytest.param(page, marks=() if page.name == "README.md" else pytest.mark.slow)
 
 
 @pytest.mark.filterwarnings("ignore::segzs.SegzsWarning")  # some pages write formats that cannot store everything
-@pytest.mark.parametrize("page", with_python(PAGES), ids=by_name)
+@pytest.mark.parametrize("page", with_python(), ids=by_name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)

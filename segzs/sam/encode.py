@@ -152,7 +152,7 @@ def _features(sam: SamModel, image: Image) -> Tensor:
     resized = image.resized if isinstance(image, PreparedImage) else None
     if resized is None or resized.shape[:2] != input_size(sam, image):
         resized = _resized(sam, image)
-    pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
+    pixels = torch.from_numpy(np.require(resized, requirements="W")).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
     return sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float().contiguous()
 
 
