@@ -6,6 +6,8 @@ embedding, packed by space-to-depth behind the channels that the transformer rea
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
@@ -159,7 +161,7 @@ class DrawnPromptEncoder(PromptEncoder):
     a picture of the prompt added to the dense embedding says at once where to look.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.draw = nn.Sequential(nn.Conv2d(9, 32, 1), nn.ReLU(), nn.Conv2d(32, self.embed_dim, 1))
 
@@ -202,7 +204,7 @@ class SkipMaskDecoder(MaskDecoder):
     last the mean of the prompt's four, the more alike the heavier: nearer to the object than what one token says.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.statistics_head = nn.Sequential(nn.Linear(STATISTICS + 1, 32), nn.ReLU(), nn.Linear(32, 1))
         self.refine_8, self.refine_4 = _refine(CHANNELS_8), _refine(CHANNELS_4)
