@@ -83,7 +83,7 @@ def with_python() -> Iterator[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::segzs.SegzsWarning")  # some pages write formats that cannot store everything
-@pytest.mark.parametrize("page", with_python(), ids=by_name)
+@pytest.mark.parametrize("page", list(with_python()), ids=by_name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
