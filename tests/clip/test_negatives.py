@@ -61,18 +61,16 @@ def test_a_single_label_hardly_ever_names_background(
 ) -> None:
     features, names = objects
     assert len(background) >= 10
-    own, wrong, wrong_fixed, highest = 0, 0, 0, 0.0
+    own, wrong, wrong_fixed = 0, 0, 0
     for name in sorted(set(names)):
         classifier = build_classifier(clip, [name])
         of_background = classifier.probabilities(background)[:, 0]
-        highest = max(highest, float(of_background.max()))
         wrong += int((of_background > 0.5).sum())
         wrong_fixed += int((fixed(classifier).probabilities(background)[:, 0] > 0.5).sum())
         rows = [index for index, other in enumerate(names) if other == name]
         own += int((classifier.probabilities(features[rows])[:, 0] > 0.5).sum())
     assert wrong_fixed >= 20
     assert wrong <= wrong_fixed / 10
-    assert highest < 0.7
     assert own >= 0.9 * len(names)
 
 
