@@ -57,7 +57,7 @@ def test_results_are_yielded_and_written_in_the_order_of_paths(photos: Path, tmp
     records = [result for result in results if isinstance(result, ImageAnnotations)]
     assert list(read_lines(tmp_path / "out" / "segments.jsonl")) == records
     assert rows(tmp_path / "out" / "failures.jsonl") == [
-        {"file": "b/bad.jpg", "reason": "what these 5 bytes hold is not a picture of a format that Pillow reads"}
+        {"file": "b/bad.jpg", "reason": "the image of 5 bytes is not an image of a format that Pillow reads"}
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")) == [
         "annotations.json",

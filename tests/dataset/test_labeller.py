@@ -96,5 +96,5 @@ def test_the_memory_for_embeddings_is_small(labeller: Labeller, segmenter: segzs
 def test_wrong_options_and_bytes_that_are_not_an_image(labeller: Labeller, segmenter: segzs.Segmenter) -> None:
     with pytest.raises(PromptError, match="points_per_side is 0"):
         Labeller.of(segmenter, points_per_side=0)
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         labeller("words.jpg", b"words")

@@ -199,7 +199,7 @@ def test_wrong_queries(out: Path, segmenter: segzs.Segmenter, tmp_path: Path) ->
     with pytest.raises(segzs.SegzsError, match="limit is 0"):
         opened.search("apple", limit=0)
     (tmp_path / "words.png").write_text("words")
-    with pytest.raises(segzs.ImageError, match=r"words\.png is not a picture"):
+    with pytest.raises(segzs.ImageError, match=r"words\.png is not an image"):
         opened.like(tmp_path / "words.png")
 
 
