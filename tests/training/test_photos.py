@@ -10,8 +10,6 @@ from training.photos import photo_cutouts, photos
 from training.prompts import PromptSampler
 from training.scenes import UNLABELLED
 
-pytestmark = pytest.mark.slow
-
 
 def test_photographs_know_what_nobody_outlined(drawn_packs: Packs) -> None:
     found = photos(drawn_packs)

@@ -11,8 +11,6 @@ from training.prompts import visible_labels
 from training.scenes import MEASURED, Compositor
 from training.scenes_as_coco import HEIGHT, SMALLEST_VISIBLE, WIDTH, write_scenes
 
-pytestmark = pytest.mark.slow
-
 
 def test_scenes_become_a_coco_file_of_their_exact_pixels(drawn_packs: Packs, tmp_path: Path) -> None:
     recipe = replace(MEASURED, styles=(UNSEEN_STYLE,), objects=(8, 8))
