@@ -293,6 +293,7 @@ def _one_core_a_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_one_core_a_thread")
 def test_eight_threads_and_two_images_give_the_results_of_one_thread(named: Segmenter) -> None:
     """No model keeps features of an image: interleaved calls give the results of serial ones."""
@@ -604,6 +605,7 @@ assert (threads, threads_of_child) == (2, 1)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_gives_the_same_masks() -> None:
     root = EXAMPLES.parent

@@ -43,6 +43,7 @@ def test_read_only_images_are_not_changed(pictures: list[np.ndarray]) -> None:
     assert np.array_equal(picture, pictures[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("background", ["grey", "blur"])
 def test_features_of_crops_equal_open_clips(background: str, clip: ClipModel, scene: Callable[[str], Scene]) -> None:
     """The reference is open_clip's transform and encode_image, one crop at a time."""

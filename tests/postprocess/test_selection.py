@@ -68,7 +68,7 @@ def picnic(segmenter: segzs.Segmenter) -> segzs.EncodedImage:
 
 
 def test_everything_keeps_masks_that_clip_recognises(segmenter: segzs.Segmenter, picnic: segzs.EncodedImage) -> None:
-    own = replace(segmenter.sam.spec, predicted_iou=0.85)
+    own = replace(segmenter.sam.spec, predicted_iou=0.8, stability_score=0.7)
     segmenter = replace(segmenter, sam=replace(segmenter.sam, spec=own))
     segments = segmenter.everything(picnic, merge=False)
     assert any(
@@ -108,9 +108,8 @@ def test_an_unfamiliar_image_gives_a_warning_even_without_segments(
 def test_an_adaptive_search_follows_the_thresholds_of_sam_alone(
     segmenter: segzs.Segmenter, picnic: segzs.EncodedImage
 ) -> None:
-    module = deepcopy(segmenter.sam.module)
-    del module.point_head  # each point is a prompt of the decoder
-    sam = replace(segmenter.sam, module=module)
+    sam = replace(segmenter.sam, module=deepcopy(segmenter.sam.module))
+    sam.module.point_head = None  # so that a grid of points is prompted
     shares: tuple[list[float], list[float]] = [], []
     for lenient, done in zip((False, True), shares, strict=True):
         generate_masks(sam, picnic, GeneratorOptions(8, adaptive=True), done.append, lenient=lenient)

@@ -81,6 +81,7 @@ def assert_equal(ours: tuple[Mask, ...], theirs: tuple[np.ndarray, np.ndarray, n
     np.testing.assert_allclose([each.low_res_logits for each in ours], logits, atol=1e-4 * np.abs(logits).max())
 
 
+@pytest.mark.slow
 def test_image_features_are_equal(pair: Pair) -> None:
     theirs = pair.predictor.get_image_embedding()
     assert pair.encoded.input_size == pair.predictor.input_size

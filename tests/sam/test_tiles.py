@@ -59,6 +59,7 @@ def test_neighbouring_objects_at_a_seam_stay_two_groups() -> None:
     assert sorted(len(group) for group in groups) == [2, 4]  # the lower one lies where the rows of tiles overlap, too
 
 
+@pytest.mark.slow
 def test_masks_of_tiles_lie_on_the_whole_image(tiny: SamModel, desk: Image) -> None:
     pixels = cv2.resize(desk.pixels, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     encoded = encode(tiny, read_image(pixels))

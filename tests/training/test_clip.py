@@ -11,6 +11,8 @@ from training.heads import drawing_prototypes, mixed, train_gate
 from training.text import Reader, TextStudent, distil, sentence
 from training.words import MEANT, plural, singulars
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {"context_length": 24, "width": 32, "heads": 2, "layers": 1}
 
 

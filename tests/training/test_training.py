@@ -16,6 +16,8 @@ from training.batches import MODES, SceneBatches
 from training.learner import Learner
 from training.packs import Packs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -15,6 +15,8 @@ from segzs.clip.vocabulary import Vocabulary
 from training.packs import TRAINING_STYLES, Packs
 from training.unknown import auroc, look, measure, measure_alone, pieces, ways, without
 
+pytestmark = pytest.mark.slow
+
 
 def test_pieces_lie_on_the_background() -> None:
     instances = np.zeros((200, 300), np.int16)
