@@ -201,7 +201,7 @@ def say_if_unfamiliar(clip: ClipModel, features: Tensor) -> None:
     """Warn when the embedded CLIP recognises hardly any of the objects."""
     if clip.row.familiar is not None and len(features) and is_unfamiliar(clip, familiarity(clip, features)):
         warn(
-            "the embedded tiny CLIP recognises hardly anything here, and its names may be wrong; for a model that knows "
+            "the embedded tiny CLIP recognises hardly anything here, and names may be wrong; for a model that knows "
             "more run `segzs fetch vit_b`, then use --model vit_b (in Python: load('vit_b'))",
             UnfamiliarWarning,
         )
