@@ -48,9 +48,9 @@ REPEATS = 6
 """How often each drawing is cropped."""
 KEYWORD_CONCEPTS = 6
 """A keyword of more concepts than these says little of what is drawn."""
-ACROSS = 0.35
+ACROSS = 0.175
 """The length of what a drawing has in the first two parts of the joint space, for one in its own part."""
-LOGIT_SCALE = 40.0
+LOGIT_SCALE = 25.0
 IMPORTANT, FREQUENT = 12.0, 5.0
 """How much more often names are read that people use: those of lists, and nouns that are one token."""
 RARE = 3

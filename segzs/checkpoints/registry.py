@@ -140,10 +140,10 @@ CLIPS = {
             regions="both",
             templates=("{}", "a photo of a {}."),
             general="tiny_labels",
-            unknown_threshold=0.14,
+            unknown_threshold=0.15,
             ood_threshold=0.2,
             object_threshold=0.3,
-            sha256="0773d3a42cf7889394606128d61f8335fb3e9dcc61c0300cb0a5b14d4f03ea12",
+            sha256="61c51afcf66aec82f618b78966b39334fe7b04475691ede7649894d5190e395e",
         ),
         ClipCheckpoint(
             "ViT-B-32:datacomp_xl_s13b_b90k",
