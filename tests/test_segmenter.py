@@ -51,10 +51,6 @@ from tests.clip.conftest import COCA, PLAIN_MODEL, random_clip
 from tests.conftest import EXAMPLES, Scene
 
 SCENES = ("desk", "picnic", "toolbox")
-TOO_HARD = pytest.mark.xfail(
-    strict=True, reason="everything mode of the embedded SAM fails on the toolbox; checkpoints/README.md has figures"
-)
-HARDEST_LAST = ("desk", "picnic", pytest.param("toolbox", marks=TOO_HARD))
 pytestmark = pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
 
 
@@ -97,7 +93,7 @@ def test_the_example_objects_are_segmented_and_named(
     assert sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True)) >= 8, names
 
 
-@pytest.mark.parametrize("name", HARDEST_LAST)
+@pytest.mark.parametrize("name", SCENES)
 def test_everything_gives_the_largest_objects(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
     largest = sorted(scene(name).masks, key=lambda mask: -mask.area)[:5]
     segments = segmenter.everything(segmenter.encode(scene(name).path))

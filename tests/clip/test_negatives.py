@@ -84,7 +84,7 @@ def test_general_labels_detect_absent_labels_better_than_a_fixed_similarity(
     unknown = [one.probabilities(features).argmax(1) == len(kept) for one in (classifier, fixed(classifier))]
     right = [int((predicted != present).sum()) for predicted in unknown]
     assert right[0] >= right[1]
-    assert right[0] >= 0.9 * len(names)
+    assert right[0] >= 0.8 * len(names)
 
 
 def test_labels_synonyms_and_similar_words_are_no_negatives(clip: ClipModel) -> None:
