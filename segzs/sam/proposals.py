@@ -84,19 +84,19 @@ class Proposals(NamedTuple):
 def propose(
     sam: SamModel, encoded: EncodedImage, points: np.ndarray, predicted_iou: float, stability_score: float
 ) -> Proposals:
-    """The different masks among the likely ones of points N 2, in image pixels, best first.
+    """Masks at points N 2, in image pixels, that reach the thresholds, without duplicates, best first.
 
-    Likely ones have at least the `LENIENT` share of a predicted IoU and a stability score.
+    Both thresholds are multiplied by `LENIENT`, because the decoder scores the masks again.
     """
     masks = PointMasks(sam, encoded)
-    found: list[Proposals] = []
+    batches: list[Proposals] = []
     for start in range(0, len(points), POINTS):
         low_res = masks.at(points[start : start + POINTS])
         likely = low_res.predicted_iou >= LENIENT * predicted_iou
         logits = low_res.logits[likely]
         stable = stability_of(logits, sam.module.mask_threshold) >= LENIENT * stability_score
-        found.append(Proposals(logits[stable], low_res.predicted_iou[likely][stable]))
-    logits, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
+        batches.append(Proposals(logits[stable], low_res.predicted_iou[likely][stable]))
+    logits, scores = (torch.cat(parts) for parts in zip(*batches, strict=True))
     order = scores.argsort(descending=True)[:MAX_COMPARED]
     return _suppressed(Proposals(logits[order], scores[order]), sam.module.mask_threshold)
 
@@ -128,9 +128,9 @@ def _boxes(masks: Tensor, encoded: EncodedImage) -> np.ndarray:
     """x1 y1 x2 y2 in image pixels of stride-8 masks N h w that are not empty: float (N, 4)."""
     bounds = np.empty((len(masks), 4))
     for axis, first, last in ((1, 0, 2), (2, 1, 3)):
-        there = masks.any(axis)
-        bounds[:, first] = there.int().argmax(1).cpu().numpy()
-        bounds[:, last] = there.shape[1] - there.flip(1).int().argmax(1).cpu().numpy()
+        covered = masks.any(axis)
+        bounds[:, first] = covered.int().argmax(1).cpu().numpy()
+        bounds[:, last] = covered.shape[1] - covered.flip(1).int().argmax(1).cpu().numpy()
     height, width = encoded.input_size
     image = encoded.image
     scale = np.array([image.width / width, image.height / height] * 2) * POINT_STRIDE

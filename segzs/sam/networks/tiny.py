@@ -82,7 +82,7 @@ class TinyImageEncoder(nn.Module):
         self.head_4 = nn.Conv2d(CHANNELS_4 * 2, CHANNELS_4, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Padding costs nothing: what is 0 at the right and at the bottom is left out, and its features are 0."""
+        """Skip the padding: zeros at the right and at the bottom are not encoded, and their features are 0."""
         if self.training:
             return self.features(pixels)
         height, width = (-(-side // MULTIPLE) * MULTIPLE for side in extent(pixels))
@@ -102,15 +102,15 @@ class TinyImageEncoder(nn.Module):
 
 
 def extent(features: Tensor) -> tuple[int, int]:
-    """Rows and columns of B C H W up to the last that are not 0; all of them where everything is."""
-    there = features.any(1).any(0)
-    sides = [line.nonzero() for line in (there.any(1), there.any(0))]
-    height, width = (int(line[-1]) + 1 if len(line) else size for line, size in zip(sides, there.shape, strict=True))
+    """Height and width of B C H W without the zero rows and columns at the end; all of them if everything is 0."""
+    nonzero = features.any(1).any(0)
+    sides = [line.nonzero() for line in (nonzero.any(1), nonzero.any(0))]
+    height, width = (int(line[-1]) + 1 if len(line) else size for line, size in zip(sides, nonzero.shape, strict=True))
     return height, width
 
 
 class Context(nn.Module):
-    """Every cell looks at the whole picture, so that the parts of one object agree across what hides it."""
+    """Attention between all cells, so that the visible parts of a half-hidden object get similar features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,8 +144,8 @@ def look_around(attention: Attention, cells: Tensor) -> Tensor:
     bias, other_bias = attention.qkv.bias.split([channels, 2 * channels])
     query = F.linear(cells.flatten(1, 2), of_query, bias).unflatten(2, (HEADS, -1)).transpose(1, 2)
     key, value = F.linear(pooled, of_others, other_bias).unflatten(2, (2, HEADS, -1)).permute(2, 0, 3, 1, 4)
-    found = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-    return attention.proj(found).unflatten(1, (height, width))
+    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return attention.proj(attended).unflatten(1, (height, width))
 
 
 def unpack(embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -218,7 +218,7 @@ class SkipMaskDecoder(MaskDecoder):
     ) -> tuple[Tensor, Tensor]:
         """Masks N 4 4G 4G and predicted IoU N 4, for N prompts that belong to B images in equal, ordered shares.
 
-        In training masks are what each token alone says, so that the tokens stay different.
+        In training the masks of the tokens are not averaged, so that the tokens stay different.
         """
         grid = image_embeddings.shape[-2:]
         height, width = grid if self.training else extent(image_embeddings)
