@@ -10,7 +10,8 @@ SegzsError
  │   └─ UnknownModelError   an unknown name of a model or a dtype; also a UsageError
  ├─ UsageError            an unknown format or option, or options that exclude each other
  ├─ AnnotationError       a file of annotations that cannot be read, or annotations of another image
- └─ OutputError           a result that cannot be written
+ ├─ OutputError           a result that cannot be written
+ └─ RequestError          a request that a server session refuses
 
 SegzsWarning
  ├─ UnfamiliarWarning     the embedded models on images or words that they were not trained for
@@ -67,6 +68,18 @@ class AnnotationError(SegzsError, ValueError):
 
 class OutputError(SegzsError):
     """A result cannot be written."""
+
+
+class RequestError(SegzsError):
+    """A session or a server refuses a request.
+
+    ``status`` is the HTTP status that says why, and ``retry_after`` the seconds after which it may be sent again.
+    """
+
+    def __init__(self, message: str, status: int = 400, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class SegzsWarning(UserWarning):

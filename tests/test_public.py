@@ -30,6 +30,7 @@ PUBLIC = [
     "OutputError",
     "Prompt",
     "PromptError",
+    "RequestError",
     "Segment",
     "Segmenter",
     "Segments",

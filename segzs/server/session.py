@@ -1,0 +1,280 @@
+"""Session: what an annotator's page, a notebook widget and the tools' protocols ask for, in plain values."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import PIL.Image
+
+from segzs.cache import MEBI
+from segzs.clip.text_features import general_vocabulary
+from segzs.errors import PromptError, RequestError, UsageError
+from segzs.formats import find_format, write
+from segzs.formats.annotations import ImageAnnotations
+from segzs.image import Image
+from segzs.sam.encode import EncodedImage
+from segzs.segmenter import Segmenter
+from segzs.segments import Segment, Segments
+from segzs.server.images import Entry, ImageStore
+from segzs.server.lanes import Job, Lane, Report
+from segzs.server.messages import parse_masks, parse_prompts, parse_segments, to_messages
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a session takes on.
+
+    Args:
+        memory: bytes of pixels that are kept.
+        max_pixels: of an image; larger ones are refused before they are decoded.
+        clicks: requests that are answered side by side.
+        searches: searches of whole images (everything, find) side by side.
+        queue: requests that may wait, of each kind; further ones are refused.
+    """
+
+    memory: int = 1024 * MEBI
+    max_pixels: int = 50_000_000
+    clicks: int = max(2, min(8, os.cpu_count() or 2))
+    searches: int = 1
+    queue: int = 64
+
+
+class Download(NamedTuple):
+    """A file to hand out."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+class Session:
+    """A segmenter, and the images that its users work on.
+
+    Methods take and return plain values for JSON and may be called from many threads; `submit` runs them in bounded
+    pools. An image is encoded once, whoever asks, and a request about an encoded image does not wait for the encoding
+    of another one. The labels and examples are those of all users.
+
+    Args:
+        segmenter: the models, with their first labels.
+        paths: folders and files of images that may be opened.
+        limits: how much is taken on.
+
+    Raises:
+        ImageError: a path does not exist, or a folder holds no image.
+
+    >>> import segzs
+    >>> session = Session(segzs.load(cache=False), ["examples"])
+    >>> digest = session.open("desk.png")["digest"]
+    >>> reply = session.submit("segment", digest=digest, prompts=[{"points": [[92, 500]]}]).result()
+    >>> reply["digest"] == digest, reply["segments"][0]["rle"]["size"]
+    (True, [576, 768])
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, paths: Sequence[str | os.PathLike[str]] = (), *, limits: Limits = Limits()
+    ) -> None:
+        self.segmenter = segmenter
+        self.limits = limits
+        self.store = ImageStore(paths, memory=limits.memory, max_pixels=limits.max_pixels)
+        self.encodings = 0
+        self._clicks = Lane("clicks", limits.clicks, limits.queue)
+        self._searches = Lane("searches", limits.searches, limits.queue)
+        self._encoder = Lane("encodings", 1, limits.queue)
+        self._guard = threading.Lock()
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The pools of threads that requests run in."""
+        return self._clicks, self._searches, self._encoder
+
+    def submit(self, operation: str, /, *, progress: Report | None = None, **arguments: Any) -> Job:
+        """Start one of `OPERATIONS`, in a pool, once its image is encoded if it needs that.
+
+        Args:
+            operation: the name of a method.
+            progress: called with the share done, from 0 to 1, by "everything" and "find".
+            **arguments: those of the method.
+
+        Raises:
+            RequestError: too many requests wait, or there is no such image or operation.
+        """
+        if operation not in OPERATIONS:
+            raise RequestError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}", 404)
+        kind = OPERATIONS[operation]
+        lane = self._searches if kind.is_search else self._clicks
+        job = Job(progress)
+        if kind.is_search:
+            arguments["progress"] = job.report
+        call = partial(getattr(self, operation), **arguments)
+        lane.reserve()
+        try:
+            encoding = self._encoding(arguments["digest"]) if kind.needs_encoding else None
+        except BaseException:
+            lane.release()
+            raise
+        if encoding is None:
+            lane.submit(job, call)
+        else:
+            encoding.add_done_callback(lambda _: lane.submit(job, call))
+        return job
+
+    def images(self) -> dict[str, Any]:
+        """The images that can be opened: ``{"images": [{"name", "digest"}]}``; the digest is null until one is."""
+        return {"images": self.store.listing()}
+
+    def put(self, data: bytes, name: str = "") -> dict[str, Any]:
+        """Keep the image of a file's bytes, and describe it."""
+        return _describe(self.store.put(data, name or "image"))
+
+    def open(self, name: str) -> dict[str, Any]:
+        """Describe the image of a name: ``{"digest", "name", "width", "height", "encoded"}``."""
+        return _describe(self.store.open(name))
+
+    def file(self, digest: str) -> Download:
+        """The upright image as a JPEG file, for display."""
+        entry, buffer = self.store.get(digest), io.BytesIO()
+        PIL.Image.fromarray(entry.image.pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+        return Download(f"{Path(entry.name).stem}.jpg", "image/jpeg", buffer.getvalue())
+
+    def encode(self, digest: str) -> dict[str, Any]:
+        """Wait until an image is encoded."""
+        self.encoded(digest)
+        return {"digest": digest, "encoded": True}
+
+    def segment(self, digest: str, prompts: Any, names: bool = True) -> dict[str, Any]:
+        """A mask for each prompt, with names unless ``names`` is false, which is faster."""
+        image, parsed = self.encoded(digest), parse_prompts(prompts)
+        if names:
+            return _answer(self.segmenter.segment(image, parsed))
+        if any(not prompt.points and prompt.box is None for prompt in parsed):
+            raise PromptError("the prompt is empty; give a positive point or a box")
+        masks = self.segmenter.decode(image, parsed)
+        segments = (Segment(mask.rle, mask.predicted_iou, mask.stability_score) for (mask,) in masks)
+        return _answer(Segments(image.image, tuple(segments)))
+
+    def everything(self, digest: str, progress: Report | None = None) -> dict[str, Any]:
+        """Every object."""
+        return _answer(self.segmenter.everything(self.encoded(digest), progress=progress))
+
+    def find(self, digest: str, text: str, progress: Report | None = None) -> dict[str, Any]:
+        """The objects that a text describes, best first."""
+        return _answer(self.segmenter.find(self.encoded(digest), text, progress=progress))
+
+    def name(self, digest: str, masks: Any) -> dict[str, Any]:
+        """Names of masks, as ``{"size", "counts"}``, with the labels and examples of now."""
+        image = self.store.get(digest).image
+        segments = tuple(Segment(rle, 1.0, 1.0) for rle in parse_masks(masks, image))
+        return _answer(self.segmenter.name(Segments(image, segments, self.segmenter.model)))
+
+    def export(self, digest: str, format: str, segments: Any) -> Download:
+        """The segments in a format, as a file, or as a zip file where the format is a folder."""
+        entry = self.store.get(digest)
+        items = tuple(parse_segments(segments, entry.image))
+        chosen = find_format(format)
+        annotations = ImageAnnotations.of(Segments(entry.image, items, self.segmenter.model), entry.name)
+        stem = Path(entry.name).stem or "image"
+        with tempfile.TemporaryDirectory() as folder:
+            path = write([annotations], Path(folder) / f"{stem}{chosen.suffix}", format)
+            if path.is_file():
+                return Download(path.name, _media_type(path), path.read_bytes())
+            return Download(f"{path.name}.zip", "application/zip", _zip(path))
+
+    def labels(self) -> dict[str, Any]:
+        """The labels that objects may get."""
+        return {"labels": list(self.segmenter.vocabulary.labels)}
+
+    def set_labels(self, labels: Any) -> dict[str, Any]:
+        """Use other labels; null means the general ones. Images stay encoded."""
+        with self._guard:
+            vocabulary = general_vocabulary(self.segmenter.clip) if labels is None else _texts(labels)
+            self.segmenter = self.segmenter.with_labels(vocabulary)
+        return self.labels()
+
+    def add_example(self, digest: str, rle: Any, name: str) -> dict[str, Any]:
+        """Let a corrected segment be an example of its name; later names use it."""
+        image = self.store.get(digest).image
+        (mask,) = parse_masks([rle], image)
+        if not mask.area:
+            raise PromptError("the mask of the example is empty; give a mask with pixels")
+        with self._guard:
+            self.segmenter = self.segmenter.with_example(Segment(mask, 1.0, 1.0, image=image), name)
+        return self.labels()
+
+    def encoded(self, digest: str) -> EncodedImage:
+        """The encoded image of a digest; waits for its one encoding."""
+        return self._encoding(digest).result()
+
+    def close(self) -> None:
+        """Cancel what waits."""
+        for lane in self.lanes:
+            lane.close()
+
+    def _encoding(self, digest: str) -> Future[EncodedImage]:
+        return self.store.encoding(digest, self._start_encoding)
+
+    def _start_encoding(self, image: Image) -> Future[EncodedImage]:
+        self._encoder.reserve()
+        job = Job()
+        self.encodings += 1
+        self._encoder.submit(job, partial(self.segmenter.encode, image))
+        return job
+
+
+class Operation(NamedTuple):
+    """How a method is run."""
+
+    needs_encoding: bool = False
+    is_search: bool = False
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    **dict.fromkeys(
+        ("images", "put", "open", "file", "name", "export", "labels", "set_labels", "add_example"), Operation()
+    ),
+    **dict.fromkeys(("encode", "segment"), Operation(needs_encoding=True)),
+    **dict.fromkeys(("everything", "find"), Operation(needs_encoding=True, is_search=True)),
+}
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    image = entry.image
+    return {
+        "digest": image.digest,
+        "name": entry.name,
+        "width": image.width,
+        "height": image.height,
+        "encoded": entry.is_encoded,
+    }
+
+
+def _answer(segments: Segments) -> dict[str, Any]:
+    return {"digest": segments.image.digest, "segments": to_messages(segments)}
+
+
+def _texts(labels: Any) -> list[str]:
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or len(labels) > 10_000:
+        raise UsageError("labels is not a list of at most 10,000 texts, or null")
+    return labels
+
+
+def _media_type(path: Path) -> str:
+    return {".json": "application/json", ".xml": "application/xml"}.get(path.suffix, "application/octet-stream")
+
+
+def _zip(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
