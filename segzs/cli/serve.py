@@ -19,6 +19,8 @@ EXAMPLES = """examples:
   segzs serve photos/ --host 0.0.0.0                        for other machines: they need the token that it prints
 """
 
+MAX_CONNECTIONS = 256
+
 
 def add_parser(commands: Any) -> None:
     serve = add_command(
@@ -32,7 +34,7 @@ def add_parser(commands: Any) -> None:
     serve.add_argument("paths", nargs="*", metavar="PATH", help="folders of images, and images, to open on the page")
     server = serve.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
-    server.add_argument("--port", type=_port, default=8765, help="port to listen on (default 8765)")
+    server.add_argument("--port", type=_port, default=8765, help="port to listen on (default 8765; 0 takes a free one)")
     server.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="another name of this machine; repeatable"
     )
@@ -54,15 +56,26 @@ def run(args: argparse.Namespace) -> int:
 
     token = _token(args.host)
     limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
-    session = Session(segzs.load(**load_options(args)), args.paths, limits=limits)
-    app = build_app(session, Security(token, (socket.gethostname(), args.host, *args.allow_host)))
-    config = uvicorn.Config(
-        app, args.host, args.port, log_level="warning", timeout_keep_alive=30, h11_max_incomplete_event_size=2**16
-    )
-    host = "127.0.0.1" if args.host in ("0.0.0.0", "::") else f"[{args.host}]" if ":" in args.host else args.host
-    message(f"segzs serves http://{host}:{args.port}/{f'?token={token}' if token else ''}")
-    uvicorn.Server(config).run()
+    with _listen(args.host, args.port) as listener:
+        session = Session(segzs.load(**load_options(args)), args.paths, limits=limits)
+        app = build_app(session, Security(token, (socket.gethostname(), args.host, *args.allow_host)))
+        host = "127.0.0.1" if args.host in ("0.0.0.0", "::") else f"[{args.host}]" if ":" in args.host else args.host
+        address = f"http://{host}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        message(f"segzs serves {address}")
+        config = uvicorn.Config(
+            app, log_level="warning", limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=3
+        )
+        uvicorn.Server(config).run([listener])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}; choose another --port or --host") from error
 
 
 def _token(host: str) -> str:
@@ -82,6 +95,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    if not text.isdecimal() or not int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)

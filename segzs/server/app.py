@@ -26,10 +26,6 @@ from segzs.server.security import Guard, Security
 from segzs.server.session import Download, Session
 from segzs.settings import PACKAGE
 
-BODY_SECONDS = 60
-"""A client that takes longer to send an image is cut off."""
-UPLOADS = 4
-"""Images that are received at the same time."""
 HEARTBEAT_SECONDS = 1.0
 log = logging.getLogger("segzs.server")
 
@@ -59,7 +55,6 @@ def build_app(session: Session, security: Security = Security()) -> FastAPI:
         responses=errors,
     )
     app.state.session, metrics = session, Metrics()
-    uploads = asyncio.Semaphore(UPLOADS)
 
     async def run(operation: str, **arguments: Any) -> Any:
         return await asyncio.wrap_future(session.submit(operation, **arguments))
@@ -78,16 +73,7 @@ def build_app(session: Session, security: Security = Security()) -> FastAPI:
 
     @app.put("/api/images", response_model=schema.Opened, openapi_extra=schema.IMAGE_BODY)
     async def put(request: Request, name: str = "") -> Any:
-        if uploads.locked():
-            raise RequestError(f"{UPLOADS} images are being received; try again in 1 s", 429, 1)
-        async with uploads:
-            try:
-                data = await asyncio.wait_for(request.body(), BODY_SECONDS)
-            except TimeoutError:
-                raise RequestError(
-                    f"the image took more than {BODY_SECONDS} s to arrive; send it faster", 408
-                ) from None
-            return JSONResponse(await run("put", data=data, name=name[:200]))
+        return JSONResponse(await run("put", data=await request.body(), name=name[:200]))
 
     @app.post("/api/images/open", response_model=schema.Opened)
     async def open_image(body: schema.Open) -> Any:
@@ -123,7 +109,8 @@ def build_app(session: Session, security: Security = Security()) -> FastAPI:
     @app.post("/api/images/{digest}/export", responses={200: {"content": {"*/*": {}}}}, response_class=Response)
     async def export(digest: str, body: schema.Export) -> Response:
         segments = [segment.model_dump() for segment in body.segments]
-        download: Download = await run("export", digest=digest, format=body.format, segments=segments)
+        arguments = {"digest": digest, "format": body.format, "segments": segments, "name": body.name}
+        download: Download = await run("export", **arguments)
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(download.name)}"}
         return Response(download.content, media_type=download.media_type, headers=headers)
 

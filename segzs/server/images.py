@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -15,6 +16,9 @@ from segzs.errors import ImageError, RequestError
 from segzs.image import Image, read_image
 from segzs.sam.encode import EncodedImage
 
+MAX_PUT = 4096
+"""Files that were put whose digests are remembered."""
+
 
 @dataclass
 class Entry:
@@ -26,12 +30,18 @@ class Entry:
 
     @property
     def is_encoded(self) -> bool:
-        encoding = self.encoding
-        return encoding is not None and encoding.done() and not encoding.cancelled() and encoding.exception() is None
+        """Whether the encoding is there."""
+        return self.encoding is not None and _has_result(self.encoding)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the pixels and of the features."""
+        features = self.encoding.result().features.nbytes if self.encoding and _has_result(self.encoding) else 0
+        return self.image.pixels.nbytes + features
 
 
 class ImageStore:
-    """Images by digest. At most ``memory`` bytes of pixels stay; the least recently used go first.
+    """Images by digest. At most ``memory`` bytes of them stay; the least recently used go first.
 
     Files are found by the names that `listing` gives, and nothing else can be read. A link that leads out of its folder
     is not listed. An image that was put and is no longer kept must be put again; a file is read again.
@@ -46,6 +56,7 @@ class ImageStore:
         self._roots = [Path(path).resolve() for path in paths]
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._digests: dict[str, tuple[tuple[int, int], str]] = {}  # of files, as long as they stay the same
+        self._put: OrderedDict[bytes, str] = OrderedDict()  # digests of pixels by those of files that were put
         self._guard = threading.Lock()
         self._files: dict[str, Path] = {}
         for root in self._roots:
@@ -86,7 +97,17 @@ class ImageStore:
             ImageError: the bytes are not an image.
             RequestError: the image has too many pixels.
         """
-        return self._keep(Entry(self._decode(data), name))
+        key = hashlib.sha256(data).digest()
+        with self._guard:
+            entry = self._entries.get(self._put.get(key, ""))
+        if entry is not None:  # tools send an image again with each click
+            return self._keep(entry)
+        entry = self._keep(Entry(self._decode(data), name))
+        with self._guard:
+            self._put[key] = entry.image.digest
+            while len(self._put) > MAX_PUT:
+                self._put.popitem(last=False)
+        return entry
 
     def get(self, digest: str) -> Entry:
         """The image of a digest.
@@ -112,15 +133,17 @@ class ImageStore:
         entry = self.get(digest)
         with self._guard:
             current = entry.encoding
-            if current is None or current.cancelled() or (current.done() and current.exception() is not None):
-                entry.encoding = current = start(entry.image)
-            return current
+            if current is not None and (not current.done() or _has_result(current)):
+                return current
+            entry.encoding = current = start(entry.image)
+        current.add_done_callback(lambda _: self._evict())  # outside of the lock, as it may be called at once
+        return current
 
     @property
     def held(self) -> int:
-        """Bytes of the pixels that are kept."""
+        """Bytes of the images and features that are kept."""
         with self._guard:
-            return sum(entry.image.pixels.nbytes for entry in self._entries.values())
+            return sum(entry.held for entry in self._entries.values())
 
     def _read(self, name: str, path: Path) -> Entry:
         if (digest := self._digest(name, path)) is not None:
@@ -151,10 +174,14 @@ class ImageStore:
         with self._guard:
             entry = self._entries.setdefault(digest, entry)
             self._entries.move_to_end(digest)
-            total = sum(kept.image.pixels.nbytes for kept in self._entries.values())
+        self._evict()
+        return entry
+
+    def _evict(self) -> None:
+        with self._guard:
+            total = sum(entry.held for entry in self._entries.values())
             while total > self.memory and len(self._entries) > 1:
-                total -= self._entries.popitem(last=False)[1].image.pixels.nbytes
-            return entry
+                total -= self._entries.popitem(last=False)[1].held
 
     def _find(self) -> list[tuple[str, Path]]:
         files = []
@@ -178,6 +205,10 @@ class ImageStore:
     def _digest(self, name: str, path: Path) -> str | None:
         state, digest = self._digests.get(name, (None, None))
         return digest if state is not None and state == _state(path) else None
+
+
+def _has_result(future: Future[EncodedImage]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _state(path: Path) -> tuple[int, int] | None:

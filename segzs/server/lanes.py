@@ -58,6 +58,7 @@ class Lane:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"segzs-{name}")
         self._guard = threading.Lock()
         self._pending = 0
+        self._jobs: set[Job] = set()
         self._seconds = 0.1  # of a job, a moving average
 
     @property
@@ -86,6 +87,8 @@ class Lane:
 
     def submit(self, job: Job, call: Callable[[], Any]) -> None:
         """Run a job in a place that was reserved."""
+        with self._guard:
+            self._jobs.add(job)
         try:
             self._pool.submit(self._run, job, call)
         except RuntimeError:  # the lane is closed
@@ -93,7 +96,11 @@ class Lane:
             job.cancel()
 
     def close(self) -> None:
-        """Cancel what waits; what runs goes on to its end."""
+        """Cancel what waits, and what runs at its next report of progress."""
+        with self._guard:
+            jobs = list(self._jobs)
+        for job in jobs:
+            job.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, job: Job, call: Callable[[], Any]) -> None:
@@ -103,4 +110,5 @@ class Lane:
         finally:
             with self._guard:
                 self._pending -= 1
+                self._jobs.discard(job)
                 self._seconds += 0.1 * (time.monotonic() - start - self._seconds)

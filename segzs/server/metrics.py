@@ -42,7 +42,7 @@ class Metrics:
             "# TYPE segzs_images_bytes gauge",
             f"segzs_images_bytes {session.store.held}",
             "# TYPE segzs_pending gauge",
-            *(f'segzs_pending{{pool="{lane.name}"}} {lane.pending}' for lane in session.lanes),
+            *(f'segzs_pending{{pool="{lane.name}"}} {lane.pending}' for lane in session.lanes.values()),
         ]
         with self._guard:
             lines.append("# TYPE segzs_requests_total counter")

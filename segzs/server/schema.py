@@ -116,6 +116,7 @@ class ExportedSegment(BaseModel):
 
 class Export(Body):
     format: str
+    name: str = Field(default="", max_length=500)
     segments: list[ExportedSegment] = Field(max_length=1000)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ipaddress
 import secrets
+import time
 from binascii import Error as Base64Error
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +24,11 @@ from segzs.cache import MEBI
 COOKIE = "segzs-token"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PUBLIC = ("/api/health",)
+SMALL = MEBI
+"""Larger bodies are received a few at a time, so that memory stays bounded."""
+LARGE_AT_ONCE = 4
+BODY_SECONDS = 60
+"""A client that takes longer to send a body is cut off."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
@@ -55,17 +62,24 @@ class Guard:
         self.app = app
         self.security = security
         self.hosts = {*LOOPBACK, *(host.lower() for host in security.hosts)}
+        self.large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the lifespan; there are no websockets
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        is_large = "transfer-encoding" in headers or not _is_at_most(headers.get("content-length", "0"), SMALL)
         refusal = self._refusal(scope, headers)
-        if refusal is None:
-            await self.app(scope, self._limited(receive), _with_headers(send))
-        else:
+        if refusal is None and is_large and self.large.locked():
+            refusal = _error(
+                429, f"{LARGE_AT_ONCE} large requests are being received; try again in 1 s", {"Retry-After": "1"}
+            )
+        if refusal is not None:
             await refusal(scope, receive, send)
+            return
+        async with self.large if is_large else nullcontext():
+            await self.app(scope, self._limited(receive), _with_headers(send))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
@@ -78,8 +92,7 @@ class Guard:
             return _error(403, f"a page of {origin[:100]!r} may not use this server; open the page of the server")
         if site == "cross-site" and scope["path"].startswith("/api"):
             return _error(403, "a page of another site may not use this server; open the page of the server")
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.security.max_bytes:
+        if not _is_at_most(headers.get("content-length", "0"), self.security.max_bytes):
             return _error(413, self._too_large())
         return self._without_token(scope, headers)
 
@@ -108,12 +121,18 @@ class Guard:
         return True
 
     def _limited(self, receive: Receive) -> Receive:
-        received = 0
+        received, is_complete, deadline = 0, False, time.monotonic() + BODY_SECONDS
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            if is_complete:  # what comes now is that the client has left
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+            except TimeoutError:
+                raise HTTPException(408, f"the request took more than {BODY_SECONDS} s to arrive") from None
             received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
             if received > self.security.max_bytes:
                 raise HTTPException(413, self._too_large())
             return message
@@ -155,6 +174,9 @@ def _same(token: str, given: str) -> bool:
     return secrets.compare_digest(token.encode(), given.encode())
 
 
-def _error(status: int, message: str) -> Response:
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return JSONResponse({"error": message}, status, headers | HEADERS)
+def _is_at_most(length: str, limit: int) -> bool:
+    return length.isdecimal() and len(length) < 20 and int(length) <= limit
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": message}, status, HEADERS | (headers or {}))

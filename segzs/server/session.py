@@ -29,15 +29,19 @@ from segzs.server.images import Entry, ImageStore
 from segzs.server.lanes import Job, Lane, Report
 from segzs.server.messages import parse_masks, parse_prompts, parse_segments, to_messages
 
+MAX_VOCABULARIES = 8
+"""Lists of labels of tools' projects that are kept encoded."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """How much a session takes on.
 
     Args:
-        memory: bytes of pixels that are kept.
+        memory: bytes of images and image embeddings that are kept.
         max_pixels: of an image; larger ones are refused before they are decoded.
-        clicks: requests that are answered side by side.
+        clicks: clicks that are answered side by side.
+        files: images that are decoded, and files that are written, side by side.
         searches: searches of whole images (everything, find) side by side.
         queue: requests that may wait, of each kind; further ones are refused.
     """
@@ -45,6 +49,7 @@ class Limits:
     memory: int = 1024 * MEBI
     max_pixels: int = 50_000_000
     clicks: int = max(2, min(8, os.cpu_count() or 2))
+    files: int = 2
     searches: int = 1
     queue: int = 64
 
@@ -87,15 +92,10 @@ class Session:
         self.limits = limits
         self.store = ImageStore(paths, memory=limits.memory, max_pixels=limits.max_pixels)
         self.encodings = 0
-        self._clicks = Lane("clicks", limits.clicks, limits.queue)
-        self._searches = Lane("searches", limits.searches, limits.queue)
-        self._encoder = Lane("encodings", 1, limits.queue)
+        threads = {"clicks": limits.clicks, "files": limits.files, "searches": limits.searches, "encodings": 1}
+        self.lanes = {name: Lane(name, count, limits.queue) for name, count in threads.items()}
+        self._with_labels: dict[tuple[str, ...], Segmenter] = {}
         self._guard = threading.Lock()
-
-    @property
-    def lanes(self) -> tuple[Lane, ...]:
-        """The pools of threads that requests run in."""
-        return self._clicks, self._searches, self._encoder
 
     def submit(self, operation: str, /, *, progress: Report | None = None, **arguments: Any) -> Job:
         """Start one of `OPERATIONS`, in a pool, once its image is encoded if it needs that.
@@ -111,9 +111,8 @@ class Session:
         if operation not in OPERATIONS:
             raise RequestError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}", 404)
         kind = OPERATIONS[operation]
-        lane = self._searches if kind.is_search else self._clicks
-        job = Job(progress)
-        if kind.is_search:
+        lane, job = self.lanes[kind.lane], Job(progress)
+        if kind.lane == "searches":
             arguments["progress"] = job.report
         call = partial(getattr(self, operation), **arguments)
         lane.reserve()
@@ -138,7 +137,7 @@ class Session:
 
     def open(self, name: str) -> dict[str, Any]:
         """Describe the image of a name: ``{"digest", "name", "width", "height", "encoded"}``."""
-        return _describe(self.store.open(name))
+        return _describe(self.store.open(name)) | {"name": name}
 
     def file(self, digest: str) -> Download:
         """The upright image as a JPEG file, for display."""
@@ -151,20 +150,27 @@ class Session:
         self.encoded(digest)
         return {"digest": digest, "encoded": True}
 
-    def segment(self, digest: str, prompts: Any, names: bool = True) -> dict[str, Any]:
-        """A mask for each prompt, with names unless ``names`` is false, which is faster."""
+    def segment(
+        self, digest: str, prompts: Any, names: bool = True, labels: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """A mask for each prompt, with names unless ``names`` is false, which is faster.
+
+        ``labels`` are used for this request alone; None takes those of the session.
+        """
         image, parsed = self.encoded(digest), parse_prompts(prompts)
         if names:
-            return _answer(self.segmenter.segment(image, parsed))
+            return _answer(self._segmenter(labels).segment(image, parsed))
         if any(not prompt.points and prompt.box is None for prompt in parsed):
             raise PromptError("the prompt is empty; give a positive point or a box")
         masks = self.segmenter.decode(image, parsed)
         segments = (Segment(mask.rle, mask.predicted_iou, mask.stability_score) for (mask,) in masks)
         return _answer(Segments(image.image, tuple(segments)))
 
-    def everything(self, digest: str, progress: Report | None = None) -> dict[str, Any]:
-        """Every object."""
-        return _answer(self.segmenter.everything(self.encoded(digest), progress=progress))
+    def everything(
+        self, digest: str, labels: Sequence[str] | None = None, progress: Report | None = None
+    ) -> dict[str, Any]:
+        """Every object; ``labels`` as in `segment`."""
+        return _answer(self._segmenter(labels).everything(self.encoded(digest), progress=progress))
 
     def find(self, digest: str, text: str, progress: Report | None = None) -> dict[str, Any]:
         """The objects that a text describes, best first."""
@@ -176,13 +182,16 @@ class Session:
         segments = tuple(Segment(rle, 1.0, 1.0) for rle in parse_masks(masks, image))
         return _answer(self.segmenter.name(Segments(image, segments, self.segmenter.model)))
 
-    def export(self, digest: str, format: str, segments: Any) -> Download:
-        """The segments in a format, as a file, or as a zip file where the format is a folder."""
+    def export(self, digest: str, format: str, segments: Any, name: str = "") -> Download:
+        """The segments in a format, as a file, or as a zip file where the format is a folder.
+
+        ``name`` is the file name of the image; an empty one means the name that it was opened under.
+        """
         entry = self.store.get(digest)
         items = tuple(parse_segments(segments, entry.image))
         chosen = find_format(format)
-        annotations = ImageAnnotations.of(Segments(entry.image, items, self.segmenter.model), entry.name)
-        stem = Path(entry.name).stem or "image"
+        annotations = ImageAnnotations.of(Segments(entry.image, items, self.segmenter.model), name or entry.name)
+        stem = Path(annotations.file).stem or "image"
         with tempfile.TemporaryDirectory() as folder:
             path = write([annotations], Path(folder) / f"{stem}{chosen.suffix}", format)
             if path.is_file():
@@ -197,7 +206,7 @@ class Session:
         """Use other labels; null means the general ones. Images stay encoded."""
         with self._guard:
             vocabulary = general_vocabulary(self.segmenter.clip) if labels is None else _texts(labels)
-            self.segmenter = self.segmenter.with_labels(vocabulary)
+            self.segmenter, self._with_labels = self.segmenter.with_labels(vocabulary), {}
         return self.labels()
 
     def add_example(self, digest: str, rle: Any, name: str) -> dict[str, Any]:
@@ -207,7 +216,8 @@ class Session:
         if not mask.area:
             raise PromptError("the mask of the example is empty; give a mask with pixels")
         with self._guard:
-            self.segmenter = self.segmenter.with_example(Segment(mask, 1.0, 1.0, image=image), name)
+            example = Segment(mask, 1.0, 1.0, image=image)
+            self.segmenter, self._with_labels = self.segmenter.with_example(example, name), {}
         return self.labels()
 
     def encoded(self, digest: str) -> EncodedImage:
@@ -215,34 +225,44 @@ class Session:
         return self._encoding(digest).result()
 
     def close(self) -> None:
-        """Cancel what waits."""
-        for lane in self.lanes:
+        """Cancel what waits and what runs."""
+        for lane in self.lanes.values():
             lane.close()
+
+    def _segmenter(self, labels: Sequence[str] | None) -> Segmenter:
+        """The segmenter with other labels; those of the last requests are kept."""
+        if labels is None:
+            return self.segmenter
+        key = tuple(labels)
+        with self._guard:
+            if key not in self._with_labels:
+                kept = list(self._with_labels.items())[1 - MAX_VOCABULARIES :]
+                self._with_labels = dict(kept) | {key: self.segmenter.with_labels(list(key))}
+            return self._with_labels[key]
 
     def _encoding(self, digest: str) -> Future[EncodedImage]:
         return self.store.encoding(digest, self._start_encoding)
 
     def _start_encoding(self, image: Image) -> Future[EncodedImage]:
-        self._encoder.reserve()
+        self.lanes["encodings"].reserve()
         job = Job()
         self.encodings += 1
-        self._encoder.submit(job, partial(self.segmenter.encode, image))
+        self.lanes["encodings"].submit(job, partial(self.segmenter.encode, image))
         return job
 
 
 class Operation(NamedTuple):
-    """How a method is run."""
+    """The pool that a method runs in, and whether its image is encoded before."""
 
+    lane: str
     needs_encoding: bool = False
-    is_search: bool = False
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    **dict.fromkeys(
-        ("images", "put", "open", "file", "name", "export", "labels", "set_labels", "add_example"), Operation()
-    ),
-    **dict.fromkeys(("encode", "segment"), Operation(needs_encoding=True)),
-    **dict.fromkeys(("everything", "find"), Operation(needs_encoding=True, is_search=True)),
+    **dict.fromkeys(("images", "name", "labels"), Operation("clicks")),
+    **dict.fromkeys(("put", "open", "file", "export", "set_labels", "add_example"), Operation("files")),
+    **dict.fromkeys(("encode", "segment"), Operation("clicks", needs_encoding=True)),
+    **dict.fromkeys(("everything", "find"), Operation("searches", needs_encoding=True)),
 }
 
 
