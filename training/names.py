@@ -24,7 +24,6 @@ from segzs.clip.ood import is_out_of_distribution, max_similarity
 from segzs.clip.regions import REGIONS
 from segzs.clip.text_features import encode_vocabulary
 from segzs.clip.vocabulary import Vocabulary
-from segzs.evaluate.naming import features_of
 from segzs.image import Image, read_image
 from segzs.masks import RLE
 from training.evaluate import FEW_LABELS, HEIGHT, SMALLEST_VISIBLE, WIDTH, markdown
@@ -122,7 +121,7 @@ def unfamiliar(segmenter: segzs.Segmenter, features: list[Tensor]) -> float:
 def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[str]) -> dict[str, float]:
     """All figures of pictures, with these labels, as a segmenter names."""
     started = time.perf_counter()
-    seen = [features_of(segmenter, picture.image, picture.masks) for picture in pictures]
+    seen = [segmenter.region_encoder.encode(picture.image, picture.masks) for picture in pictures]
     seconds = time.perf_counter() - started
     clip, features = segmenter.clip, torch.cat(seen)
     right = torch.tensor([labels.index(name) for picture in pictures for name in picture.names])

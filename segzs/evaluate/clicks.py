@@ -68,17 +68,10 @@ def iou_of_clicks(
     goal: float = 0.9,
     minimum: int = 5,
 ) -> np.ndarray:
-    """The IoU of each object after each click, float (objects, clicks).
+    """The IoU of each object with its right mask after each click, float (objects, clicks).
 
-    A prompt consists of all clicks on the object so far and the logits of its last mask.
-
-    Args:
-        sam: the model that encoded the image.
-        encoded: the image.
-        truths: the right masks.
-        clicks: clicks on an object at most.
-        goal: an object that reached this IoU is not clicked again; the IoU stays for the remaining clicks.
-        minimum: clicks on an object that reached the goal earlier.
+    A prompt consists of all clicks on the object so far and the logits of its last mask. After ``minimum`` clicks, an
+    object that reached the ``goal`` is not clicked again; its IoU stays for the remaining clicks.
     """
     result = np.zeros((len(truths), clicks))
     made: list[list[Click]] = [[] for _ in truths]
@@ -95,17 +88,16 @@ def iou_of_clicks(
                 clicked.append(index)
         if not clicked:
             break
-        prompts = [_prompt(made[index], masks[index]) for index in clicked]
+        prompts = []
+        for index in clicked:
+            *points, signs = zip(*made[index], strict=True)
+            last = masks[index]
+            prompts.append(Prompt(list(zip(*points, strict=True)), signs, mask=last and last.low_res_logits))
         for index, (mask,) in zip(clicked, decode(sam, encoded, prompts), strict=True):
             result[index, step] = iou([mask.rle], [truths[index]])[0, 0]
             masks[index] = mask
         open_ = [index for index in clicked if step + 1 < minimum or result[index, step] < goal]
     return result
-
-
-def _prompt(clicks: Sequence[Click], mask: Mask | None) -> Prompt:
-    points, positive = [(x, y) for x, y, _ in clicks], [sign for *_, sign in clicks]
-    return Prompt(points, positive, mask=None if mask is None else mask.low_res_logits)
 
 
 def clicks_to(ious: np.ndarray, goal: float) -> np.ndarray:

@@ -1,27 +1,25 @@
-"""Segmenters on the truth: a row of values for each object, which reports and comparisons are made from."""
+"""Measure a segmenter on annotated images: a row of values for each object, which a report summarises."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from segzs.checks import check_number
 from segzs.errors import AnnotationError, ImageError, SegzsWarning, UsageError, warn
 from segzs.evaluate.clicks import clicks_to, iou_of_boxes, iou_of_clicks
-from segzs.evaluate.naming import Judged, features_of, judge, removed_labels, unknown_scores
+from segzs.evaluate.naming import Judged, judge, removed_labels, unknown_scores
 from segzs.evaluate.recall import THRESHOLDS, matches
 from segzs.evaluate.truth import Truth, names_of
 from segzs.formats.annotations import ImageAnnotations
 from segzs.image import Image
-from segzs.masks import RLE
 from segzs.sam.encode import EncodedImage
 from segzs.sam.mask_generator import GeneratorOptions
 from segzs.segmenter import Segmenter
-from segzs.segments import Segment
 
 WHAT = ("masks", "everything", "names")
 CLICKS_REPORTED = (1, 3, 5)
@@ -57,10 +55,9 @@ class Plan:
         unknown = [part for part in self.what if part not in WHAT]
         if unknown or not self.what:
             raise UsageError(f"cannot measure {', '.join(unknown) or 'nothing'}; choose from {', '.join(WHAT)}")
-        check = partial(check_number, error=UsageError)
-        check("clicks", self.clicks, "an integer from 1 to 100", 1, 100, whole=True)
-        check("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99)
-        check("seed", self.seed, "an integer from 0", 0, whole=True)
+        check_number("clicks", self.clicks, "an integer from 1 to 100", 1, 100, whole=True, error=UsageError)
+        check_number("removed", self.removed, "a share of the labels from 0 to below 1", 0, 0.99, error=UsageError)
+        check_number("seed", self.seed, "an integer from 0", 0, whole=True, error=UsageError)
         GeneratorOptions(**self.grid)
 
 
@@ -68,8 +65,8 @@ class Plan:
 class Row:
     """One object and its measured values by name.
 
-    ``image`` is the index of the image, ``name`` the right name, ``area`` the pixels of the mask (0 for a whole image).
-    ``answer`` is the name of the true mask, ``best`` the most probable label.
+    ``image`` is the index of the image, ``name`` the right name, ``area`` the pixels of the mask (0 for a whole image),
+    ``best`` the most probable label.
     """
 
     image: int
@@ -77,7 +74,6 @@ class Row:
     name: str
     area: int
     values: Values
-    answer: str = ""
     best: str = ""
 
     @property
@@ -87,15 +83,17 @@ class Row:
 
 
 def measure(
-    segmenters: Sequence[Segmenter],
-    truth: Truth,
-    plan: Plan = Plan(),
-    progress: Callable[[float], object] | None = None,
-) -> list[list[Row]]:
-    """For each segmenter a row an object, for all segmenters the same objects in the same order.
+    segmenter: Segmenter, truth: Truth, plan: Plan = Plan(), progress: Callable[[float], object] | None = None
+) -> list[Row]:
+    """A row for each object.
 
-    An image is encoded once for all segmenters with the same SAM. Objects whose names are not among the labels of a
-    segmenter have no values of names. ``progress`` is called with the share of the objects that is done, from 0 to 1.
+    Objects whose names are not among the segmenter's labels have no values of names.
+
+    Args:
+        segmenter: the models and labels.
+        truth: the annotated images, from `read_coco` or `read_classes`.
+        plan: what to measure.
+        progress: called with the share of the objects that is done, from 0 to 1.
 
     Raises:
         AnnotationError: an image is not the annotated one, or there are no masks to measure.
@@ -107,35 +105,57 @@ def measure(
     """
     if plan.what != ("names",) and any(one.label for one in truth.images):
         raise AnnotationError("images of a folder of classes have no masks; measure 'names' only")
-    cache = segmenters[0].cache
-    shared = [segmenter.with_cache(cache) for segmenter in segmenters]
     if plan.what != ("masks",):
-        for segmenter in shared:
-            truth.check_labels(segmenter.vocabulary.labels)
-    reduced = [_with_fewer_labels(segmenter, plan) for segmenter in shared]
-    rows: list[list[Row]] = [[] for _ in shared]
+        truth.check_labels(segmenter.vocabulary.labels)
+    reduced = _with_fewer_labels(segmenter, plan)
+    rows: list[Row] = []
     error: ImageError | None = None
-    objects = 0
+    done = 0
     for index, one in enumerate(truth.images):
         try:
-            image = truth.read(one)
+            rows += _rows(segmenter, reduced, index, one, truth.read(one), plan)
         except ImageError as unreadable:
             error = unreadable
             warn(f"{error}; the image is left out", SegzsWarning)
-        else:
-            for measured, whole, part in zip(rows, shared, reduced, strict=True):
-                measured += _rows(whole, part, index, one, image, plan)
-        objects += len(names_of(one))
+        done += len(names_of(one))
         if progress is not None:
-            progress(objects / truth.objects)
-    if error and not rows[0]:
+            progress(done / truth.objects)
+    if error and not rows:
         raise error
     return rows
 
 
-def measure_masks(segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[RLE], clicks: int = 10) -> list[Values]:
-    """The values of objects from clicks and from boxes."""
-    values: list[Values] = [{} for _ in truths]
+@torch.inference_mode()
+def _rows(
+    segmenter: Segmenter, reduced: Segmenter | None, index: int, truth: ImageAnnotations, image: Image, plan: Plan
+) -> list[Row]:
+    names = names_of(truth)
+    values: list[Values] = [{} for _ in names]
+    best = [""] * len(names)
+    if "masks" in plan.what:
+        _measure_masks(values, segmenter, segmenter.encode(image), truth, plan.clicks)
+    if "everything" in plan.what:
+        _measure_everything(values, segmenter, segmenter.encode(image), truth, plan.grid)
+    if "names" in plan.what:
+        masks, encoder = [segment.rle for segment in truth.segments], segmenter.region_encoder
+        features = encoder.encode(image, masks) if masks else encoder.encode_whole(image)
+        ranked = segmenter.classifier.names(features)
+        for number, (answers, name) in enumerate(zip(ranked, names, strict=True)):
+            if (judged := judge(answers, name, segmenter.vocabulary)) is not None:
+                values[number] |= {**_rights(judged), "confidence": judged.confidence}
+                best[number] = judged.best
+        if reduced is not None and (scores := unknown_scores(reduced, features)) is not None:
+            _add(values, "unknown_score", scores)
+            _add(values, "removed", [name not in reduced.vocabulary.labels for name in names])
+    areas = [segment.area for segment in truth.segments] or [0]
+    return [Row(index, truth.source, *row) for row in zip(names, areas, values, best, strict=True)]
+
+
+def _measure_masks(
+    values: Sequence[Values], segmenter: Segmenter, encoded: EncodedImage, truth: ImageAnnotations, clicks: int
+) -> None:
+    """Add the values of objects from clicks and from boxes."""
+    truths = [segment.rle for segment in truth.segments]
     ious = iou_of_clicks(segmenter.sam, encoded, truths, clicks=clicks)
     for count in CLICKS_REPORTED:
         if count <= clicks:
@@ -143,49 +163,24 @@ def measure_masks(segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[
     _add(values, "iou_box", iou_of_boxes(segmenter, encoded, truths))
     for goal in GOALS:
         _add(values, f"clicks_{goal}", clicks_to(ious, goal / 100))
-    return values
 
 
-def measure_everything(
-    segmenter: Segmenter, encoded: EncodedImage, truths: Sequence[Segment], grid: Mapping[str, Any]
-) -> list[Values]:
-    """The values of objects from the masks of everything mode, and from their names."""
-    values: list[Values] = [{} for _ in truths]
+def _measure_everything(
+    values: Sequence[Values],
+    segmenter: Segmenter,
+    encoded: EncodedImage,
+    truth: ImageAnnotations,
+    grid: Mapping[str, Any],
+) -> None:
+    """Add the values of objects from the masks of everything mode, and from their names."""
     segments = segmenter.everything(encoded, **grid)
-    owners = matches([s.rle for s in truths], [s.rle for s in segments], [s.predicted_iou for s in segments])
+    truths, masks = ([segment.rle for segment in some] for some in (truth.segments, segments))
+    owners = matches(truths, masks, [segment.predicted_iou for segment in segments])
     _add(values, "average_recall", (owners >= 0).mean(0))
     _add(values, "recall_75", owners[np.isclose(THRESHOLDS, 0.75).argmax()] >= 0)
-    for value, owner, truth in zip(values, owners[0], truths, strict=True):
-        if owner >= 0 and (judged := judge(segments[owner].names, truth.name, segmenter.vocabulary)) is not None:
-            value |= _rights(judged, "own_")
-    return values
-
-
-def _rows(
-    whole: Segmenter, part: Segmenter | None, index: int, truth: ImageAnnotations, image: Image, plan: Plan
-) -> list[Row]:
-    names, masks = names_of(truth), [segment.rle for segment in truth.segments]
-    values: list[Values] = [{} for _ in names]
-    judged: list[Judged | None] = [None for _ in names]
-    if "masks" in plan.what:
-        _join(values, measure_masks(whole, whole.encode(image), masks, plan.clicks))
-    if "everything" in plan.what:
-        _join(values, measure_everything(whole, whole.encode(image), truth.segments, plan.grid))
-    if "names" in plan.what:
-        features = features_of(whole, image, masks)
-        ranked = whole.classifier.names(features)
-        judged = [judge(*pair, whole.vocabulary) for pair in zip(ranked, names, strict=True)]
-        for value, one in zip(values, judged, strict=True):
-            if one is not None:
-                value |= {**_rights(one, ""), "confidence": one.confidence}
-        if part is not None and (scores := unknown_scores(part, features)) is not None:
-            _add(values, "unknown_score", scores)
-            _add(values, "removed", [name not in part.vocabulary.labels for name in names])
-    areas = [mask.area for mask in masks] or [0]
-    return [
-        Row(index, truth.source, name, area, value, one.answer if one else "", one.best if one else "")
-        for name, area, value, one in zip(names, areas, values, judged, strict=True)
-    ]
+    for value, owner, segment in zip(values, owners[0], truth.segments, strict=True):
+        if owner >= 0 and (judged := judge(segments[owner].names, segment.name, segmenter.vocabulary)) is not None:
+            value |= {f"own_{figure}": right for figure, right in _rights(judged).items()}
 
 
 def _with_fewer_labels(segmenter: Segmenter, plan: Plan) -> Segmenter | None:
@@ -193,16 +188,10 @@ def _with_fewer_labels(segmenter: Segmenter, plan: Plan) -> Segmenter | None:
     return segmenter.with_labels(segmenter.vocabulary.without(removed)) if removed else None
 
 
-def _rights(judged: Judged, prefix: str) -> Values:
-    figures = {"top_1": judged.first, "top_5": judged.among_five, "answered": judged.answered}
-    return {prefix + figure: float(right) for figure, right in figures.items()}
+def _rights(judged: Judged) -> Values:
+    return {figure: float(asdict(judged)[figure]) for figure in ("top_1", "top_5", "answered")}
 
 
 def _add(values: Sequence[Values], name: str, figures: Sequence[float] | np.ndarray) -> None:
     for value, figure in zip(values, figures, strict=True):
         value[name] = float(figure)
-
-
-def _join(values: Sequence[Values], others: Sequence[Values]) -> None:
-    for value, other in zip(values, others, strict=True):
-        value |= other

@@ -6,57 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from segzs.clip.vocabulary import Vocabulary
-from segzs.image import Image
-from segzs.masks import RLE
 from segzs.segmenter import Segmenter
 from segzs.segments import UNKNOWN, Name
-
-FEW = 5
 
 
 @dataclass(frozen=True)
 class Judged:
     """The names of one object, judged by the right name.
 
-    ``answer`` is the first name, "unknown" or a label, ``confidence`` its probability, and ``answered`` whether it is
-    right. ``best`` is the most probable label; ``first`` and ``among_five`` say whether the right name is the most
-    probable label, or among the five most probable labels.
+    ``best`` is the most probable label. ``top_1`` and ``top_5`` say whether the right name is the most probable label,
+    or among the five most probable; ``answered`` whether it is the first name, and ``confidence`` is that one's
+    probability. A first name of "unknown" is ignored by ``top_1`` and wrong for ``answered``.
     """
 
-    answer: str
-    confidence: float
-    answered: bool
     best: str
-    first: bool
-    among_five: bool
-
-
-def features_of(segmenter: Segmenter, image: Image, masks: Sequence[RLE]) -> Tensor:
-    """Image features of masks as the segmenter names them, (masks, width); without masks of the image, (1, width)."""
-    return segmenter.region_encoder.encode(image, masks) if masks else segmenter.region_encoder.encode_whole(image)
+    top_1: bool
+    top_5: bool
+    answered: bool
+    confidence: float
 
 
 def judge(ranked: Sequence[Name], name: str, vocabulary: Vocabulary) -> Judged | None:
-    """Judge the names of an object, as of `Segment.names`; None where the right name is not a label.
+    """Judge the names of an object, as of `Segment.names`; None if the right name is not a label.
 
     A label below the right one is right as well: a cat is an animal.
 
     >>> cat = judge([Name("unknown", 0.5), Name("cat", 0.3), Name("dog", 0.2)], "cat", Vocabulary(["cat", "dog"]))
-    >>> cat.answer, cat.best, cat.first
-    ('unknown', 'cat', True)
+    >>> cat.best, cat.top_1, cat.answered
+    ('cat', True, False)
     """
     if name not in vocabulary.labels:
         return None
-    labels = [one.label for one in ranked if one.label != UNKNOWN]
+    labels = [each.label for each in ranked if each.label != UNKNOWN]
     right = [name in vocabulary.lineage(label) for label in labels]
-    answer = ranked[0]
-    return Judged(
-        answer.label, answer.probability, answer.label == labels[0] and right[0], labels[0], right[0], any(right[:FEW])
-    )
+    answered = right[0] and ranked[0].label == labels[0]
+    return Judged(labels[0], right[0], any(right[:5]), answered, ranked[0].probability)
 
 
 def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[str]:
@@ -67,8 +54,6 @@ def removed_labels(labels: Sequence[str], share: float, seed: int = 0) -> list[s
 
 def unknown_scores(segmenter: Segmenter, features: Tensor) -> np.ndarray | None:
     """The probability of "unknown" of features (objects, width), float (objects,); None without "unknown"."""
-    with torch.inference_mode():
-        probabilities = segmenter.classifier.exclusive(features)
-    if probabilities.shape[1] == len(segmenter.vocabulary.labels):
-        return None
-    return probabilities[:, -1].float().cpu().numpy()
+    probabilities = segmenter.classifier.exclusive(features)
+    has_unknown = probabilities.shape[1] > len(segmenter.vocabulary.labels)
+    return probabilities[:, -1].float().cpu().numpy() if has_unknown else None

@@ -6,15 +6,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from segzs.checks import check_number
 from segzs.errors import AnnotationError, VocabularyError
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.coco import CocoFile
 from segzs.image import Image
 from segzs.segments import UNKNOWN, Name
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,11 @@ class Truth:
         return [self.folder / one.file for one in self.images]
 
     def read(self, annotations: ImageAnnotations) -> Image:
-        """The pixels of one of the images.
-
-        Raises:
-            ImageError: the file cannot be read.
-            AnnotationError: the image is not the annotated one.
-        """
+        """The pixels of one of the images; `ImageAnnotations.on` says what is raised."""
         return annotations.on(self.folder / annotations.file).image
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Check that the labels contain the right name of an object.
-
-        Raises:
-            VocabularyError: they do not.
-        """
+        """Raise `VocabularyError` unless the labels contain the right name of an object."""
         names = sorted({name for one in self.images for name in names_of(one)})
         if set(names).isdisjoint(labels):
             raise VocabularyError(
@@ -61,36 +54,15 @@ class Truth:
             )
 
     def renamed(self, labels: Sequence[str]) -> Truth:
-        """The same with other labels in the same order, for folders whose names are ids.
-
-        Raises:
-            VocabularyError: the number of labels differs.
-        """
-        if len(labels) != len(self.labels):
-            raise VocabularyError(f"{len(labels)} labels are given for {len(self.labels)} classes; give one for each")
+        """The same with as many other labels in the same order, for folders whose names are ids."""
         words = dict(zip(self.labels, labels, strict=True))
         return replace(self, images=tuple(_renamed(one, words) for one in self.images), labels=tuple(labels))
 
     def sample(self, images: int | None = None, objects: int | None = None, seed: int = 0) -> Truth:
-        """At most so many images, and at most so many objects of each, chosen at random; the order stays.
-
-        Raises:
-            SegzsError: a number is not an integer from 1.
-        """
-        for name, number in (("limit", images), ("objects_per_image", objects)):
-            if number is not None:
-                check_number(name, number, "an integer from 1, or None for all,", 1, whole=True)
+        """At most so many images, and at most so many objects of each, chosen at random; the order stays."""
         rng = np.random.default_rng(seed)
-        chosen = [self.images[index] for index in _choose(len(self.images), images, rng)]
-        return replace(
-            self,
-            images=tuple(
-                replace(one, segments=tuple(one.segments[index] for index in _choose(len(names_of(one)), objects, rng)))
-                if one.segments
-                else one
-                for one in chosen
-            ),
-        )
+        chosen = _choose(self.images, images, rng)
+        return replace(self, images=tuple(replace(one, segments=_choose(one.segments, objects, rng)) for one in chosen))
 
 
 def names_of(annotations: ImageAnnotations) -> tuple[str, ...]:
@@ -130,8 +102,14 @@ def read_coco(annotations: str | os.PathLike[str], images: str | os.PathLike[str
         raise AnnotationError(f"{path} has no object with a mask on any of its images; there is nothing to measure")
     beside = path.parent / "images"
     folder = Path(images) if images is not None else beside if beside.is_dir() else path.parent
+    if not folder.is_dir():
+        raise AnnotationError(f"the folder of images {folder} does not exist; give it with --images")
     truth = Truth(tuple(kept), labels, folder)
-    _check_files(truth)
+    if missing := [path for path in truth.paths if not path.is_file()]:
+        raise AnnotationError(
+            f"{len(missing)} of {len(kept)} annotated images are not in {folder}, the first is {missing[0]}; give the "
+            "folder of the images with --images"
+        )
     return truth
 
 
@@ -173,15 +151,5 @@ def _listed(words: Sequence[str]) -> str:
     return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
 
 
-def _check_files(truth: Truth) -> None:
-    if not truth.folder.is_dir():
-        raise AnnotationError(f"the folder of images {truth.folder} does not exist; give it with --images")
-    if missing := [path for path in truth.paths if not path.is_file()]:
-        raise AnnotationError(
-            f"{len(missing)} of {len(truth.images)} annotated images are not in {truth.folder}, the first is "
-            f"{missing[0]}; give the folder of the images with --images"
-        )
-
-
-def _choose(count: int, limit: int | None, rng: np.random.Generator) -> list[int]:
-    return list(range(count)) if limit is None else sorted(rng.permutation(count)[:limit].tolist())
+def _choose(items: tuple[T, ...], limit: int | None, rng: np.random.Generator) -> tuple[T, ...]:
+    return items if limit is None else tuple(items[index] for index in sorted(rng.permutation(len(items))[:limit]))

@@ -26,68 +26,32 @@ def test_a_coco_file(run: Run, write_coco: Write, tmp_path: Path) -> None:  # no
         *options,
         "--out",
         "report",
-        "--json",
-        "all.json",
     )
     assert code == 0, err
     for title in ("IoU after 5 clicks", "clicks to 90 % IoU", "average recall", "top-1", '"unknown": AUROC'):
         assert title in out
     assert "desk (source)" in out
-    content = json.loads(Path("all.json").read_text())
-    assert content == json.loads(Path("report/report.json").read_text())
-    assert (content["pictures"], content["objects"], content["model"]) == (2, 4, "tiny+tiny")
+    content = json.loads(Path("report/report.json").read_text())
+    assert (content["images"], content["objects"], content["model"]) == (2, 4, "tiny+tiny")
     assert 0.5 < content["figures"]["iou_box"]["value"] <= 1
     top_1 = content["figures"]["top_1"]
     assert top_1["low"] <= top_1["value"] <= top_1["high"]
     assert f"| {content['figures']['iou_1']['value']:.3f} |" in Path("report/report.md").read_text()
 
 
-def test_two_configurations(run: Run, write_coco: Write) -> None:  # noqa: F811
-    Path("blurred.yaml").write_text("background: blur")
-    Path("box.yaml").write_text("background: keep\nmargin: 0\ntemplates: plain")
-    code, out, err = run(
-        *("evaluate", write_coco("desk", "picnic"), "--images", EXAMPLES, "--what", "names", "--no-cache", "--quiet"),
-        *("--compare", "blurred.yaml", "box.yaml", "--json", "both.json"),
-    )
-    assert code == 0, err
-    assert out.split()[:3] == ["blurred", "box", "difference"]
-    assert "McNemar, exact" in out
-    content = json.loads(Path("both.json").read_text())
-    assert [one["options"] for one in content["configurations"]] == ["blurred", "box"]
-    assert [one["background"] for one in content["configurations"]] == ["blur", "keep"]
-    difference = content["differences"]["top_1"]["difference"]["value"]
-    values = [one["figures"]["top_1"]["value"] for one in content["configurations"]]
-    assert difference == pytest.approx(values[1] - values[0])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        *("background: gray", "scales: 0", "margin: wide", "regions: poold", "weighting: best", "unknown: 7"),
-        *("model: tinny", "sam: vit_x", "clip: ViT", "dtype: half"),
-    ],
-)
-def test_a_typo_in_an_option_is_wrong_use(run: Run, write_coco: Write, options: str) -> None:  # noqa: F811
-    Path("wrong.yaml").write_text(options)
-    given = ("--images", EXAMPLES, "--what", "names", "--compare", "wrong.yaml", "wrong.yaml", "--quiet", "--no-cache")
-    code, out, err = run("evaluate", write_coco("desk"), *given)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert options.partition(": ")[2] in err
-
-
 def test_a_folder_of_classes(run: Run) -> None:
     for name in ("laptop", "key"):
         Path(f"classes/{name}").mkdir(parents=True)
         PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
-    code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache", "--limit", "1")
+    code, out, err = run("evaluate", "classes", "--out", "report", "--no-cache", "--limit", "1")
     assert code == 0, err
     assert "segzs: 1 object in 1 image; loading models" in err
     assert not [line for line in out.splitlines() if line != line.rstrip() or not line]
-    code, out, err = run("evaluate", "classes", "--json", "all.json", "--no-cache")
+    code, out, err = run("evaluate", "classes", "--out", "report", "--no-cache")
     assert code == 0, err
     assert "names: top-1" in out
-    content = json.loads(Path("all.json").read_text())
-    assert content["figures"]["top_1"]["value"] == 0.5  # the same picture is both
+    content = json.loads(Path("report/report.json").read_text())
+    assert content["figures"]["top_1"]["value"] == 0.5  # the same image is both
     assert content["figures"]["top_5"]["value"] == 1
 
 
@@ -95,22 +59,17 @@ def test_folders_with_ids_for_names(run: Run) -> None:
     for name in ("n01", "n02"):
         Path(f"classes/{name}").mkdir(parents=True)
         PIL.Image.open(EXAMPLES / "desk.png").crop((258, 45, 502, 258)).save(f"classes/{name}/1.png")
-    code, _, err = run("evaluate", "classes", "--labels", "laptop,key", "--json", "all.json", "--no-cache")
+    code, _, err = run("evaluate", "classes", "--labels", "laptop,key", "--out", "report", "--no-cache")
     assert code == 0, err
     assert "n01 is 'laptop'" in err
-    assert set(json.loads(Path("all.json").read_text())["by_category"]) == {"laptop", "key"}
+    assert set(json.loads(Path("report/report.json").read_text())["by_category"]) == {"laptop", "key"}
 
 
 def test_a_report_does_not_overwrite_inputs(run: Run, write_coco: Write) -> None:  # noqa: F811
     truth = write_coco("desk").rename("report.json")
     before = truth.read_bytes()
-    for options, says in (
-        (("--out", "."), "would overwrite an input"),
-        (("--json", "report.json"), "would overwrite an input"),
-        (("--json", "README.md"), "--json README.md must end with .json"),
-    ):
-        code, _, err = run("evaluate", truth, "--images", EXAMPLES, "--what", "names", *options)
-        assert (code, says in err, "loading" in err) == (2, True, False)
+    code, _, err = run("evaluate", truth, "--images", EXAMPLES, "--what", "names", "--out", ".")
+    assert (code, "would overwrite an input" in err, "loading" in err) == (2, True, False)
     assert truth.read_bytes() == before
 
 
@@ -123,10 +82,7 @@ def test_a_report_does_not_overwrite_inputs(run: Run, write_coco: Write) -> None
         (("classes", "--out", "results.json"), 1, "results.json is a file; give a folder"),
         (("other.json",), 1, "is missing; a COCO instance file is expected"),
         (("classes", "--what", "masks"), 2, "use --what names"),
-        (("other.json", "--compare", "a.yaml", "gone.yaml"), 1, "the options cannot be read from gone.yaml"),
-        (("other.json", "--compare", "a.yaml", "wrong.yaml"), 2, "wrong.yaml: unknown option 'colour'"),
         (("other.json", "--what", "namse"), 2, "cannot measure namse; choose from masks, everything, names"),
-        (("other.json", "--removed", "2"), 2, "removed is 2.0"),
         (("classes", "--labels", "cow,sheep"), 2, "none of the annotated names (cat) is among the labels (cow, sheep)"),
     ],
 )
@@ -136,8 +92,6 @@ def test_wrong_use_is_one_clear_line(run: Run, arguments: tuple[str, ...], statu
     PIL.Image.new("RGB", (9, 9)).save("classes/cat/1.png")
     Path("other.json").write_text("{}")
     Path("results.json").write_text("[]")
-    Path("a.yaml").write_text("background: keep")
-    Path("wrong.yaml").write_text("colour: red")
     code, out, err = run("evaluate", *arguments, "--quiet", "--no-cache")
     assert (code, out) == (status, "")
     assert message in err

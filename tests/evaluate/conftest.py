@@ -41,11 +41,11 @@ def coco_of(scenes: Mapping[str, Scene]) -> dict[str, Any]:
 def write_coco(tmp_path: Path) -> Write:
     """Write a COCO file of example scenes, changed by a function if wanted; gives its path."""
 
-    def write(*names: str, change: Callable[[dict], object] = lambda known: None) -> Path:
-        known = coco_of({name: read_scene(name) for name in names})
-        change(known)
+    def write(*names: str, change: Callable[[dict], object] = lambda content: None) -> Path:
+        content = coco_of({name: read_scene(name) for name in names})
+        change(content)
         path = tmp_path / "annotations.json"
-        path.write_text(json.dumps(known))
+        path.write_text(json.dumps(content))
         return path
 
     return write

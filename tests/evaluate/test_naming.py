@@ -5,7 +5,7 @@ import segzs
 from segzs.clip.labels import Label
 from segzs.clip.regions import Naming
 from segzs.clip.vocabulary import Vocabulary
-from segzs.evaluate.naming import features_of, judge, removed_labels, unknown_scores
+from segzs.evaluate.naming import judge, removed_labels, unknown_scores
 from segzs.segments import Name
 from tests.conftest import read_scene
 
@@ -16,19 +16,19 @@ ANIMALS = Vocabulary([Label("cat", parent="animal"), Label("dog", parent="animal
 
 
 def ranked(*labels: str) -> list[Name]:
-    return [Name(label, 0.5 ** (place + 1)) for place, label in enumerate(labels)]
+    return [Name(label, 0.5 ** (index + 1)) for index, label in enumerate(labels)]
 
 
 def test_names_are_judged_by_hand() -> None:
     vocabulary, names = Vocabulary(tuple(LABELS)), ranked(*LABELS)
-    first, fifth, sixth = (judge(names, LABELS[place], vocabulary) for place in (0, 4, 5))
+    first, fifth, sixth = (judge(names, LABELS[index], vocabulary) for index in (0, 4, 5))
     assert first is not None
-    assert (first.answer, first.best, first.answered, first.first, first.among_five) == (LABELS[0],) * 2 + (True,) * 3
+    assert (first.best, first.answered, first.top_1, first.top_5) == (LABELS[0], True, True, True)
     assert first.confidence == 0.5
     assert fifth is not None
-    assert (fifth.answered, fifth.first, fifth.among_five) == (False, False, True)
+    assert (fifth.answered, fifth.top_1, fifth.top_5) == (False, False, True)
     assert sixth is not None
-    assert not sixth.among_five
+    assert not sixth.top_5
     assert judge(names, "zebra", vocabulary) is None
 
 
@@ -37,8 +37,8 @@ def test_unknown_is_ignored_for_top_1_and_wrong_as_an_answer() -> None:
     cat, dog = (judge(names, name, ANIMALS) for name in ("cat", "dog"))
     assert cat is not None
     assert dog is not None
-    assert (cat.answer, cat.best, cat.answered, cat.first) == ("unknown", "cat", False, True)
-    assert (dog.first, dog.among_five) == (False, True)
+    assert (cat.best, cat.answered, cat.top_1) == ("cat", False, True)
+    assert (dog.top_1, dog.top_5) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_unknown_is_ignored_for_top_1_and_wrong_as_an_answer() -> None:
 def test_labels_below_the_right_one_are_right(names: tuple[str, ...], right: str, first: bool) -> None:
     judged = judge(ranked(*names), right, ANIMALS)
     assert judged is not None
-    assert (judged.first, judged.answered, judged.among_five) == (first, first, True)
+    assert (judged.top_1, judged.answered, judged.top_5) == (first, first, True)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.5, 4), (0.01, 1), (0.99, 7)])
@@ -69,8 +69,7 @@ def test_a_share_of_the_labels_is_removed(share: float, count: int) -> None:
 
 def test_unknown_has_a_score_unless_it_is_switched_off(segmenter: segzs.Segmenter) -> None:
     named = segmenter.with_labels(["laptop", "pencil"])
-    features = features_of(named, segzs.read_image(read_scene("desk").path), ())
-    assert features.shape[0] == 1
+    features = named.region_encoder.encode_whole(segzs.read_image(read_scene("desk").path))
     scores = unknown_scores(named, features)
     assert scores is not None
     assert np.allclose(scores, named.classifier.probabilities(features)[:, 2])

@@ -24,31 +24,31 @@ def shaken(rng: np.random.Generator, mask: RLE) -> RLE:
 
 
 def coco(masks: list[RLE], scores: np.ndarray | None = None) -> COCO:
-    known = COCO()
+    content = COCO()
     rows = [
         {"id": i, "image_id": 1, "category_id": 1, "segmentation": m.coco(), "area": m.area, "iscrowd": 0}
         for i, m in enumerate(masks, 1)
     ]
     for row, score in zip(rows, () if scores is None else scores, strict=False):
         row["score"] = float(score)
-    known.dataset = {"images": [{"id": 1, "width": 64, "height": 64}], "annotations": rows, "categories": [{"id": 1}]}
-    known.createIndex()
-    return known
+    content.dataset = {"images": [{"id": 1, "width": 64, "height": 64}], "annotations": rows, "categories": [{"id": 1}]}
+    content.createIndex()
+    return content
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_masks_are_matched_as_cocos_own_evaluation_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truths = random_masks(rng, 6)
-    found = [shaken(rng, truth) for truth in truths for _ in range(2)] + random_masks(rng, 4)
-    scores = rng.permutation(len(found)) / len(found)
+    masks = [shaken(rng, truth) for truth in truths for _ in range(2)] + random_masks(rng, 4)
+    scores = rng.permutation(len(masks)) / len(masks)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(coco(truths), coco(found, scores), "segm")
+        evaluation = COCOeval(coco(truths), coco(masks, scores), "segm")
         evaluation.params.useCats, evaluation.params.maxDets = 0, [100]
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
-    owners = matches(truths, found, scores)
+    owners = matches(truths, masks, scores)
     assert owners.tolist() == (evaluation.evalImgs[0]["gtMatches"].astype(int) - 1).tolist()
     assert (owners >= 0).mean() == pytest.approx(evaluation.eval["recall"].mean())
     assert (owners >= 0).any()
@@ -60,6 +60,6 @@ def test_one_mask_is_no_two_objects() -> None:
     assert (matches([mask, mask], [mask], [0.5]) >= 0).sum(1).tolist() == [1] * len(THRESHOLDS)
 
 
-def test_nothing_found_is_nothing_recalled() -> None:
+def test_no_mask_recalls_no_object() -> None:
     truths = random_masks(np.random.default_rng(0), 3)
     assert (matches(truths, [], []) == -1).all()

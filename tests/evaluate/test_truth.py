@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from pycocotools import mask as coco_mask
 
-from segzs.errors import AnnotationError, FormatWarning, ImageError, SegzsError, VocabularyError
+from segzs.errors import AnnotationError, FormatWarning, ImageError
 from segzs.evaluate.truth import names_of, read_classes, read_coco
 from segzs.formats import ImageAnnotations, write
 from segzs.masks import RLE
@@ -35,9 +35,9 @@ def test_a_coco_file(write_coco: Write) -> None:
 def test_polygons_and_uncompressed_run_lengths_are_masks(write_coco: Write) -> None:
     polygon = [10, 10, 60, 10, 60, 40, 10, 40]
 
-    def change(known: dict) -> None:
-        known["annotations"][0]["segmentation"] = [polygon]
-        known["annotations"][1]["segmentation"] = {"size": [576, 768], "counts": [5, 20, 576 * 768 - 25]}
+    def change(content: dict) -> None:
+        content["annotations"][0]["segmentation"] = [polygon]
+        content["annotations"][1]["segmentation"] = {"size": [576, 768], "counts": [5, 20, 576 * 768 - 25]}
 
     masks = masks_of(read_coco(write_coco("desk", change=change), EXAMPLES).images[0])
     (expected,) = coco_mask.frPyObjects([polygon], 576, 768)
@@ -46,14 +46,14 @@ def test_polygons_and_uncompressed_run_lengths_are_masks(write_coco: Write) -> N
 
 
 def test_crowds_stuff_and_empty_masks_are_left_out(write_coco: Write) -> None:
-    def change(known: dict) -> None:
-        known["annotations"][0]["iscrowd"] = 1
-        known["annotations"][1]["isthing"] = 0
-        known["annotations"][2]["segmentation"] = []
-        known["annotations"][3]["segmentation"]["counts"] = [576 * 768]  # no pixels
-        known["images"].append({"id": 9, "file_name": "nothing on it.png", "width": 5, "height": 5})
-        known["source"] = "drawn"
-        del known["images"][0]["source"]
+    def change(content: dict) -> None:
+        content["annotations"][0]["iscrowd"] = 1
+        content["annotations"][1]["isthing"] = 0
+        content["annotations"][2]["segmentation"] = []
+        content["annotations"][3]["segmentation"]["counts"] = [576 * 768]  # no pixels
+        content["images"].append({"id": 9, "file_name": "nothing on it.png", "width": 5, "height": 5})
+        content["source"] = "drawn"
+        del content["images"][0]["source"]
 
     with pytest.warns(FormatWarning, match=r"3 \(no segmentation\), annotation 4 \(the mask has no pixels\)"):
         (image,) = read_coco(write_coco("desk", change=change), EXAMPLES).images
@@ -86,25 +86,23 @@ def test_samples_are_random_and_in_order(write_coco: Write) -> None:
         whole = next(other for other in truth.images if other.file == image.file)
         indices = [whole.segments.index(segment) for segment in image.segments]
         assert indices == sorted(indices)
-    with pytest.raises(SegzsError, match="limit is 0"):
-        truth.sample(images=0)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda known: known.pop("categories"), "'categories' is missing; a COCO instance file is expected"),
-        (lambda known: known.pop("annotations"), "'annotations' is missing"),
-        (lambda known: known.pop("images"), "'images' is missing"),
-        (lambda known: known.update(categories=[], annotations=[]), "has no categories"),
-        (lambda known: known.update(annotations=[]), "no object with a mask"),
-        (lambda known: known.update(images=[]), "no object with a mask"),
-        (lambda known: known["categories"].clear(), "has no categories"),
+        (lambda content: content.pop("categories"), "'categories' is missing; a COCO instance file is expected"),
+        (lambda content: content.pop("annotations"), "'annotations' is missing"),
+        (lambda content: content.pop("images"), "'images' is missing"),
+        (lambda content: content.update(categories=[], annotations=[]), "has no categories"),
+        (lambda content: content.update(annotations=[]), "no object with a mask"),
+        (lambda content: content.update(images=[]), "no object with a mask"),
+        (lambda content: content["categories"].clear(), "has no categories"),
         (
-            lambda known: known["images"][0].update(file_name="gone.png"),
+            lambda content: content["images"][0].update(file_name="gone.png"),
             r"1 of 1 annotated images .*gone\.png.*--imag",
         ),
-        (lambda known: known["images"][0].update(file_name="/gone.png"), r"1 of 1 annotated images .* /gone\.png"),
+        (lambda content: content["images"][0].update(file_name="/gone.png"), r"1 of 1 annotated images .* /gone\.png"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::segzs.FormatWarning")
@@ -155,7 +153,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for number in range(count):
             PIL.Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / name / f"{number}.png")
-    (tmp_path / "red apple" / "notes.txt").write_text("not a picture")
+    (tmp_path / "red apple" / "notes.txt").write_text("not an image")
     truth = read_classes(tmp_path)
     assert truth.labels == ("empty", "pear tree", "red apple")
     assert [names_of(image) for image in truth.images] == [("pear tree",), ("red apple",), ("red apple",)]
@@ -163,8 +161,6 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     renamed = truth.renamed(["nothing", "Birne", "Apfel"])
     assert [names_of(image) for image in renamed.images] == [("Birne",), ("Apfel",), ("Apfel",)]
     assert renamed.labels == ("nothing", "Birne", "Apfel")
-    with pytest.raises(VocabularyError, match="2 labels are given for 3 classes"):
-        truth.renamed(["Birne", "Apfel"])
 
 
 def test_a_folder_without_classes_is_one_clear_error(tmp_path: Path) -> None:
