@@ -348,7 +348,6 @@ class Segmenter:
             **({"examples": self.examples.digest} if self.examples else {}),
             "regions": self.region_encoder.regions,
             **asdict(self.region_encoder.cropping),
-            "scales": list(self.region_encoder.cropping.scales),
         }
 
     def _named(self, image: Image, masks: Sequence[Mask], features: Tensor | None = None) -> Segments:

@@ -38,8 +38,8 @@ class SamCheckpoint:
 class ClipCheckpoint:
     """A CLIP: an architecture and tag of open_clip or a hub repository, and the naming options that suit it.
 
-    ``revision`` is a commit of the hub, so that a name always means the same weights. ``regions``, ``background``,
-    ``margin`` and ``scales`` are the defaults of `Naming`, and ``templates`` those of vocabularies without templates.
+    ``revision`` is a commit of the hub, so that a name always means the same weights. ``regions``, ``background`` and
+    ``margin`` are the defaults of `Naming`, and ``templates`` those of vocabularies without templates.
     ``general`` is the stem of the files of its general vocabulary in the embedded folder: labels (``.txt``) and their
     features (``.safetensors``); without it, the everyday labels are used. ``unknown_threshold`` is the cosine
     similarity that a label must exceed, or else the object is "unknown"; None takes one that suits the kind of model.
@@ -55,7 +55,6 @@ class ClipCheckpoint:
     regions: str = "crops"
     background: str = "blur"
     margin: float = 0.1
-    scales: tuple[float, ...] = (1.0,)
     templates: tuple[str, ...] = ("a photo of a {}",)
     general: str = ""
     unknown_threshold: float | None = None

@@ -19,10 +19,9 @@ EXAMPLES = """examples:
   segzs convert out/ --to yolo --out dataset/               results of segzs label --out out/, for ultralytics
   segzs convert out/desk.segzs.json --to cvat               writes out/desk.cvat.xml
   segzs convert people.json --to labelme --polygons         a COCO file, to be edited in labelme
-  segzs convert out/ --to coco-results --like truth.json    for COCOeval
 """
 READ = ("segzs", "coco", "labelme", "parquet")
-WRITTEN = (*READ, "coco-results", "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
+WRITTEN = (*READ, "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
 
 def add_parser(commands: Any) -> None:
@@ -43,7 +42,6 @@ def add_parser(commands: Any) -> None:
     convert.add_argument("--categories", metavar="A,B,C|FILE", help="labels in the order of their ids; others follow")
     convert.add_argument("--base", type=int, metavar="N", help="id of the first category (COCO; default 1)")
     convert.add_argument("--polygons", action="store_true", default=None, help="polygons where masks are the default")
-    convert.add_argument("--like", metavar="FILE", help="COCO file whose ids coco-results uses")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,14 +49,14 @@ def run(args: argparse.Namespace) -> int:
     from segzs.formats import find_format, read, write
 
     format = find_format(args.to)
-    given = {name: getattr(args, name) for name in ("categories", "base", "polygons", "like")}
+    given = {name: getattr(args, name) for name in ("categories", "base", "polygons")}
     options = {name: value for name, value in given.items() if value is not None}
     if args.categories is not None:
         options["categories"] = parse_labels(args.categories).labels
     first = Path(args.inputs[0])
     stem = first.name.partition(".")[0] or first.resolve().name
     out = Path(args.out or first.parent / (stem + format.suffix))
-    check_apart([out], [Path(file) for file in (*args.inputs, args.like) if file])
+    check_apart([out], [Path(file) for file in args.inputs])
     counts: Counter[str] = Counter()
 
     def annotations() -> Iterator[ImageAnnotations]:

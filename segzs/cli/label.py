@@ -8,17 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzs.cli.parser import (
-    add_command,
-    add_everything,
-    add_models,
-    add_names,
-    everything_options,
-    load_options,
-    numbers,
-    positive,
-)
-from segzs.cli.results import ENDINGS, MAP_ENDINGS, output_files, print_result, write_result
+from segzs.cli import parser, results
 from segzs.cli.terminal import message, share_progress
 from segzs.errors import SegzsError, UsageError
 from segzs.prompts import Prompt
@@ -57,104 +47,66 @@ WORKS_WITH = {
 class AddToObject(argparse.Action):
     """Add a point or a box to the object that the last ``--object`` opened."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        objects = namespace.objects = [list(group) for group in namespace.objects]
-        if self.dest == "object":
-            objects.append([])
-            return
-        if not objects:
-            objects.append([])
-        objects[-1].append((self.dest, values))
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        namespace.objects = [*namespace.objects]
+        if self.dest == "object" or not namespace.objects:
+            namespace.objects.append([])
+        if self.dest != "object":
+            namespace.objects[-1].append((self.dest, values))
 
 
 def add_parser(commands: Any) -> None:
-    label = add_command(
-        commands,
-        "label",
-        run,
-        "segment and name the objects of images",
-        "Segment and name the objects of images: those at prompts, or every object.",
-        EXAMPLES,
-    )
+    description = "Segment and name the objects of images: those at prompts, or every object."
+    label = parser.add_command(commands, "label", run, "segment and name the objects of images", description, EXAMPLES)
     label._negative_number_matcher = re.compile(r"-[\d.]")  # so that a box may start outside: --box -10,-10,50,50
     label.add_argument("images", nargs="+", metavar="IMAGE|DIR", help="image files, or one directory")
     prompts = label.add_argument_group("prompts, in pixels from the upper left corner")
     prompts.set_defaults(objects=[])
-    prompts.add_argument(
-        "--point",
-        action=AddToObject,
-        type=_point,
-        metavar="X,Y[,-]",
-        help="a point on the object; ,- is a negative one",
-    )
-    prompts.add_argument("--box", action=AddToObject, type=_box, metavar="X1,Y1,X2,Y2", help="a box around the object")
-    prompts.add_argument(
-        "--object", action=AddToObject, nargs=0, help="the next points and box belong to another object"
-    )
-    prompts.add_argument("--everything", action="store_true", help="every object (the default without prompts)")
-    prompts.add_argument("--detections", metavar="FILE", help="boxes or masks of a detector: COCO results of one image")
-    add_names(label)
-    add_models(label)
-    add_everything(label)
-    cluster = label.add_argument_group("cluster (pip install 'segzs[ray]')")
-    cluster.add_argument(
-        "--ray",
-        metavar="ADDRESS",
-        help="label a folder or URI (s3://bucket/photos) on Ray: auto, local, or the address of a cluster",
-    )
-    cluster.add_argument("--actors", type=positive, metavar="N", help="processes with models (default: all that fit)")
-    cluster.add_argument("--actor-cpus", type=float, metavar="X", help="CPUs and threads of each (default 1)")
-    cluster.add_argument("--actor-gpus", type=float, metavar="X", help="GPUs of each, or a fraction (default 0)")
-    cluster.add_argument("--part", type=positive, metavar="N", help="images per file of results (default 100)")
-    output = label.add_argument_group("output")
-    output.add_argument("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
-    output.add_argument(
-        "--map",
-        choices=["semantic", "panoptic"],
-        help="a label for each pixel (NAME.map.png, .map.json, .map.overlay.png), or segments without overlap",
-    )
-    output.add_argument("--overlays", action="store_true", help="of a directory: draw overlays into OUT/overlays")
-    output.add_argument(
-        "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
-    )
-    output.add_argument("--json", action="store_true", help="print a line of JSON per image instead of a table")
-    output.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add, point, box = prompts.add_argument, "a point on the object; ,- is a negative one", "a box around the object"
+    add("--point", action=AddToObject, type=_point, metavar="X,Y[,-]", help=point)
+    add("--box", action=AddToObject, type=_box, metavar="X1,Y1,X2,Y2", help=box)
+    add("--object", action=AddToObject, nargs=0, help="the next points and box belong to another object")
+    add("--everything", action="store_true", help="every object (the default without prompts)")
+    add("--detections", metavar="FILE", help="boxes or masks of a detector: COCO results of one image")
+    parser.add_names(label)
+    parser.add_models(label)
+    parser.add_everything(label)
+    add = label.add_argument_group("cluster (pip install 'segzs[ray]')").add_argument
+    where = "label a folder or URI (s3://bucket/photos) on Ray: auto, local, or the address of a cluster"
+    add("--ray", metavar="ADDRESS", help=where)
+    add("--actors", type=parser.positive, metavar="N", help="processes with models (default: all that fit)")
+    add("--actor-cpus", type=float, metavar="X", help="CPUs and threads of each (default 1)")
+    add("--actor-gpus", type=float, metavar="X", help="GPUs of each, or a fraction (default 0)")
+    add("--part", type=parser.positive, metavar="N", help="images per file of results (default 100)")
+    add = label.add_argument_group("output").add_argument
+    add("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
+    map_ = "a label for each pixel (NAME.map.png, .map.json, .map.overlay.png), or segments without overlap"
+    add("--map", choices=["semantic", "panoptic"], help=map_)
+    add("--overlays", action="store_true", help="of a directory: draw overlays into OUT/overlays")
+    glob = "of a directory: only such files, as '*.jpg'"
+    add("--glob", action="append", default=[], metavar="PATTERN", help=glob)
+    add("--json", action="store_true", help="print a line of JSON per image instead of a table")
+    add("--quiet", action="store_true", help="no progress on stderr")
 
 
 def run(args: argparse.Namespace) -> int:
-    prompts, everything = parse_prompts(args.objects), everything_options(args)
+    prompts, everything = parse_prompts(args.objects), parser.everything_options(args)
     if prompts and (args.everything or everything):
         raise UsageError("--point and --box segment single objects; leave them out, or the options of everything mode")
     if args.detections and (prompts or args.everything or everything or len(args.images) > 1):
         raise UsageError("--detections takes one image, no prompts, and no options of everything mode")
     mode = _mode(args)
-    from segzs.sam.mask_generator import GeneratorOptions
-
-    GeneratorOptions(**everything)  # so that wrong values are reported before models are loaded
     if mode == FILES:
         return _label_files(args, prompts)
-    from segzs.cli import label_many
+    from segzs.cli.label_many import label_many
 
-    return label_many.label_on_cluster(args) if mode == CLUSTER else label_many.label_directory(args)
+    return label_many(args)
 
 
 def _mode(args: argparse.Namespace) -> str:
-    """What is labelled: image files, a directory, or a folder on a cluster.
-
-    Raises:
-        UsageError: an option does not work with it.
-    """
-    mode = FILES
-    if args.ray:
-        mode = CLUSTER
-    elif len(args.images) == 1 and Path(args.images[0]).is_dir():
-        mode = DIRECTORY
+    """What is labelled: image files, a directory, or a folder on a cluster; checks that the options work with it."""
+    is_directory = len(args.images) == 1 and Path(args.images[0]).is_dir()
+    mode = CLUSTER if args.ray else DIRECTORY if is_directory else FILES
     for option, modes in WORKS_WITH.items():
         if getattr(args, option) not in (None, False, []) and mode not in modes:
             flag = "--point and --box" if option == "objects" else f"--{option.replace('_', '-')}"
@@ -169,9 +121,11 @@ def _mode(args: argparse.Namespace) -> str:
 def _label_files(args: argparse.Namespace, prompts: list[Prompt]) -> int:
     import segzs
 
-    endings = MAP_ENDINGS if args.map == "semantic" else ENDINGS
-    files = output_files(args.out, args.images, endings, [args.detections]) if args.out else [[]] * len(args.images)
-    options = load_options(args)
+    endings, several = results.MAP_ENDINGS if args.map == "semantic" else results.ENDINGS, len(args.images) > 1
+    files: list[list[Path]] = [[]] * len(args.images)
+    if args.out:
+        files = results.output_files(args.out, args.images, endings, [args.detections])
+    options = parser.load_options(args)
     message("loading models", quiet=args.quiet)
     segmenter = segzs.load(**options)
     failed = 0
@@ -179,15 +133,14 @@ def _label_files(args: argparse.Namespace, prompts: list[Prompt]) -> int:
         message(f"{image}: segmenting", quiet=args.quiet)
         try:
             result = _segment(segmenter, image, prompts, args)
-            several = len(args.images) > 1
-            print_result(result, image, as_json=args.json, title=several, keep_going=bool(args.out))
-            write_result(result, image, outputs, quiet=args.quiet)
+            results.print_result(result, image, as_json=args.json, title=several, keep_going=bool(args.out))
+            results.write_result(result, image, outputs, quiet=args.quiet)
         except BrokenPipeError:
             raise
         except (SegzsError, OSError) as error:
             message(f"error: {error}" if image in str(error) else f"error: {image}: {error}")
             failed += 1
-    if failed and len(args.images) > 1:
+    if failed and several:
         message(f"{failed} of {len(args.images)} images failed")
     return 1 if failed else 0
 
@@ -202,7 +155,7 @@ def _segment(
         segments = segmenter.segment(image, prompts)
     else:
         with share_progress(file, quiet=args.quiet) as progress:
-            segments = segmenter.everything(image, **everything_options(args), progress=progress)
+            segments = segmenter.everything(image, **parser.everything_options(args), progress=progress)
     if args.map == "semantic":
         return segmenter.semantic(image, segments)
     return segmenter.panoptic(image, segments) if args.map else segments
@@ -223,8 +176,8 @@ def parse_prompts(objects: Sequence[Sequence[tuple[str, Any]]]) -> list[Prompt]:
             raise UsageError("--object needs a --point or a --box after it")
         if len(boxes) > 1:
             raise UsageError("an object has two boxes; put --object between them if they are two objects")
-        positive = [sign for _, _, sign in points]
-        prompts.append(Prompt([(x, y) for x, y, _ in points], positive, boxes[0] if boxes else None))
+        signs = [sign for _, _, sign in points]
+        prompts.append(Prompt([(x, y) for x, y, _ in points], signs, boxes[0] if boxes else None))
     return prompts
 
 
@@ -232,7 +185,7 @@ def _point(text: str) -> tuple[float, float, bool]:
     parts = text.split(",")
     if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2].strip() not in ("+", "-")):
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y or X,Y,-")
-    x, y = numbers(text, parts[:2])
+    x, y = _numbers(parts[:2])
     return x, y, len(parts) == 2 or parts[2].strip() == "+"
 
 
@@ -240,4 +193,11 @@ def _box(text: str) -> tuple[float, ...]:
     parts = text.split(",")
     if len(parts) != 4:
         raise argparse.ArgumentTypeError(f"{text!r} is not X1,Y1,X2,Y2")
-    return numbers(text, parts)
+    return _numbers(parts)
+
+
+def _numbers(parts: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{','.join(parts)!r} holds something that is not a number") from None

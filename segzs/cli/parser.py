@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 BUILT_IN_LABELS = ("coco", "imagenet", "ade20k", "everyday")
 LABEL_FILES = (".txt", ".csv", ".json", ".yaml", ".yml")
-EVERYTHING = (
-    *("points_per_side", "predicted_iou_threshold", "stability_score_threshold"),
-    *("min_area", "max_masks", "adaptive", "tiles", "merge"),
-)
-NAMING = ("regions", "background", "margin", "scales", "templates", "weighting", "unknown")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,116 +40,84 @@ def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, description: str, epilog: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command that ``run`` executes."""
-    command = commands.add_parser(
-        name,
-        help=help,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    command = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=form)
     command.set_defaults(run=run)
     return command
 
 
 def add_names(command: Any, *, regions: bool = True) -> None:
     """Add the options that choose names; without ``regions``, for whole images."""
-    names = command.add_argument_group("names")
-    names.add_argument(
-        "--labels",
-        metavar="A,B,C|FILE|LIST",
-        help="labels, a file with a label per line (or CSV, YAML, JSON), or coco, imagenet, ade20k, everyday "
-        "(default: general labels)",
-    )
-    names.add_argument("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
-    names.add_argument(
-        "--weighting",
-        choices=["mean", "autoclip"],
-        default="mean",
-        help="average the templates, or weight them for each object",
-    )
-    names.add_argument(
-        "--unknown",
-        type=_unknown,
-        default="auto",
-        metavar="COSINE|never",
-        help="cosine similarity below which an object is 'unknown' (default: it must beat general labels)",
-    )
-    names.add_argument(
-        "--examples", metavar="DIR|FILE", help="images that show the labels: a folder per label, or a saved file"
-    )
-    if not regions:
-        return
-    names.add_argument(
-        "--background", choices=["blur", "grey", "cut", "keep"], help="the pixels around an object when CLIP encodes it"
-    )
-    names.add_argument(
-        "--margin", type=_margin, metavar="X", help="context around an object, as a share of its longer side"
-    )
-    names.add_argument(
-        "--scales", type=_scales, metavar="X,Y", help="crop sizes as multiples: 1,2 averages two crops of each object"
-    )
-    names.add_argument(
-        "--regions",
-        choices=["crops", "pooled", "both"],
-        help="encode a crop of each object, or the whole image once, which is faster (default: what suits the CLIP)",
-    )
+    add = command.add_argument_group("names").add_argument
+    kinds = "labels, a file with a label per line (or CSV, YAML, JSON), or coco, imagenet, ade20k, everyday"
+    add("--labels", metavar="A,B,C|FILE|LIST", help=f"{kinds} (default: general labels)")
+    add("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
+    weighting = "average the templates, or weight them for each object"
+    add("--weighting", choices=["mean", "autoclip"], default="mean", help=weighting)
+    unknown = "cosine similarity below which an object is 'unknown' (default: it must beat general labels)"
+    add("--unknown", type=_unknown, default="auto", metavar="COSINE|never", help=unknown)
+    add("--examples", metavar="DIR|FILE", help="images that show the labels: a folder per label, or a saved file")
+    if regions:
+        background = "the pixels around an object when CLIP encodes it"
+        add("--background", choices=["blur", "grey", "cut", "keep"], help=background)
+        add("--margin", type=float, metavar="X", help="context around an object, as a share of its longer side")
+        how = "encode a crop of each object, or the whole image once, which is faster (default: what suits the CLIP)"
+        add("--regions", choices=["crops", "pooled", "both"], help=how)
 
 
 def add_models(command: Any, *, sam: bool = True) -> None:
     """Add the options that choose models and devices."""
-    models = command.add_argument_group("models")
-    models.add_argument(
-        "--model", choices=PRESETS, metavar="NAME", help=f"{', '.join(PRESETS)} (default: SEGZS_MODEL, or tiny)"
-    )
-    models.add_argument("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
-    models.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
-    models.add_argument(
-        "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="dtype of the models (default: auto)"
-    )
-    models.add_argument("--no-cache", action="store_true", help="do not cache embeddings on disk")
+    add = command.add_argument_group("models").add_argument
+    names = ", ".join(PRESETS)
+    add("--model", choices=PRESETS, metavar="NAME", help=f"{names} (default: SEGZS_MODEL, or tiny)")
+    add("--clip", help="another CLIP: ARCHITECTURE:TAG, hf-hub:ORG/NAME, a folder, ARCHITECTURE:FILE")
+    add("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
+    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the models (default: auto)")
+    add("--no-cache", action="store_true", help="do not cache embeddings on disk")
     if sam:
-        models.add_argument("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
+        add("--sam", help="another SAM: a name, or ARCHITECTURE:FILE")
 
 
 def add_everything(command: Any, *, merge: bool = True) -> None:
     """Add the options of everything mode."""
     group = command.add_argument_group("everything mode")
-    group.add_argument("--points-per-side", type=positive, metavar="N", help="points on each side of the grid")
-    group.add_argument(
-        "--predicted-iou-threshold", type=float, metavar="X", help="drop masks with a lower predicted IoU (0 to 1)"
-    )
-    group.add_argument(
-        "--stability-score-threshold", type=float, metavar="X", help="drop masks with a lower stability score (0 to 1)"
-    )
-    group.add_argument("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
-    group.add_argument("--max-masks", type=positive, metavar="N", help="keep the N best masks")
-    group.add_argument("--tiles", type=positive, metavar="N", help="segment N x N tiles, too, for small objects")
-    group.add_argument(
-        "--adaptive", action="store_true", default=None, help="skip points where coarse ones gave no mask: faster"
-    )
+    add, threshold = group.add_argument, "drop masks with a lower {} (0 to 1)"
+    add("--points-per-side", type=positive, metavar="N", help="points on each side of the grid")
+    add("--predicted-iou-threshold", type=float, metavar="X", help=threshold.format("predicted IoU"))
+    add("--stability-score-threshold", type=float, metavar="X", help=threshold.format("stability score"))
+    add("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
+    add("--max-masks", type=positive, metavar="N", help="keep the N best masks")
+    add("--tiles", type=positive, metavar="N", help="segment N x N tiles, too, for small objects")
+    faster = "skip points where coarse ones gave no mask: faster"
+    add("--adaptive", action="store_true", default=None, help=faster)
     if merge:
-        group.add_argument(
-            "--merge",
-            action=argparse.BooleanOptionalAction,
-            help="merge touching fragments of the same name (default: yes)",
-        )
+        join = "merge touching fragments of the same name (default: yes)"
+        add("--merge", action=argparse.BooleanOptionalAction, help=join)
+    group.set_defaults(everything_options=[action.dest for action in group._group_actions])
 
 
 def everything_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of `Segmenter.everything` that were given."""
-    return {name: value for name in EVERYTHING if (value := getattr(args, name, None)) is not None}
+    """The options of `Segmenter.everything` that were given; wrong values are errors before models are loaded."""
+    from segzs.sam.mask_generator import GeneratorOptions
+
+    given = {name: value for name in args.everything_options if (value := getattr(args, name)) is not None}
+    GeneratorOptions(**given)
+    return given
 
 
 def load_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `segzs.load`, or, for a command without SAM, of `load_classifier`."""
     from segzs.clip.regions import Naming
 
-    options = {name: getattr(args, name) for name in ("model", "sam", "clip", "device", "dtype") if hasattr(args, name)}
+    given = vars(args)
+    options: dict[str, Any] = {
+        name: given[name] for name in ("model", "sam", "clip", "device", "dtype") if name in given
+    }
     options["cache"] = not args.no_cache
-    options["naming"] = Naming(**{name: getattr(args, name) for name in NAMING if hasattr(args, name)})
-    if getattr(args, "labels", None) is not None:
+    options["naming"] = Naming(**{name: given[name] for name in Naming.__dataclass_fields__ if name in given})
+    if given.get("labels") is not None:
         options["labels"] = parse_labels(args.labels)
-    if getattr(args, "examples", None) is not None:
+    if given.get("examples") is not None:
         options["examples"] = _examples(args.examples)
     return options
 
@@ -208,28 +171,6 @@ def positive(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
-
-
-def numbers(text: str, parts: Sequence[str]) -> tuple[float, ...]:
-    """The numbers that the parts of an option's value are."""
-    try:
-        return tuple(float(part) for part in parts)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} holds something that is not a number") from None
-
-
-def _margin(text: str) -> float:
-    (margin,) = numbers(text, [text])
-    if not 0 <= margin <= 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 10")
-    return margin
-
-
-def _scales(text: str) -> tuple[float, ...]:
-    scales = numbers(text, text.split(","))
-    if not all(1 <= scale <= 10 for scale in scales):
-        raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not from 1 to 10")
-    return scales
 
 
 def _unknown(text: str) -> float | str | None:

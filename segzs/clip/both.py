@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segzs.clip.crops import Cropping, crops, encode_masks
-from segzs.clip.dense import mask_means, pool
+from segzs.clip.crops import Cropping, crops
+from segzs.clip.dense import mask_means
 from segzs.clip.image_features import BATCH, fit, normalize
 from segzs.clip.model import ClipModel
 from segzs.clip.networks.tiny import MIN_WEIGHT, TwoTrunks
@@ -22,11 +22,10 @@ from segzs.masks import RLE
 def encode_both(clip: ClipModel, pixels: np.ndarray, dense: Tensor, masks: Sequence[RLE], cropping: Cropping) -> Tensor:
     """Normalised image features of masks, from their crops and from the `dense_features` of their image.
 
-    The tiny CLIP averages the two before its head, and uses the crop alone for what its gate calls a drawing. For other
-    models the two features are averaged.
+    The tiny CLIP averages the two before its head, and uses the crop alone for what its gate calls a drawing.
 
     Args:
-        clip: a model with dense features.
+        clip: a model of `TwoTrunks`.
         pixels: uint8 RGB (height, width, 3).
         dense: the `dense_features` of these pixels.
         masks: masks of that size.
@@ -36,8 +35,6 @@ def encode_both(clip: ClipModel, pixels: np.ndarray, dense: Tensor, masks: Seque
         float32 (masks, width), zero for empty masks.
     """
     visual = clip.module.visual
-    if not isinstance(visual, TwoTrunks) or len(cropping.scales) > 1:
-        return F.normalize(encode_masks(clip, pixels, masks, cropping) + pool(clip, dense, masks), dim=-1)
     batches = []
     means = mask_means(dense, masks).to(clip.dtype)
     inputs = (fit(crop, clip.preprocessing) for crop in crops(pixels, masks, cropping, clip.preprocessing))

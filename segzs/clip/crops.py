@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 from open_clip.transform import PreprocessCfg
 from open_clip.utils import to_2tuple
 from torch import Tensor
-from torch.nn import functional as F
 
 from segzs.checks import check_number
 from segzs.clip.image_features import encode_images
@@ -39,36 +37,25 @@ class Cropping:
         background: the pixels outside of the mask: "keep", "blur", "grey" (mid grey), or "cut" (a tight crop without
             margin, on the model's mean colour).
         margin: context on each side, as a share of the longer side of the mask's box.
-        scales: sizes of the crops of a mask, as multiples of its box with the margin; their features are averaged.
 
     Raises:
-        UsageError: ``background`` is unknown, or ``margin`` or a scale is out of range.
-
-    >>> Cropping("blur", margin=0.1, scales=[1, 2]).scales
-    (1.0, 2.0)
+        UsageError: ``background`` is unknown, or ``margin`` is out of range.
     """
 
     background: str = "blur"
     margin: float = 0.1
-    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
             raise UsageError(f"unknown background {self.background!r}; choose from {', '.join(BACKGROUNDS)}")
-        check = partial(check_number, error=UsageError)
-        check("margin", self.margin, "a share of the object's longer side, such as 0.1,", 0, 10)
-        if isinstance(self.scales, str) or not isinstance(self.scales, Iterable) or not (scales := tuple(self.scales)):
-            raise UsageError(f"scales is {self.scales!r}; one or more numbers, such as (1, 2), are expected")
-        for scale in scales:
-            check("a scale", scale, "a multiple of the box with its margin, from 1 to 10,", 1, 10)
-        object.__setattr__(self, "scales", tuple(map(float, scales)))
+        expected = "a share of the object's longer side, such as 0.1,"
+        check_number("margin", self.margin, expected, 0, 10, error=UsageError)
 
 
 def crop(
     pixels: np.ndarray,
     mask: RLE,
     cropping: Cropping = Cropping(),
-    scale: float = 1.0,
     preprocessing: PreprocessCfg = PreprocessCfg(),
 ) -> np.ndarray:
     """Crop a mask in the shape of a model's input, so that the preprocessing cuts nothing off and pads nothing.
@@ -80,7 +67,6 @@ def crop(
         pixels: uint8 RGB (height, width, 3).
         mask: a mask of that size.
         cropping: background and margin.
-        scale: the size of the crop, as a multiple of the box with its margin.
         preprocessing: of the model; the default is a square input.
 
     Returns:
@@ -88,9 +74,9 @@ def crop(
         model pads with, or mid grey for a model that does not pad.
     """
     cut = cropping.background == "cut"
-    frame = _frame(mask.box, (1 + 2 * (0 if cut else cropping.margin)) * scale, preprocessing)
+    frame = _frame(mask.box, 1 + 2 * (0 if cut else cropping.margin), preprocessing)
     if max(frame[2:]) > MAX_SIDE:
-        return crop(*_shrink(pixels, mask, MAX_SIDE / 2 / max(frame[2:])), cropping, scale, preprocessing)
+        return crop(*_shrink(pixels, mask, MAX_SIDE / 2 / max(frame[2:])), cropping, preprocessing)
     padding = preprocessing.fill_color if preprocessing.resize_mode == "longest" else GREY
     window = _window(pixels, frame, padding)
     if cropping.background == "keep":
@@ -108,16 +94,13 @@ def crops(
     cropping: Cropping = Cropping(),
     preprocessing: PreprocessCfg = PreprocessCfg(),
 ) -> Iterator[np.ndarray]:
-    """`crop` of many masks of one image, one at a time: all scales of a mask, then the next mask."""
-    return (crop(pixels, mask, cropping, scale, preprocessing) for mask in masks for scale in cropping.scales)
+    """`crop` of many masks of one image, one at a time."""
+    return (crop(pixels, mask, cropping, preprocessing) for mask in masks)
 
 
 def encode_masks(clip: ClipModel, pixels: np.ndarray, masks: Sequence[RLE], cropping: Cropping) -> Tensor:
-    """Normalised image features of masks of an image, each the mean over its scales: float32 (masks, width)."""
-    features = encode_images(clip, crops(pixels, masks, cropping, clip.preprocessing))
-    if len(cropping.scales) == 1:
-        return features
-    return F.normalize(features.unflatten(0, (len(masks), len(cropping.scales))).mean(1), dim=-1)
+    """Normalised image features of the crops of masks of an image: float32 (masks, width)."""
+    return encode_images(clip, crops(pixels, masks, cropping, clip.preprocessing))
 
 
 def encode_object(clip: ClipModel, image: Image) -> Tensor:

@@ -29,12 +29,11 @@ class Label:
         name: the label, which is also the name that objects get.
         synonyms: other words for the same thing; each is put into the templates.
         descriptions: whole sentences about how the thing looks; they are used without templates.
-        templates: templates of this label, used instead of the vocabulary's.
         parent: the broader label above this one, as "animal" is above "cat".
         negatives: things that look alike. They compete with all labels; an object that fits them best is "unknown".
 
     Raises:
-        VocabularyError: the name is "unknown", a text is empty, or a template does not contain ``{}`` once.
+        VocabularyError: the name is "unknown", or a text is empty.
 
     >>> Label("cat", synonyms="kitten", parent="animal").synonyms
     ('kitten',)
@@ -43,7 +42,6 @@ class Label:
     name: str
     synonyms: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = ()
-    templates: tuple[str, ...] = ()
     parent: str = ""
     negatives: tuple[str, ...] = ()
 
@@ -55,7 +53,6 @@ class Label:
         for field in ("synonyms", "descriptions", "negatives"):
             values = clean_texts(getattr(self, field), f"{field} of {name!r}", error=VocabularyError)
             object.__setattr__(self, field, values)
-        object.__setattr__(self, "templates", resolve_templates(self.templates))
         object.__setattr__(self, "parent", self.parent if self.parent == "" else _clean(self.parent, "parents"))
 
 

@@ -16,7 +16,8 @@ from segzs.clip.both import encode_both
 from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION, cell_features, dense_features, pool, tower_of
 from segzs.clip.model import ClipModel
-from segzs.errors import UsageError
+from segzs.clip.networks.tiny import TwoTrunks
+from segzs.errors import ModelError, UsageError
 from segzs.image import Image
 from segzs.masks import RLE
 
@@ -30,11 +31,10 @@ class Naming:
 
     Args:
         regions: "crops" encodes a crop of each mask. "pooled" encodes the whole image once and averages its dense
-            features inside each mask, which is much faster for many masks. "both" combines the two.
+            features inside each mask, which is much faster for many masks. "both" (tiny only) combines the two.
         background: the pixels of a crop outside of the mask: "blur", "grey", "keep", or "cut" (a tight crop on the
             model's mean colour).
         margin: context on each side of a crop, as a share of the longer side of the mask's box.
-        scales: sizes of the crops of a mask, as multiples of its box with the margin; their features are averaged.
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); None takes
             those of the vocabulary, or else those that suit the CLIP.
         weighting: "mean" averages the templates; "autoclip" weights them for each object (Metzen et al. 2023).
@@ -51,7 +51,6 @@ class Naming:
     regions: str | None = None
     background: str | None = None
     margin: float | None = None
-    scales: Sequence[float] | None = None
     templates: str | Sequence[str] | None = None
     weighting: str = "mean"
     unknown: float | Literal["auto"] | None = "auto"
@@ -59,7 +58,7 @@ class Naming:
     def __post_init__(self) -> None:
         if self.regions not in (None, *REGIONS):
             raise UsageError(f"unknown regions {self.regions!r}; choose from {', '.join(REGIONS)}")
-        given = {"background": self.background, "margin": self.margin, "scales": self.scales}
+        given = {"background": self.background, "margin": self.margin}
         Cropping(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         if self.weighting not in WEIGHTINGS:
             raise UsageError(f"unknown weighting {self.weighting!r}; choose from {', '.join(WEIGHTINGS)}")
@@ -85,17 +84,17 @@ class RegionEncoder:
         """The region encoder of a `Naming`; options that are None take the model's own values.
 
         Raises:
-            ModelError: ``regions`` is "pooled" or "both", and the image tower has no dense features.
-            UsageError: an option is out of range.
+            ModelError: the CLIP does not support these ``regions``.
         """
         spec = clip.spec
         cropping = Cropping(
             background=spec.background if naming.background is None else naming.background,
             margin=spec.margin if naming.margin is None else naming.margin,
-            scales=spec.scales if naming.scales is None else naming.scales,  # type: ignore[arg-type]
         )
         regions = naming.regions or spec.regions
-        if regions != "crops":
+        if regions == "both" and not isinstance(clip.module.visual, TwoTrunks):
+            raise ModelError(f"only the tiny CLIP has regions='both'; choose crops or pooled for {clip.spec.name}")
+        if regions == "pooled":
             tower_of(clip)
         return cls(clip, cropping, regions, cache)
 

@@ -122,7 +122,7 @@ class SupportSet:
         """Raise `ModelMismatchError` unless the examples were encoded by this encoder."""
         if self.encoded_by != encoded_by:
             raise ModelMismatchError(
-                "the examples were encoded by another CLIP, or with other regions, background, margin or scales "
+                "the examples were encoded by another CLIP, or with other regions, background or margin "
                 f"({self.encoded_by[:12]}, not {encoded_by[:12]}); encode the images again"
             )
 

@@ -51,15 +51,14 @@ def encode_templates(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCa
         float32 (labels, templates, width).
 
     Raises:
-        VocabularyError: a label has synonyms, descriptions or templates of its own, or a sentence has more tokens than
-            the CLIP reads.
+        VocabularyError: a label has synonyms or descriptions, or a sentence has more tokens than the CLIP reads.
     """
     vocabulary = with_templates(clip, vocabulary)
     for label in vocabulary.entries:
-        if label.synonyms or label.descriptions or label.templates:
+        if label.synonyms or label.descriptions:
             raise VocabularyError(
-                f"weighting='autoclip' needs the same templates for every label; remove the synonyms, descriptions and "
-                f"templates of {label.name!r}, or choose weighting='mean'"
+                f"weighting='autoclip' needs the same templates for every label; remove the synonyms and "
+                f"descriptions of {label.name!r}, or choose weighting='mean'"
             )
     texts = [template.replace("{}", name) for name in vocabulary.labels for template in vocabulary.templates]
     shape = len(vocabulary.labels), len(vocabulary.templates)
@@ -122,8 +121,8 @@ def _encode_labels(clip: ClipModel, vocabulary: Vocabulary) -> Tensor:
     ensembles: list[list[str]] = []  # sentences whose mean is one vote for a label
     votes: list[int] = []
     for label in vocabulary.entries:
-        templates, words = label.templates or vocabulary.templates, (label.name, *label.synonyms)
-        own = [[template.replace("{}", word) for template in templates] for word in words]
+        words = (label.name, *label.synonyms)
+        own = [[template.replace("{}", word) for template in vocabulary.templates] for word in words]
         own += [[description] for description in label.descriptions]
         ensembles += own
         votes.append(len(own))

@@ -12,7 +12,6 @@ file exists, so the same call resumes a run that was stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
@@ -23,10 +22,10 @@ from functools import partial
 from typing import Any
 
 from segzs.checks import check_number
-from segzs.dataset.listing import RUN_FILE
+from segzs.dataset.listing import RUN_FILE, ImageList, list_images
 from segzs.dataset.pipeline import Failure, ImageLabeller, label_files
 from segzs.dataset.run import check_run
-from segzs.dataset.storage import INSTALL, StorageFolder, StoredImages, list_stored_images
+from segzs.dataset.storage import INSTALL, StorageFolder
 from segzs.errors import OutputError, SegzsError, UsageError
 from segzs.formats import parquet
 from segzs.formats.annotations import ImageAnnotations
@@ -50,7 +49,7 @@ class Part:
 
 def label_cluster(
     load: Callable[[], ImageLabeller],
-    images: StoredImages | str | os.PathLike[str],
+    images: ImageList | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
     address: str = "auto",
@@ -61,14 +60,14 @@ def label_cluster(
 ) -> Generator[Part, None, None]:
     """Label all images of a folder on a Ray cluster; yields each part when it is complete, in any order.
 
-    Parts that ``out`` already holds come first. An image that cannot be labelled is a failure. If a worker dies, Ray
+    Parts that ``out`` holds already come first. An image that cannot be labelled is a failure. If a worker dies, Ray
     restarts it and its part is repeated. If a part kills its worker three times, its images are labelled one by one, so
     that only the image that kills the worker fails.
 
     Args:
         load: makes the labeller, once in each actor. It is pickled: ``partial(load_labeller, "vit_b")``.
         images: a folder that every machine can read, a URI that PyArrow or fsspec opens (``s3://bucket/photos``), or
-            the result of `list_stored_images`.
+            the result of `list_images`.
         out: a folder or URI for the results.
         address: the address of the cluster; "auto" is the cluster of this machine, "local" starts one.
         actors: the number of processes that hold models; None is as many as fit into the cluster.
@@ -91,19 +90,12 @@ def label_cluster(
     """
     _check_numbers(actors, cpus, gpus, part)
     ray, results = _import_ray(), StorageFolder.at(out)
-    if not isinstance(images, StoredImages):
-        images = list_stored_images(images)
-    run = {
-        "folder": images.folder.name,
-        "glob": images.glob,
-        "part": part,
-        "images": len(images),
-        "listing": hashlib.sha256(json.dumps(images.files).encode()).hexdigest(),
-    }
+    if not isinstance(images, ImageList):
+        images = list_images(images)
+    source, names = StorageFolder.at(images.root), images.names
+    run = {"folder": source.name, "glob": images.glob, "part": part, "images": len(names), "listing": images.digest}
     _check_run(results, RUN_FILE, run)
-
-    names = images.names
-    parts = {f"{start // part:06}": names[start : start + part] for start in range(0, len(names), part)}
+    parts = {f"{start // part:06}": list(names[start : start + part]) for start in range(0, len(names), part)}
     done = {name for name in results.stems("segments", ".parquet") if name.partition("-")[0] in parts}
     for name in sorted(done):
         yield _earlier(results, name, 1 if "-" in name else len(parts[name]))
@@ -111,7 +103,7 @@ def label_cluster(
     waiting = {name: members for name, members in parts.items() if name not in done | split}
     with _connection(ray, address):
         fitting = _fitting_actors(ray, cpus, gpus, may_grow=actors is not None and address != "local")
-        worker = (load, images.folder.address, results.address)
+        worker = (load, source.address, results.address)
 
         def work(remaining: dict[str, list[str]]) -> Iterator[Part]:
             for result in _label_parts(ray, remaining, worker, min(actors or fitting, len(remaining)), cpus, gpus):
@@ -140,9 +132,8 @@ def read_cluster(out: str | os.PathLike[str]) -> Iterator[ImageAnnotations]:
     """
     results = StorageFolder.at(out)
     for name in results.stems("segments", ".parquet"):
-        yield from parquet.from_bytes(
-            results.read(f"segments/{name}.parquet"), f"{results.name}/segments/{name}.parquet"
-        )
+        data = results.read(f"segments/{name}.parquet")
+        yield from parquet.from_bytes(data, f"{results.name}/segments/{name}.parquet")
 
 
 class _Worker:
@@ -158,23 +149,19 @@ class _Worker:
             self.problem = str(error) if isinstance(error, SegzsError) else f"{type(error).__name__}: {error}"
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        answer = {"part": row["part"], "labelled": 0, "failures": b"", "problem": self.problem}
         if self.problem:
-            return {"part": row["part"], "labelled": 0, "failures": b"", "problem": self.problem}
-        records: list[ImageAnnotations] = []
-        failures: list[Failure] = []
+            return answer
         names = [os.fsdecode(name) for name in row["names"]]
-        with closing(label_files(self.labeller, names, self.source.read, threads=THREADS)) as results:
-            for result, _ in results:
-                if isinstance(result, Failure):
-                    failures.append(result)
-                else:
-                    records.append(result)
-        problem = ""
+        with closing(label_files(self.labeller, names, self.source.read, threads=THREADS)) as labelled:
+            results = [result for result, _ in labelled]
+        records = [result for result in results if not isinstance(result, Failure)]
+        failures = [result for result in results if isinstance(result, Failure)]
         try:
             _save(self.results, row["part"], records, failures)
         except OutputError as error:
-            problem = str(error)
-        return {"part": row["part"], "labelled": len(records), "failures": _lines(failures), "problem": problem}
+            return answer | {"problem": str(error)}
+        return answer | {"labelled": len(records), "failures": _lines(failures)}
 
 
 def _label_parts(
@@ -229,20 +216,15 @@ def _failures(lines: bytes) -> tuple[Failure, ...]:
 
 
 def _check_run(results: StorageFolder, file: str, values: dict[str, Any]) -> None:
-    check_run(
-        f"{results.name}/{file}",
-        {"format": FORMAT, **values},
-        partial(results.read, file),
-        partial(results.write, file),
-    )
+    path, run = f"{results.name}/{file}", {"format": FORMAT, **values}
+    check_run(path, run, partial(results.read, file), partial(results.write, file))
 
 
 def _check_numbers(actors: int | None, cpus: float, gpus: float, part: int) -> None:
-    check = partial(check_number, error=UsageError)
     for name, value in (("actors", 1 if actors is None else actors), ("part", part)):
-        check(name, value, "a whole number from 1 on", 1, whole=True)
+        check_number(name, value, "a whole number from 1 on", 1, whole=True, error=UsageError)
     for name, amount in (("cpus", cpus), ("gpus", gpus)):
-        check(name, amount, "a number from 0 on", 0)
+        check_number(name, amount, "a number from 0 on", 0, error=UsageError)
     if gpus > 1 and gpus != int(gpus):
         raise UsageError(f"gpus is {gpus}; a fraction of one GPU or a whole number is expected")
 
@@ -287,11 +269,7 @@ def _check_listening(address: str) -> None:
 
 
 def _fitting_actors(ray: Any, cpus: float, gpus: float, may_grow: bool) -> int:
-    """The number of actors that fit into the cluster.
-
-    Raises:
-        SegzsError: not a single actor fits, and the cluster cannot grow.
-    """
+    """The number of actors that fit into the cluster; an error if that is none and the cluster cannot grow."""
     available = ray.cluster_resources()
     needed = {"CPU": cpus, "GPU": gpus}
     count = min((int(available.get(kind, 0) / amount) for kind, amount in needed.items() if amount), default=1)

@@ -24,8 +24,9 @@ from pathlib import Path, PurePosixPath
 from segzs.checks import check_number
 from segzs.dataset.journal import Journal, write_all
 from segzs.dataset.listing import OVERLAYS, RUN_FILE, ImageList, list_images
-from segzs.dataset.pipeline import LARGEST_FILE, Failure, ImageLabeller, label_files
-from segzs.dataset.run import check_run, lock_folder, output_errors
+from segzs.dataset.pipeline import Failure, ImageLabeller, label_files
+from segzs.dataset.run import check_run, lock_folder
+from segzs.dataset.storage import check_size, output_errors
 from segzs.errors import ImageError, UsageError
 from segzs.files import atomic_write, leftovers
 from segzs.formats import coco
@@ -71,9 +72,9 @@ def label_directory(
     """
     if not isinstance(images, ImageList):
         images = list_images(images)
-    folder = Path(out)
     check_number("threads", threads, "a whole number from 1 on", 1, whole=True)
-    _check_separate(images.root, folder)
+    root, folder = Path(images.root), Path(out)
+    _check_separate(root, folder)
     with ExitStack() as stack:
         stack.enter_context(lock_folder(folder))
         with output_errors(folder):
@@ -83,8 +84,7 @@ def label_directory(
         journal = stack.enter_context(Journal(folder / "segments.jsonl"))
         with output_errors(folder / "failures.jsonl"):
             failures = stack.enter_context((folder / "failures.jsonl").open("wb", buffering=0))
-        read = partial(_read, images)
-        results = label_files(labeller, images.names, read, threads=threads, completed=journal)
+        results = label_files(labeller, images.names, partial(_read, images), threads=threads, completed=journal)
         done = []
         for result, image in stack.enter_context(closing(results)):
             if isinstance(result, Failure):
@@ -95,7 +95,7 @@ def label_directory(
                 journal.append(result)
                 done.append(key)
                 if overlays:
-                    _draw(result, image, images.root / result.file, _overlay(folder, *key))
+                    _draw(result, image, root / result.file, _overlay(folder, *key))
             yield result
         for key in journal.stale(done):
             _overlay(folder, *key).unlink(missing_ok=True)
@@ -107,9 +107,8 @@ def label_directory(
 def _read(images: ImageList, name: str) -> bytes:
     if name in images.unreadable:
         raise ImageError(images.unreadable[name])
-    path = images.root / name
-    if (size := path.stat().st_size) > LARGEST_FILE:
-        raise ImageError(f"the file has {size:,} bytes, more than {LARGEST_FILE:,}")
+    path = Path(images.root, name)
+    check_size(path.stat().st_size)
     return path.read_bytes()
 
 
@@ -122,7 +121,7 @@ def _check_separate(root: Path, folder: Path) -> None:
 
 
 def _check_run(folder: Path, labeller: ImageLabeller, images: ImageList) -> None:
-    path = folder / RUN_FILE
+    path, source = folder / RUN_FILE, str(Path(images.root).resolve())
 
     def write(data: bytes) -> None:
         if foreign := [name for name in RESULTS if (folder / name).exists()]:
@@ -133,12 +132,7 @@ def _check_run(folder: Path, labeller: ImageLabeller, images: ImageList) -> None
         with output_errors(path), atomic_write(path, "wb", durable=True) as file:
             file.write(data)
 
-    run = {
-        "format": "segzs-run/1",
-        "folder": str(images.root.resolve()),
-        "glob": list(images.glob),
-        "settings": labeller.settings,
-    }
+    run = {"format": "segzs-run/1", "folder": source, "glob": list(images.glob), "settings": labeller.settings}
     check_run(str(path), run, path.read_bytes, write)
 
 
@@ -153,9 +147,8 @@ def _overlay(folder: Path, name: str, sha256: str) -> Path:
 
 
 def _draw(record: ImageAnnotations, image: Image | None, source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    buffer = io.BytesIO()
-    record.on(read_image(source) if image is None else image).overlay().save(buffer, "PNG")
-    with output_errors(target), atomic_write(target, "wb", durable=True) as file:
-        file.write(buffer.getbuffer())
+    if not target.exists():
+        buffer = io.BytesIO()
+        record.on(read_image(source) if image is None else image).overlay().save(buffer, "PNG")
+        with output_errors(target), atomic_write(target, "wb", durable=True) as file:
+            file.write(buffer.getbuffer())

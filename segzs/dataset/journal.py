@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from segzs.dataset.run import output_errors
+from segzs.dataset.storage import output_errors
 from segzs.errors import OutputError, SegzsError
 from segzs.files import atomic_write
 from segzs.formats.annotations import ImageAnnotations
@@ -21,10 +21,7 @@ class Journal:
     """Records on disk, by the SHA-256 of their image files: ``sha256 in journal``, ``journal[sha256]``.
 
     Use it in a ``with`` statement. Opening the file removes an incomplete line at its end. Only the offsets of lines
-    are kept in memory.
-
-    Raises:
-        OutputError: the file cannot be read or written, or segzs did not write it.
+    are kept in memory. All methods raise `OutputError` where the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,8 +56,7 @@ class Journal:
     def append(self, record: ImageAnnotations) -> None:
         """Append a record, unless it is there; the operating system has the whole line when this returns.
 
-        Raises:
-            OutputError: the line cannot be written; the file then ends with the previous record.
+        If the line cannot be written, the file ends with the previous record.
         """
         if (record.file, record.digests.file) in self._offsets:
             return

@@ -34,28 +34,16 @@ class Labeller:
 
     @classmethod
     def of(cls, segmenter: Segmenter, **options: Any) -> Labeller:
-        """A labeller with the options of `Segmenter.everything` and a small memory for image embeddings.
-
-        Raises:
-            PromptError: an option is out of range.
-        """
+        """A labeller with the options of `Segmenter.everything` and a small memory for image embeddings."""
         cache = replace(segmenter.cache, memory=min(MEMORY, segmenter.cache.memory))
         return cls(segmenter.with_cache(cache), GeneratorOptions(**options))
 
     def __call__(self, path: str, data: bytes) -> ImageAnnotations:
-        """The annotations of an image file.
-
-        Raises:
-            ImageError: the bytes are not an image.
-        """
+        """The annotations of an image file; raises `ImageError` if the bytes are not an image."""
         return self.label(path, hashlib.sha256(data).hexdigest(), self.prepare(data))
 
     def prepare(self, data: bytes) -> PreparedImage:
-        """Decode an image and resize it for SAM.
-
-        Raises:
-            ImageError: the bytes are not an image.
-        """
+        """Decode an image and resize it for SAM."""
         return prepare(self.segmenter.sam, read_image(data))
 
     def label(self, path: str, sha256: str, image: PreparedImage) -> ImageAnnotations:
@@ -85,11 +73,7 @@ class Labeller:
 def load_labeller(model: str | None = None, *, everything: Mapping[str, Any] | None = None, **options: Any) -> Labeller:
     """Load models into a labeller: `segzs.load`, then `Labeller.of`, for processes that each load their own.
 
-    Image embeddings are not cached on disk unless ``options`` contain ``cache=True``.
-
-    Args:
-        model: a preset.
-        everything: options of `Segmenter.everything`.
-        **options: options of `segzs.load`.
+    ``everything`` are options of `Segmenter.everything`, ``options`` those of `segzs.load`. Image embeddings are not
+    cached on disk unless these contain ``cache=True``.
     """
     return Labeller.of(load(model, **{"cache": False, **options}), **(everything or {}))

@@ -1,7 +1,9 @@
-"""List the images of a directory: recognised by content, sorted by path."""
+"""List the images of a directory, recognised by content, or of a bucket, by suffix; sorted by path."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import warnings
 from collections import deque
@@ -14,6 +16,7 @@ from pathlib import Path, PurePath
 import PIL.Image
 
 from segzs.checks import counted
+from segzs.dataset.storage import StorageFolder
 from segzs.errors import ImageError
 
 RUN_FILE = "segzs-run.json"
@@ -27,43 +30,78 @@ SUFFIXES = (
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PSD", "QOI", "TIFF", "WEBP")
 """Formats with a reliable signature. Pillow takes some text and binary data for images of its other formats."""
 
+Change = tuple[int, int]
+"""Bytes of a file, and the time of its last change in ns."""
+
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images of a directory.
+    """The images of a directory or bucket.
 
     Attributes:
-        root: the directory.
+        root: the path or URI.
         names: paths relative to ``root``, with slashes, sorted.
         glob: the patterns that the names match.
         unreadable: the reason for each name that is a folder which cannot be read.
+        changes: of the files of a bucket, by name.
     """
 
-    root: Path
+    root: str
     names: tuple[str, ...]
     glob: tuple[str, ...] = ()
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict, repr=False)
+    changes: Mapping[str, Change] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the names, sizes and times of the files."""
+        files = [(name, *(self.changes.get(name) or _change(Path(self.root, name)))) for name in self.names]
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
 
 def list_images(folder: str | os.PathLike[str], *, glob: str | Sequence[str] = ()) -> ImageList:
-    """List the images of a directory and of all folders below it.
+    """List the images of a directory or bucket and of all folders below it.
 
-    Hidden files and folders are skipped. Links are followed, and no folder is visited twice. Overlays that segzs drew
-    are skipped. A file is recognised by its content; a file with the suffix of an image is always listed, so that a
-    damaged one is reported.
+    Hidden files and folders are skipped. In a directory, links are followed, no folder is visited twice, and overlays
+    that segzs drew are skipped. A file is recognised by its content; a file with the suffix of an image is always
+    listed, so that a damaged one is reported. In a bucket, where reading costs money, only suffixes count.
 
     Args:
-        folder: the directory.
+        folder: the directory, or a URI that PyArrow or fsspec opens: ``s3://bucket/photos``.
         glob: list only files whose relative path, or its end, matches one of these patterns: ``*.jpg``, ``2024/*``.
 
     Raises:
         ImageError: the directory does not exist, cannot be read, or holds no image.
+        SegzsError: no installed package opens such addresses.
     """
-    root = Path(folder)
     patterns = (glob,) if isinstance(glob, str) else tuple(glob)
+    if "://" in os.fspath(folder):
+        return _list_bucket(StorageFolder.at(folder), patterns)
+    return _list_directory(Path(folder), patterns)
+
+
+def _list_bucket(folder: StorageFolder, patterns: tuple[str, ...]) -> ImageList:
+    try:
+        infos = {info.path[len(folder.root) :].lstrip("/"): info for info in folder.infos(folder.root, recursive=True)}
+    except OSError as error:
+        raise ImageError(f"{folder.name} cannot be read: {error}") from error
+    images = {
+        name: (info.size, info.mtime_ns or 0)
+        for name, info in sorted(infos.items())
+        if _matches(name, patterns)
+        and PurePath(name).suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in name.split("/"))
+    }
+    if not images:
+        glob = f" and matches {' or '.join(map(repr, patterns))}" if patterns else ""
+        raise ImageError(f"none of {counted(len(infos), 'file')} in {folder.name} has the suffix of an image{glob}")
+    return ImageList(folder.address, tuple(images), patterns, changes=images)
+
+
+def _list_directory(root: Path, patterns: tuple[str, ...]) -> ImageList:
     if not root.is_dir():
         raise ImageError(f"{root} is not a folder")
     names: list[str] = []
@@ -94,31 +132,22 @@ def list_images(folder: str | os.PathLike[str], *, glob: str | Sequence[str] = (
                 links.append(f"{name}/")
             else:
                 files += 1
-                if matches(name, patterns):
+                if _matches(name, patterns):
                     matching += 1
                     if _is_image(entry.path):
                         names.append(name)
     if "" in unreadable:
         raise ImageError(f"{root}: {unreadable['']}")
     if not names and not unreadable:
-        raise ImageError(_why_empty(root, patterns, files, matching))
-    return ImageList(root, tuple(sorted([*names, *unreadable])), patterns, unreadable)
+        glob = f" ({matching} match {' or '.join(map(repr, patterns))})" if patterns else ""
+        raise ImageError(f"none of {counted(files, 'file')} in {root}{glob} is an image; hidden files are skipped")
+    return ImageList(os.fspath(root), tuple(sorted([*names, *unreadable])), patterns, unreadable)
 
 
-def matches(name: str, patterns: Sequence[str]) -> bool:
+def _matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a relative path, or its end, matches one of the patterns; True if there are no patterns."""
     paths = (name, f"/{name}")  # so that "**/*.jpg" matches at the top level, too
     return not patterns or any(fnmatchcase(path, pattern) for pattern in patterns for path in paths)
-
-
-def _why_empty(root: Path, patterns: Sequence[str], files: int, matching: int) -> str:
-    if not files:
-        return f"{root} holds no files; hidden files are skipped"
-    glob = " or ".join(map(repr, patterns))
-    if not matching:
-        return f"none of {counted(files, 'file')} in {root} matches {glob}; hidden files are skipped"
-    which = f"{counted(matching, 'file')} that match {glob}" if patterns else counted(matching, "file")
-    return f"none of {which} in {root} is an image; hidden files are skipped"
 
 
 def _is_image(path: str) -> bool:
@@ -142,3 +171,11 @@ def _formats() -> tuple[str, ...]:
     """Those of `FORMATS` that the installed Pillow supports."""
     PIL.Image.init()
     return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
+
+
+def _change(path: Path) -> Change:
+    try:
+        status = path.stat()
+    except OSError:  # a broken link; the worker that opens it will report it
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

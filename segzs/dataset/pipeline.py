@@ -10,11 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+from segzs.dataset.journal import Journal
 from segzs.errors import ImageError
 from segzs.formats.annotations import ImageAnnotations
-
-LARGEST_FILE = 2**31
-"""Bytes of the largest file that is read."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,44 +39,30 @@ class ImageLabeller(Protocol):
     def label(self, path: str, sha256: str, image: Any) -> ImageAnnotations: ...
 
 
-class Completed(Protocol):
-    """Annotations by the SHA-256 of their image files."""
-
-    def __contains__(self, sha256: object, /) -> bool: ...
-    def __getitem__(self, sha256: str, /) -> ImageAnnotations: ...
-
-
 def label_files(
     labeller: ImageLabeller,
     names: Iterable[str],
     read: Callable[[str], bytes],
     *,
     threads: int,
-    completed: Completed | None = None,
+    completed: Journal | None = None,
 ) -> Generator[tuple[ImageAnnotations | Failure, Any], None, None]:
     """Label files in order; yields each result with its prepared image, which is None where it was not needed.
 
-    A file that cannot be read, decoded or labelled yields a `Failure`, whatever the error was.
-
-    Args:
-        labeller: models and settings.
-        names: the files.
-        read: reads the bytes of a file; called in a thread.
-        threads: the number of files that are read and prepared ahead.
-        completed: annotations that are reused for files of the same content.
+    A file that cannot be read, decoded or labelled yields a `Failure`, whatever the error was. ``threads`` files are
+    read and prepared ahead. The annotations in ``completed`` are reused for files of the same content.
     """
-    completed = {} if completed is None else completed
 
     def load(name: str) -> tuple[str, Any] | Failure:
         try:
             data = read(name)
             sha256 = hashlib.sha256(data).hexdigest()
-            return sha256, None if sha256 in completed else labeller.prepare(data)
+            return sha256, None if completed and sha256 in completed else labeller.prepare(data)
         except Exception as error:  # a damaged file must not stop the others, whatever a decoder raises
             return Failure(name, _reason(error))
 
     def label(name: str, sha256: str, image: Any) -> ImageAnnotations | Failure:
-        if sha256 in completed:
+        if completed and sha256 in completed:
             return replace(completed[sha256], file=name)
         try:
             return labeller.label(name, sha256, image)

@@ -17,23 +17,8 @@ LONGEST_VALUE = 60
 
 
 @contextmanager
-def output_errors(path: object) -> Iterator[None]:
-    """Turn an `OSError` into an `OutputError` that names a file or folder."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}; once this is fixed, repeat the command to resume"
-        ) from error
-
-
-@contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Make an output folder, and lock it against other runs.
-
-    Raises:
-        OutputError: the folder cannot be made or written to, or another run holds the lock.
-    """
+    """Make an output folder, and lock it against other runs."""
     make_folder(folder)
     lock = FileLock(folder / ".segzs.lock", thread_local=False)  # a generator may be closed by another thread
     try:
@@ -51,13 +36,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def check_run(file: str, run: dict[str, Any], read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-    """Write what a run depends on, or check that the run in the folder depends on the same.
+    """Write what a run depends on to a file, or check that the run in the folder depends on the same.
 
-    Args:
-        file: the path of the run file, for errors.
-        run: values for JSON, with ``format`` among them.
-        read: reads the file; raises `FileNotFoundError` where there is none.
-        write: writes the file.
+    ``run`` has values for JSON, with ``format`` among them; ``read`` and ``write`` are for the file.
 
     Raises:
         UsageError: the folder holds results of other images or settings.
@@ -94,8 +75,5 @@ def _changes(earlier: Any, now: Any, name: str = "") -> list[str]:
         keys = dict.fromkeys([*earlier, *now])
         return [line for key in keys for line in _changes(earlier.get(key), now.get(key), f"{name}.{key}".strip("."))]
     was, became = (json.dumps(value, ensure_ascii=False) for value in (earlier, now))
-    return [f"{name} was {_shortened(was)}, now {_shortened(became)}"]
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    was, became = (text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..." for text in (was, became))
+    return [f"{name} was {was}, now {became}"]

@@ -92,7 +92,9 @@ def iou_of_clicks(
         for index in clicked:
             *points, signs = zip(*made[index], strict=True)
             last = masks[index]
-            prompts.append(Prompt(list(zip(*points, strict=True)), signs, mask=last and last.low_res_logits))
+            prompts.append(
+                Prompt(list(zip(*points, strict=True)), signs, mask=None if last is None else last.low_res_logits)
+            )
         for index, (mask,) in zip(clicked, decode(sam, encoded, prompts), strict=True):
             result[index, step] = iou([mask.rle], [truths[index]])[0, 0]
             masks[index] = mask

@@ -59,7 +59,6 @@ SCORES = "scores, runner-up names and models"
 _ALL = (
     Format("segzs", native.write, ".jsonl", native.read),
     Format("coco", coco.write, ".coco.json", coco.read),
-    Format("coco-results", coco.write_results, ".coco-results.json", loses="file names, labels and runner-up names"),
     Format("coco-panoptic", panoptic.write, ".panoptic", folder=True, loses=f"{SCORES}, and what smaller masks hide"),
     Format("yolo", yolo.write, ".yolo", folder=True, loses=f"{SCORES}, and that several parts are one object"),
     Format("labelme", labelme.write, ".labelme", labelme.read, folder=True),
@@ -161,9 +160,9 @@ def save(
     Args:
         segments: the segments, or a `SemanticMap`.
         file: the suffix determines what is written. ``.json`` is segzs/1, ``.txt`` the table, ``.png``, ``.jpg``,
-            ``.jpeg`` and ``.webp`` are the overlay, ``.coco.json``, ``.coco-results.json``, ``.cvat.xml``, ``.jsonl``
-            and ``.parquet`` are formats. A map is written to ``.map.png``, whose values are the numbers of labels,
-            ``.map.json``, which has the labels, or ``.overlay.png``. Missing folders are created.
+            ``.jpeg`` and ``.webp`` are the overlay, ``.coco.json``, ``.cvat.xml``, ``.jsonl`` and ``.parquet`` are
+            formats. A map is written to ``.map.png``, whose values are the numbers of labels, ``.map.json``, which has
+            the labels, or ``.overlay.png``. Missing folders are created.
         image_name: the file name of the image; None is the name of ``file`` with the suffix ``.png``.
         format: a format instead of what the suffix determines. "coco-panoptic", "yolo", "labelme", "label-studio" and
             "voc" are folders.

@@ -1,10 +1,10 @@
-"""COCO instance files and results, as pycocotools, CVAT, FiftyOne and most trainers read them.
+"""COCO instance files, as pycocotools, CVAT, FiftyOne and most trainers read them.
 
 Ids start at 1 (0 breaks CVAT's import and COCO's evaluation), ``iscrowd`` is 0 so that evaluators count every mask,
 masks are RLE so that holes and parts survive. What COCO has no field for (runner-up names, mask scores, models,
 digests) stands under keys of its own, which other readers ignore. Segments without pixels are not written.
 
-Source: https://cocodataset.org/#format-data and #format-results.
+Source: https://cocodataset.org/#format-data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from segzs.errors import AnnotationError, OutputError
+from segzs.errors import AnnotationError
 from segzs.files import atomic_write
 from segzs.formats.annotations import (
     ImageAnnotations,
@@ -64,54 +64,17 @@ def write(
         file.write('{"info": {"description": "segzs"},\n"annotations": [')
         for image_id, one in enumerate(annotations, start=1):
             images.append(_image_row(image_id, one))
-            for segment in filter(_has_pixels, one.segments):
+            for segment in (segment for segment in one.segments if segment.area):
                 index = next(number)
                 row: dict[str, Any] = {"id": index, "image_id": image_id, "category_id": ids[label_of(segment)]}
-                row |= {**_result(segment), "area": segment.area, "iscrowd": 0, **details_of(segment)}
+                x1, y1, x2, y2 = segment.box
+                row |= {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "area": segment.area}
+                row |= {"iscrowd": 0, "score": score_of(segment), **details_of(segment)}
                 if polygons:
                     row["segmentation"] = [ring.ravel().tolist() for ring in corners(segment.mask)]
                 file.write(("\n" if index == 1 else ",\n") + _dumps(row))
         file.write('],\n"images": [' + ",\n".join(map(_dumps, images)))
         file.write('],\n"categories": ' + _dumps([{"id": id_, "name": name} for name, id_ in ids.items()]) + "}\n")
-
-
-def write_results(
-    annotations: Iterable[ImageAnnotations],
-    destination: Path,
-    *,
-    categories: Sequence[str] = (),
-    base: int = 1,
-    like: Path | None = None,
-) -> None:
-    """Write detections to be compared with a COCO file of the truth: the argument of ``COCO.loadRes``.
-
-    Args:
-        annotations: the images; without ``like``, numbered as `write` numbers them.
-        destination: the file.
-        categories: as for `write`.
-        base: as for `write`.
-        like: the COCO file of the truth, whose ids of images (by file name) and categories (by name) are taken.
-
-    Raises:
-        AnnotationError: ``like`` cannot be read.
-        OutputError: an image is not in ``like``.
-    """
-    ids, image_ids = category_ids(categories, base), {}
-    if like is not None:
-        with reading(Path(like), EXPECTED):
-            truth = load_json(Path(like))
-            ids |= {category["name"]: category["id"] for category in truth["categories"]}
-            image_ids = {image["file_name"]: image["id"] for image in truth["images"]}
-    with atomic_write(destination) as file:
-        separator = "["
-        for number, one in enumerate(annotations, start=1):
-            if like is not None and one.file not in image_ids:
-                raise OutputError(f"{one.file!r} is not among the images of {like}")
-            for segment in filter(_has_pixels, one.segments):
-                row = {"image_id": image_ids.get(one.file, number), "category_id": ids[label_of(segment)]}
-                file.write(separator + _dumps({**row, **_result(segment)}))
-                separator = ",\n"
-        file.write("]\n" if separator != "[" else "[]\n")
 
 
 def read(path: Path) -> Iterator[ImageAnnotations]:
@@ -251,15 +214,6 @@ def _name_of(row: Any) -> str:
 def _image_row(number: int, one: ImageAnnotations) -> dict[str, Any]:
     row = {"id": number, "file_name": one.file, "width": one.width, "height": one.height}
     return row | {k: v for k, v in (("model", one.model), ("sha256", one.digests.pixels), ("source", one.source)) if v}
-
-
-def _result(segment: Segment) -> dict[str, Any]:
-    x1, y1, x2, y2 = segment.box
-    return {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score_of(segment)}
-
-
-def _has_pixels(segment: Segment) -> bool:
-    return segment.area > 0
 
 
 def _dumps(value: Any) -> str:

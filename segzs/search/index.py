@@ -256,7 +256,7 @@ def _rows(record: ImageAnnotations, root: Path, clip: ClipModel, settings: dict[
         ImageError, AnnotationError: the image was removed or changed.
     """
     segments = record.on(root / record.file)
-    regions = RegionEncoder(clip, Cropping(settings["background"], settings["margin"], tuple(settings["scales"])))
+    regions = RegionEncoder(clip, Cropping(settings["background"], settings["margin"]))
     features = regions.encode(segments.image, [segment.rle for segment in segments])
     image = {
         "image": _key(record),

@@ -110,8 +110,6 @@ def test_options_without_an_object(options: list[str], says: str, run: Run) -> N
         ["label", "x.png", "--labels", "cat,unknown"],
         ["label", "x.png", "--background", "pink"],
         ["label", "x.png", "--margin", "-1"],
-        ["label", "x.png", "--scales", "1,two"],
-        ["label", "x.png", "--scales", "0"],
         ["label", "x.png", "--map", "instance"],
         ["label", "x.png", "--point", "1,2", "--merge"],
         ["label", "x.png", "--regions", "poold"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -58,29 +57,12 @@ def test_several_inputs_are_joined_next_to_the_first(run: Run, labelled: Path) -
     assert [one.file for one in read(labelled / "desk.parquet")] == ["desk.png", "picnic.png"]
 
 
-def test_coco_results_use_the_ids_of_a_coco_file(run: Run, labelled: Path, tmp_path: Path) -> None:
-    truth = tmp_path / "truth.json"
-    assert (
-        run(labelled / "picnic.coco.json", labelled / "desk.coco.json", "--to", "coco", "--base", "5", "--out", truth)[
-            0
-        ]
-        == 0
-    )
-    assert run(labelled, "--to", "coco-results", "--like", truth, "--out", tmp_path / "results.json")[0] == 0
-    content = json.loads(truth.read_text("utf-8"))
-    assert min(category["id"] for category in content["categories"]) == 5
-    pairs = {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in content["annotations"]}
-    rows = json.loads((tmp_path / "results.json").read_text("utf-8"))
-    assert {(row["image_id"], row["category_id"], str(row["segmentation"])) for row in rows} == pairs
-
-
 def test_inputs_are_not_overwritten(run: Run, labelled: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in labelled.iterdir()}
     coco = labelled / "desk.coco.json"
     for arguments in (
         (coco, "--to", "coco", "--polygons"),
         (labelled, "--to", "coco", "--out", coco),
-        (labelled, "--to", "coco-results", "--like", coco, "--out", coco),
         (labelled, "--to", "labelme", "--out", labelled),
     ):
         code, _, err = run(*arguments)
@@ -122,7 +104,6 @@ def test_wrong_use_has_status_2(run: Run, labelled: Path, options: tuple[str, ..
     ("options", "says"),
     [
         (["--to", "coco", "--from", "labelme"], "'imagePath' is missing; a labelme file is expected"),
-        (["--to", "coco-results", "--like", "absent.json"], "absent.json cannot be read: No such file"),
     ],
 )
 def test_a_failed_conversion_leaves_no_file(run: Run, labelled: Path, options: list[str], says: str) -> None:

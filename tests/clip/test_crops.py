@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from open_clip.transform import PreprocessCfg
 
-from segzs.clip.crops import BACKGROUNDS, GREY, MAX_SIDE, MIN_SIDE, Cropping, crop, crops, encode_masks
-from segzs.clip.image_features import encode_images
-from segzs.clip.model import ClipModel
+from segzs.clip import crops as crops_module
+from segzs.clip.crops import BACKGROUNDS, GREY, MIN_SIDE, Cropping, crop, crops
 from segzs.errors import SegzsError
 from segzs.masks import RLE
 
@@ -140,37 +138,15 @@ def test_outside_of_the_image_is_the_models_padding(pixels: np.ndarray) -> None:
     assert (picture[:5] == 7).all()
 
 
-def test_a_larger_scale_has_more_context(pixels: np.ndarray) -> None:
-    mask = RLE.encode(ellipse(30, 20, 50, 36))
-    near, far = crops(pixels, [mask], Cropping("keep", 0, scales=(1, 2)))
-    assert (near.shape, far.shape) == ((20, 20, 3), (40, 40, 3))
-    assert np.array_equal(far[10:30, 10:30], near)
-
-
 def test_very_large_crops_are_cut_from_a_smaller_image(pixels: np.ndarray) -> None:
     mask, wide = RLE.encode(ellipse(0, 0, 90, 60)), Cropping("keep", margin=10)
-    picture, large = crop(pixels, mask, wide, scale=2), crop(pixels, mask, wide, scale=10)
-    assert large.shape[0] < MAX_SIDE < 90 * 21 * 10
-    near, far = ((one != GREY).any(2).sum() ** 0.5 / len(one) for one in (large, picture))
-    assert near == pytest.approx(far / 5, rel=0.1)
-
-
-def test_the_scales_of_a_mask_are_averaged(pixels: np.ndarray, clip: ClipModel) -> None:
-    masks = [RLE.encode(ellipse(*box)) for box in ((5, 5, 30, 20), (40, 10, 80, 55))]
-    both = encode_masks(clip, pixels, masks, Cropping("grey", 0, scales=(1, 1.5)))
-    near, far = (
-        encode_images(clip, [crop(pixels, mask, Cropping("grey", 0), scale) for mask in masks]) for scale in (1, 1.5)
-    )
-    torch.testing.assert_close(both, torch.nn.functional.normalize(near + far, dim=-1))
-    alone = encode_masks(clip, pixels, masks[1:], Cropping("grey", 0, scales=(1, 1.5)))
-    torch.testing.assert_close(alone[0], both[1], atol=1e-4, rtol=0)
-    assert len(encode_masks(clip, pixels, [], Cropping("grey", 0, scales=(1, 1.5)))) == 0
-
-
-@pytest.mark.parametrize("scales", [(), 2, "1,2", (1, "2"), (0.5,), (float("nan"),)])
-def test_wrong_scales_are_refused(scales: object) -> None:
-    with pytest.raises(SegzsError, match=r"scales? is .*; .* expected"):
-        Cropping(scales=scales)  # type: ignore[arg-type]
+    large = crop(pixels, mask, wide)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crops_module, "MAX_SIDE", 1000)
+        smaller = crop(pixels, mask, wide)
+    assert smaller.shape[0] < 1000 < large.shape[0]
+    shares = [(one != GREY).any(2).sum() ** 0.5 / len(one) for one in (large, smaller)]
+    assert shares[0] == pytest.approx(shares[1], rel=0.1)
 
 
 def test_many_crops_equal_single_crops(pixels: np.ndarray) -> None:

@@ -21,12 +21,11 @@ labels:
   - name: cat
     synonyms: [kitten, "house  cat"]
     descriptions: a small animal with whiskers
-    templates: "a photo of a {}"
     parent: animal
     negatives: [fox]
   - {name: dog, parent: animal}
 """
-CAT = Label("cat", ("kitten", "house cat"), ("a small animal with whiskers",), ("a photo of a {}",), "animal", ("fox",))
+CAT = Label("cat", ("kitten", "house cat"), ("a small animal with whiskers",), "animal", ("fox",))
 EXPECTED = Vocabulary(["laptop", CAT, Label("dog", parent="animal")], "a drawing of a {}", ["wall", "sky"])
 
 
@@ -45,7 +44,6 @@ def test_label_normalises_white_space_and_single_texts() -> None:
         ({"name": "cat", "synonyms": [3]}, "3 is among the synonyms of 'cat'"),
         ({"name": "cat", "synonyms": None}, "the synonyms of 'cat' are None; a list of words"),
         ({"name": "cat", "descriptions": [" "]}, "' ' is among the descriptions of 'cat'"),
-        ({"name": "cat", "templates": ["{} and {}"]}, "the template '{} and {}' must contain {} once"),
         ({"name": "cat", "parent": 3}, "3 is among the parents"),
     ],
 )
@@ -95,7 +93,6 @@ def test_details_are_read_from_yaml_and_json(tmp_path: Path) -> None:
             "cat": {
                 "synonyms": ["kitten", "house cat"],
                 "descriptions": ["a small animal with whiskers"],
-                "templates": ["a photo of a {}"],
                 "parent": "animal",
                 "negatives": ["fox"],
             },

@@ -59,11 +59,6 @@ def test_name_synonyms_and_descriptions_count_alike(clip: ClipModel) -> None:
     torch.testing.assert_close(features[1:], encode_vocabulary(clip, Vocabulary(["dog"], templates)))
 
 
-def test_templates_of_a_label_replace_the_vocabularys(clip: ClipModel) -> None:
-    own = encode_vocabulary(clip, Vocabulary([Label("cat", templates="one {}"), "dog"], "a {}"))
-    torch.testing.assert_close(own[:1], encode_vocabulary(clip, Vocabulary(["cat"], "one {}")))
-
-
 def test_without_templates_those_of_the_clip_are_used(clip: ClipModel) -> None:
     bare, explicit = Vocabulary(["cat"]), Vocabulary(["cat"], CLIPS["tiny"].templates)
     assert with_templates(clip, bare) == explicit

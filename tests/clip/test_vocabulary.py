@@ -84,10 +84,10 @@ def test_imagenet_has_open_clips_names() -> None:
 
 def test_every_field_changes_the_digest() -> None:
     plain = Vocabulary(["cat", "dog"])
-    fields = {"synonyms": "a", "descriptions": "a", "templates": "a {}", "parent": "dog", "negatives": "a"}
+    fields = {"synonyms": "a", "descriptions": "a", "parent": "dog", "negatives": "a"}
     others = [Vocabulary([Label("cat", **{name: value}), "dog"]) for name, value in fields.items()]  # type: ignore[arg-type]
     others += [replace(plain, negatives=("a",)), replace(plain, templates=("a {}",)), Vocabulary(["dog", "cat"])]
-    assert len({plain.digest, *(other.digest for other in others)}) == 9
+    assert len({plain.digest, *(other.digest for other in others)}) == 8
     assert plain.digest == Vocabulary(("cat", " dog")).digest
 
 
@@ -125,6 +125,6 @@ def test_own_templates_may_contain_other_braces() -> None:
 
 
 @pytest.mark.parametrize("templates", ["a photo", ["{}", "a photo"], ["{} and {}"], "openai", 5, [5]], ids=str)
-def test_templates_without_one_place_for_the_label_are_refused(templates: Any) -> None:
+def test_templates_without_one_slot_for_the_label_are_refused(templates: Any) -> None:
     with pytest.raises(VocabularyError, match="template"):
         Vocabulary(["cat"], templates)

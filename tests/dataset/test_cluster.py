@@ -20,8 +20,8 @@ from segzs.clip.vocabulary import Vocabulary
 from segzs.dataset import cluster, labeller
 from segzs.dataset.cluster import Part, _check_listening, label_cluster, read_cluster
 from segzs.dataset.directory import label_directory
+from segzs.dataset.listing import ImageList, list_images
 from segzs.dataset.pipeline import Failure
-from segzs.dataset.storage import StoredImages, list_stored_images
 from segzs.errors import ImageError, SegzsError, UsageError
 from segzs.formats import read, write
 from segzs.formats.annotations import ImageAnnotations
@@ -63,16 +63,14 @@ def label_in_process(photos: Path, out: Path) -> tuple[list[ImageAnnotations], l
     return [r for r in results if isinstance(r, ImageAnnotations)], [r for r in results if isinstance(r, Failure)]
 
 
-def run(photos: Path | StoredImages, out: Path, load: Callable = FakeLabeller, **options: Any) -> list[Part]:
+def run(photos: Path | ImageList, out: Path, load: Callable = FakeLabeller, **options: Any) -> list[Part]:
     return list(label_cluster(load, photos, out, **{"part": 4, "actors": 2, **options}))
 
 
-def work(photos: StoredImages, out: str | Path, part: str, load: Callable = FakeLabeller) -> dict:
+def work(photos: ImageList, out: str | Path, part: str, load: Callable = FakeLabeller) -> dict:
     """Run a worker over four images in this process."""
-    names = [name for name, _, _ in photos.files][4 * int(part) : 4 * int(part) + 4]
-    return cluster._Worker(load, photos.folder.address, str(out))(
-        {"part": part, "names": list(map(os.fsencode, names))}
-    )
+    names = photos.names[4 * int(part) : 4 * int(part) + 4]
+    return cluster._Worker(load, photos.root, str(out))({"part": part, "names": list(map(os.fsencode, names))})
 
 
 def failures_of(parts: list[Part]) -> list[Failure]:
@@ -83,7 +81,7 @@ def failures_of(parts: list[Part]) -> list[Failure]:
 def test_a_killed_worker_does_not_change_the_results(photos: Path, tmp_path: Path) -> None:
     (deaths := tmp_path / "deaths").mkdir()
     out = tmp_path / "out"
-    work(list_stored_images(photos), out, "000001")  # as a run that was stopped leaves it
+    work(list_images(photos), out, "000001")  # as a run that was stopped leaves it
     written = (out / "segments" / "000001.parquet").stat().st_mtime_ns
     parts = run(photos, out, partial(MortalLabeller, deaths, "b/05.png", 1))
     assert len(list(deaths.iterdir())) == 1
@@ -121,7 +119,7 @@ def test_an_image_that_always_kills_its_worker_is_the_only_failure(photos: Path,
 
 
 def test_a_worker_that_cannot_load_models_reports_why(photos: Path, tmp_path: Path) -> None:
-    problem = work(list_stored_images(photos), tmp_path / "out", "000000", without_models)["problem"]
+    problem = work(list_images(photos), tmp_path / "out", "000000", without_models)["problem"]
     assert problem == "ModuleNotFoundError: no model"
     assert not (tmp_path / "out").exists()
 
@@ -132,13 +130,13 @@ def without_models() -> FakeLabeller:
 
 def test_other_settings_and_other_images_are_refused(photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="pip install 'segzs[ray]'")
-    out, pictures = tmp_path / "out", list_stored_images(photos)
-    assert work(pictures, out, "000000")["problem"] == ""
-    problem = work(pictures, out, "000001", partial(FakeLabeller, labels=["dark"]))["problem"]
+    out, images = tmp_path / "out", list_images(photos)
+    assert work(images, out, "000000")["problem"] == ""
+    problem = work(images, out, "000001", partial(FakeLabeller, labels=["dark"]))["problem"]
     assert 'labels was ["bright"], now ["dark"]' in problem
     assert not (out / "segments" / "000001.parquet").exists()
 
-    next(label_cluster(FakeLabeller, pictures, out, part=4))
+    next(label_cluster(FakeLabeller, images, out, part=4))
     with pytest.raises(UsageError, match="part was 4, now 5"):
         run(photos, out, part=5)
     paint(photos / "new.png", 1)
@@ -152,13 +150,14 @@ def test_an_object_store(photos: Path, tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     store.put(str(photos), "/bucket/photos", recursive=True)
     store.pipe({"/bucket/photos/notes.txt": b"words", "/bucket/photos/.hidden/a.png": b"words"})
-    pictures = list_stored_images("memory://bucket/photos")
-    assert [file[:2] for file in pictures.files] == [file[:2] for file in list_stored_images(photos).files]
-    assert len(list_stored_images("memory://bucket/photos", glob="a/*")) == 8
+    images = list_images("memory://bucket/photos")
+    assert images.names == list_images(photos).names
+    assert images.changes["a/bad.jpg"][0] == len("words")
+    assert len(list_images("memory://bucket/photos", glob="a/*")) == 8
     with pytest.raises(ImageError, match="has the suffix of an image and matches 'c/"):
-        list_stored_images("memory://bucket/photos", glob="c/*")
+        list_images("memory://bucket/photos", glob="c/*")
 
-    answers = [work(pictures, "memory://bucket/out", f"00000{number}") for number in range(4)]
+    answers = [work(images, "memory://bucket/out", f"00000{number}") for number in range(4)]
     records, failures = label_in_process(photos, tmp_path / "single")
     assert list(read_cluster("memory://bucket/out")) == records
     assert b"".join(answer["failures"] for answer in answers) == b"".join(failure.to_line() for failure in failures)
@@ -170,7 +169,7 @@ def test_a_name_that_is_not_utf8(photos: Path, tmp_path: Path) -> None:
         paint(photos / os.fsdecode(b"a/01\xe9.png"), 3)
     except OSError:
         pytest.skip("this file system refuses such names")
-    assert work(list_stored_images(photos), tmp_path / "out", "000000")["labelled"] == 4
+    assert work(list_images(photos), tmp_path / "out", "000000")["labelled"] == 4
     assert "a/01\\udce9.png" in [record.file for record in read_cluster(tmp_path / "out")]
 
 

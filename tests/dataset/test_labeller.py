@@ -72,7 +72,6 @@ def test_settings_are_json_and_differ_between_configurations(labeller: Labeller,
     others = [
         Labeller.of(segmenter, **FEW, min_area=50),
         Labeller.of(segmenter, **FEW, merge=False),
-        Labeller.of(with_cropping(segmenter, scales=(1, 2)), **FEW),
         Labeller.of(segmenter.with_labels(["cat", "dog"]), **FEW),
         Labeller.of(replace(segmenter, classifier=replace(classifier, naming=never)), **FEW),
         Labeller.of(with_cropping(segmenter, margin=0.2), **FEW),

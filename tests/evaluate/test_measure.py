@@ -140,7 +140,7 @@ def test_a_plan_out_of_range(options: dict) -> None:
 
 def test_the_details_of_labels_stay_when_some_are_removed(segmenter: segzs.Segmenter, desk: Truth) -> None:
     first, *others = desk.labels
-    details = [Label(first, synonyms=("thing",)), *(Label(name, templates=("a {}",)) for name in others)]
+    details = [Label(first, synonyms=("thing",)), *(Label(name, descriptions=("a round thing",)) for name in others)]
     part = _with_fewer_labels(segmenter.with_labels(details), Plan(("names",), removed=0.3))
     assert part is not None
     left = part.vocabulary

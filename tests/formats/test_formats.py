@@ -20,7 +20,6 @@ import pytest
 import yaml
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 import segzs
 from segzs import AnnotationError, OutputError, Segment, Segments, UsageError, read_image
@@ -123,24 +122,6 @@ def test_coco_categories_have_the_given_ids(annotated: list[ImageAnnotations], t
     ids = {category["name"]: category["id"] for category in json.loads(path.read_text("utf-8"))["categories"]}
     assert (ids["whale"], ids["thin"], ids["parts"], ids["ring"]) == (0, 1, 2, 3)
     assert sorted(ids.values()) == list(range(len(ids)))
-
-
-def test_results_against_themselves_are_perfect(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
-    truth = load_coco(write(annotated[::-1], tmp_path / "truth.json", "coco", base=7))
-    results = write(annotated, tmp_path / "found.json", "coco-results", like=tmp_path / "truth.json")
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, truth.loadRes(str(results)), "segm")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    assert evaluation.stats[0] == pytest.approx(1)
-    with pytest.raises(OutputError, match=r"'other.png' is not among the images of .*truth.json"):
-        write([ImageAnnotations("other.png", 4, 4)], results, "coco-results", like=tmp_path / "truth.json")
-
-
-def test_results_without_segments_are_an_empty_list(tmp_path: Path) -> None:
-    path = write([ImageAnnotations("empty.png", 4, 4)], tmp_path / "found.json", "coco-results")
-    assert json.loads(path.read_text()) == []
 
 
 def test_coco_in_supervision(annotated: list[ImageAnnotations], pictures: Path, tmp_path: Path) -> None:
