@@ -13,13 +13,12 @@ from segzs.checkpoints.registry import preset
 from segzs.clip.classifier import ZeroShotClassifier, build_classifier
 from segzs.clip.model import load_clip
 from segzs.clip.regions import Naming, RegionEncoder
-from segzs.clip.support_set import SupportSet, encoder_digest
+from segzs.clip.support_set import Examples, SupportSet
 from segzs.clip.vocabulary import Labels
 from segzs.environment import has_fast_bfloat16, use_one_thread_in_forks
 from segzs.errors import ModelError, UnknownModelError
-from segzs.image import read_image
 from segzs.sam.model import load_sam
-from segzs.segmenter import Examples, Segmenter
+from segzs.segmenter import Segmenter
 from segzs.settings import default_model, embeddings_folder
 
 
@@ -95,9 +94,7 @@ def load_classifier(
     classifier, regions = _load_naming(name, labels, naming, resolve_device(device), dtype, embeddings)
     if examples is None:
         return classifier
-    encoded_by = encoder_digest(classifier.clip, regions.method)
-    support_set = SupportSet.of(examples, lambda example: regions.encode_whole(read_image(example)), encoded_by)
-    return classifier.with_examples(support_set, embeddings)
+    return classifier.with_examples(SupportSet.of(examples, regions), embeddings)
 
 
 def _load_naming(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -64,9 +64,7 @@ class Prompt(Value):
         box: Sequence[float] | None = None,
         mask: np.ndarray | None = None,
     ) -> None:
-        pairs = tuple(
-            (pair[0], pair[1]) for pair in (_numbers(p, 2, "a point (x, y)") for p in _tuple(points, "points"))
-        )
+        pairs = tuple(_numbers(point, 2, "a point (x, y)") for point in _tuple(points, "points"))
         signs = (True,) * len(pairs) if positive is None else tuple(map(_sign, _tuple(positive, "signs")))
         if len(signs) != len(pairs):
             raise PromptError(f"{len(pairs)} points have {len(signs)} positive/negative signs; give one for each point")
@@ -116,6 +114,24 @@ class Prompt(Value):
         return Prompt(self.points, self.positive, cut, self.mask)
 
 
+def check_prompts(prompts: object) -> list[Prompt]:
+    """A list of prompts from one prompt or several; raises `PromptError` for other values and for a mask alone."""
+    if not isinstance(prompts, Prompt | Iterable):
+        raise PromptError(f"{prompts!r} is not a Prompt or a list of prompts")
+    checked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+    for prompt in checked:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"{prompt!r} is not a Prompt; use Prompt.point(x, y), Prompt.box(x1, y1, x2, y2) or Prompt(...)"
+            )
+        if not prompt.points and prompt.box is None:
+            raise PromptError(
+                "the prompt is a mask alone, which SAM was not trained for; add a point or a box of the same object: "
+                "Prompt(box=segment.box, mask=segment.low_res_logits)"
+            )
+    return checked
+
+
 def _tuple(values: Any, what: str) -> tuple[Any, ...]:
     try:
         return tuple(values)
@@ -129,25 +145,22 @@ def _sign(sign: Any) -> bool:
     return bool(sign)
 
 
-def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+def _numbers(values: Sequence[float], count: int, what: str) -> tuple[Any, ...]:
     try:
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"{values!r} is not {what}") from error
-    if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise PromptError(f"{values!r} is not {what}: {count} finite numbers are expected")
     return numbers
 
 
 def _logits(mask: np.ndarray) -> np.ndarray:
+    expected = "give low-res logits, float (h, w)"
     try:
         logits = np.asarray(mask, np.float32)
     except (TypeError, ValueError) as error:
-        raise PromptError(
-            f"the prompt's mask is not an array of numbers ({error}); give low-res logits, float (h, w)"
-        ) from error
+        raise PromptError(f"the prompt's mask is not an array of numbers ({error}); {expected}") from error
     if logits.ndim != 2 or not np.isfinite(logits).all():
-        raise PromptError(
-            f"the prompt's mask has shape {logits.shape} or is not finite; give low-res logits, float (h, w)"
-        )
+        raise PromptError(f"the prompt's mask has shape {logits.shape} or is not finite; {expected}")
     return read_only(logits)

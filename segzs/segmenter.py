@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,12 @@ from torch import Tensor
 
 from segzs.cache import EmbeddingCache
 from segzs.checks import check_number
+from segzs.clip import ood, retrieval
 from segzs.clip.classifier import ZeroShotClassifier
 from segzs.clip.image_features import encode_images
-from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
-from segzs.clip.ood import max_similarity, warn_if_out_of_distribution
-from segzs.clip.regions import RegionEncoder
-from segzs.clip.retrieval import encode_query, example_scores, select, text_scores
-from segzs.clip.support_set import SupportSet, encoder_digest
+from segzs.clip.regions import Example, RegionEncoder
+from segzs.clip.support_set import Examples, SupportSet
 from segzs.clip.text_features import general_features
 from segzs.clip.vocabulary import Labels, Vocabulary
 from segzs.detections import read_detections
@@ -31,7 +27,7 @@ from segzs.masks import RLE, Mask
 from segzs.postprocess.maps import MIN_CONFIDENCE, SemanticMap, panoptic_segments, semantic_map
 from segzs.postprocess.merging import has_name, merge_segments
 from segzs.postprocess.selection import select_masks
-from segzs.prompts import Prompt
+from segzs.prompts import Prompt, check_prompts
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage, encode_cached
 from segzs.sam.mask_generator import GeneratorOptions, Progress
@@ -40,16 +36,14 @@ from segzs.sam.tiles import generate_masks_in_tiles
 from segzs.sam.zoom import decode_zoomed
 from segzs.segments import Name, Segment, Segments
 
-Example = Segment | Segments | ImageSource
-Examples = SupportSet | str | PathLike[str] | Mapping[str, Example | Iterable[Example]]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Segmenter:
     """A SAM that segments and a CLIP that names; make one with `load`.
 
     No image is part of its state, so that one `Segmenter` serves many threads and many images at once. Image embeddings
-    and text features are kept in its `cache`.
+    and text features are kept in its `cache`. All methods that take an encoded image raise `ModelMismatchError` if
+    another model encoded it.
     """
 
     sam: SamModel
@@ -97,10 +91,9 @@ class Segmenter:
 
         Raises:
             PromptError: a prompt lies outside the image, or consists of a mask alone.
-            ModelMismatchError: another model encoded the image.
         """
         _check_encoded(image)
-        masks = self.decode(image, _check_prompts(prompts), multimask=multimask, zoom=zoom)
+        masks = self.decode(image, check_prompts(prompts), multimask=multimask, zoom=zoom)
         return self._named(image.image, [mask for of_prompt in masks for mask in of_prompt])
 
     def decode(
@@ -108,33 +101,28 @@ class Segmenter:
     ) -> list[tuple[Mask, ...]]:
         """The masks of each prompt without names; see `segment`."""
         if self.sam.spec.zoom if zoom is None else zoom:
-            encode = partial(encode_cached, self.sam, cache=self.cache)
-            return decode_zoomed(self.sam, encode, image, prompts, multimask=multimask)
+            return decode_zoomed(self.sam, self._encode_part, image, prompts, multimask=multimask)
         return decode(self.sam, image, prompts, multimask=multimask)
 
     def everything(self, image: EncodedImage, *, progress: Progress | None = None, **options: Any) -> Segments:
         """Every object of an image, named, largest first.
 
-        If the SAM's registry row says ``chosen_by_clip``, masks are named from crops and no score threshold is given,
-        CLIP selects among the masks; see `select_masks`.
+        If no score threshold is given, the CLIP selects among the masks of the embedded SAM; see `select_masks`.
 
         Args:
             image: the encoded image.
             progress: called with the share done, from 0 to 1; an exception that it raises cancels the search.
-            **options: the fields of `GeneratorOptions`: ``points_per_side``, ``predicted_iou_threshold``,
-                ``stability_score_threshold``, ``nms_threshold``, ``min_area``, ``max_masks``, ``adaptive``, ``tiles``,
-                ``merge``.
+            **options: the fields of `GeneratorOptions`.
 
         Raises:
             PromptError: an option is unknown or out of range.
-            ModelMismatchError: another model encoded the image.
         """
         _check_encoded(image)
         generator = _options(options)
         segments = self._named(image.image, *self._objects(image, generator, progress))
         if not generator.merge:
             return segments
-        return merge_segments(segments, lambda rles: self.classifier.names(self._encode(image.image, rles)))
+        return merge_segments(segments, lambda masks: self._names(image.image, masks, check=False))
 
     def find(
         self,
@@ -165,7 +153,6 @@ class Segmenter:
         Raises:
             PromptError: both or neither of text and example are given, or an option is unknown or out of range.
             VocabularyError: the text is empty.
-            ModelMismatchError: another model encoded the image.
         """
         _check_encoded(image)
         if (text is None) == (like is None):
@@ -173,27 +160,29 @@ class Segmenter:
         check_number("score_threshold", score_threshold, "a number from 0 to 1", 0, 1, error=PromptError)
         if "merge" in options:
             raise PromptError("merge joins masks by name, and find searches masks without names; leave it out")
-        query = encode_query(self.clip, text) if text is not None else self._encode_example(like).mean(0)
+        if among is not None and options:
+            raise PromptError("among replaces everything mode; leave out its options")
+        query = (
+            retrieval.encode_query(self.clip, text)
+            if text is not None
+            else self.region_encoder.encode_example(like).mean(0)
+        )
         if among is None:
             masks = self._generate(image, _options(options), progress, lenient=True)
             among = Segments(image.image, tuple(map(_segment, masks)), self.model)
-        elif options:
-            raise PromptError("among replaces everything mode; leave out its options")
-        else:
-            among = _check_segments(image, among)
-        if not among:
+        if not _check_segments(image, among):
             return among
         rles = [segment.rle for segment in among]
-        features = self._encode(image.image, rles)
-        if self.region_encoder.regions != "pooled":
-            warn_if_out_of_distribution(self.clip, features)
+        features = self.region_encoder.encode(image.image, rles)
+        self._check_familiar(features)
         stability = torch.tensor([segment.stability_score for segment in among])
         if text is not None:
-            scores = text_scores(self.clip, features, query, stability, general_features(self.clip, self.cache))
+            general = general_features(self.clip, self.cache)
+            scores = retrieval.text_scores(self.clip, features, query, stability, general)
         else:
-            scores = example_scores(features, query, stability)
+            scores = retrieval.example_scores(features, query, stability)
             text = like.name if isinstance(like, Segment) and has_name(like) else "like the example"
-        chosen = select(rles, scores, score_threshold)
+        chosen = retrieval.select(rles, scores, score_threshold)
         return among.replace(replace(among[i], names=(Name(text, float(scores[i])),)) for i in chosen)
 
     def regions(self, image: EncodedImage, detections: Any) -> Segments:
@@ -207,14 +196,11 @@ class Segmenter:
         Raises:
             PromptError: the detections have another form, or one lies outside the image.
             AnnotationError: the file cannot be read.
-            ModelMismatchError: another model encoded the image.
         """
         _check_encoded(image)
         regions = read_detections(detections, image.image)
         masks = iter(self.decode(image, [region for region in regions if isinstance(region, Prompt)]))
-        items = (
-            _segment(next(masks)[0]) if isinstance(region, Prompt) else Segment(region, 1.0, 1.0) for region in regions
-        )
+        items = (Segment(region, 1, 1) if isinstance(region, RLE) else _segment(next(masks)[0]) for region in regions)
         return self.name(Segments(image.image, tuple(items), self.model))
 
     def name(self, segments: Segments) -> Segments:
@@ -226,10 +212,9 @@ class Segmenter:
         if not isinstance(segments, Segments):
             raise PromptError(f"cannot name {type(segments).__name__}; give Segments, as segment() returns them")
         names = self._names(segments.image, [segment.rle for segment in segments])
-        sam = segments.model.partition("+")[0]
-        model = f"{sam}+{self.clip.spec.name}" if sam else self.clip.spec.name
+        models = (segments.model.partition("+")[0], self.clip.spec.name)
         items = (replace(segment, names=ranked) for segment, ranked in zip(segments, names, strict=True))
-        return Segments(segments.image, tuple(items), model)
+        return Segments(segments.image, tuple(items), "+".join(filter(None, models)))
 
     def semantic(
         self, image: EncodedImage, segments: Segments | None = None, *, min_confidence: float = MIN_CONFIDENCE
@@ -244,19 +229,19 @@ class Segmenter:
         Raises:
             PromptError: the segments lie on another image.
             SegzsError: ``min_confidence`` is not from 0 to 1.
-            ModelMismatchError: another model encoded the image.
 
         Warns:
             MapWarning: the CLIP has no dense features, so that the map is "unknown" outside of the masks.
         """
-        segments = self._or_everything(image, segments)
+        _check_encoded(image)
+        segments = self.everything(image) if segments is None else _check_segments(image, segments)
         return semantic_map(segments, self.vocabulary.labels, self._cells(image.image), min_confidence)
 
     def panoptic(
         self, image: EncodedImage, segments: Segments | None = None, *, min_confidence: float = MIN_CONFIDENCE
     ) -> Segments:
         """Segments that do not overlap and cover all labelled pixels of `semantic`, with the same arguments."""
-        segments = self._or_everything(image, segments)
+        segments = self.everything(image) if segments is None else segments
         return panoptic_segments(segments, self.semantic(image, segments, min_confidence=min_confidence))
 
     def classify(self, source: ImageSource) -> tuple[Name, ...]:
@@ -280,7 +265,7 @@ class Segmenter:
     def with_examples(self, examples: Examples) -> Segmenter:
         """The same models that also name by examples, in addition to earlier ones; images stay encoded.
 
-        Labels that are not in the vocabulary are added to it. ``segmenter.examples.save(path)`` writes a file.
+        Labels that are not in the vocabulary are added to it: ``segmenter.with_examples({"mug": segments[3]})``.
 
         Args:
             examples: for each label one example or a list of them, each a `Segment`, `Segments` or an image of one
@@ -292,19 +277,8 @@ class Segmenter:
             VocabularyError: a name cannot be a label.
             ModelMismatchError: another CLIP encoded the examples.
         """
-        encoded_by = encoder_digest(self.clip, self.region_encoder.method)
-        support_set = SupportSet.of(examples, self._encode_example, encoded_by)
+        support_set = SupportSet.of(examples, self.region_encoder)
         return replace(self, classifier=self.classifier.with_examples(support_set, self.cache))
-
-    def with_example(self, example: Example, name: str) -> Segmenter:
-        """The same models with one more example: a corrected name becomes an example.
-
-        ``segmenter = segmenter.with_example(segments[3], "coffee mug")``
-
-        Raises:
-            VocabularyError: the name cannot be a label.
-        """
-        return self.with_examples({Label(name).name: [example]})
 
     def with_cache(self, cache: EmbeddingCache) -> Segmenter:
         """The same models with another embedding cache."""
@@ -350,16 +324,13 @@ class Segmenter:
             **asdict(self.region_encoder.cropping),
         }
 
-    def _named(self, image: Image, masks: Sequence[Mask], features: Tensor | None = None) -> Segments:
-        names = self._names(image, [mask.rle for mask in masks], features)
-        items = (_segment(mask, ranked) for mask, ranked in zip(masks, names, strict=True))
-        return Segments(image, tuple(items), self.model)
+    def _encode_part(self, image: Image) -> EncodedImage:
+        return encode_cached(self.sam, image, self.cache)
 
     def _generate(
         self, image: EncodedImage, options: GeneratorOptions, progress: Progress | None, *, lenient: bool = False
     ) -> list[Mask]:
-        encode = partial(encode_cached, self.sam, cache=self.cache)
-        return generate_masks_in_tiles(self.sam, encode, image, options, progress, lenient=lenient)
+        return generate_masks_in_tiles(self.sam, self._encode_part, image, options, progress, lenient=lenient)
 
     def _objects(
         self, image: EncodedImage, options: GeneratorOptions, progress: Progress | None
@@ -373,12 +344,12 @@ class Segmenter:
         masks = self._generate(image, replace(options, max_masks=None), progress, lenient=True)
         if not masks:
             return masks, None
-        features = self._encode(image.image, [mask.rle for mask in masks])
+        features = self.region_encoder.encode(image.image, [mask.rle for mask in masks])
         likely = [m.predicted_iou >= sam.predicted_iou and m.stability_score >= sam.stability_score for m in masks]
-        warn_if_out_of_distribution(self.clip, features[likely] if any(likely) else features)  # before the selection
+        self._check_familiar(features[likely] if any(likely) else features)  # before the selection
         ranked = select_masks(
             masks,
-            max_similarity(self.clip, features).cpu().numpy(),
+            ood.max_similarity(self.clip, features).cpu().numpy(),
             predicted_iou_threshold=sam.predicted_iou,
             stability_score_threshold=sam.stability_score,
             object_threshold=object_threshold,
@@ -386,36 +357,25 @@ class Segmenter:
         kept = sorted(ranked[: options.max_masks])  # largest first, as before
         return [masks[index] for index in kept], features[kept]
 
-    def _names(self, image: Image, rles: Sequence[RLE], features: Tensor | None = None) -> list[tuple[Name, ...]]:
-        """Names of masks. Features are given if they were checked for unfamiliar objects before."""
-        if not rles:
-            return []
+    def _named(self, image: Image, masks: Sequence[Mask], features: Tensor | None = None) -> Segments:
         if features is None:
-            features = self._encode(image, rles)
-            if self.region_encoder.regions != "pooled":  # the threshold is that of crops
-                warn_if_out_of_distribution(self.clip, features[[rle.area > 0 for rle in rles]])
+            names = self._names(image, [mask.rle for mask in masks])
+        else:
+            names = self.classifier.names(features)
+        return Segments(image, tuple(map(_segment, masks, names)), self.model)
+
+    def _names(self, image: Image, masks: Sequence[RLE], *, check: bool = True) -> list[tuple[Name, ...]]:
+        """Names of masks; warns about unfamiliar objects if ``check``."""
+        if not masks:
+            return []
+        features = self.region_encoder.encode(image, masks)
+        if check:
+            self._check_familiar(features[[mask.area > 0 for mask in masks]])
         return self.classifier.names(features)
 
-    def _encode(self, image: Image, rles: Sequence[RLE]) -> Tensor:
-        return self.region_encoder.encode(image, rles)
-
-    def _encode_example(self, example: Example) -> Tensor:
-        """Normalised image features of segments, or of an image of one object: (N, width)."""
-        if isinstance(example, Segment):
-            if example.image is None:
-                raise PromptError(
-                    "the segment was read from a file without pixels; use ImageAnnotations.on(image) first"
-                )
-            return self._encode(example.image, [example.rle])
-        if isinstance(example, Segments):
-            if not example:
-                raise PromptError("the example is empty Segments; give at least one segment")
-            return self._encode(example.image, [segment.rle for segment in example])
-        return self.region_encoder.encode_whole(read_image(example))
-
-    def _or_everything(self, image: EncodedImage, segments: Segments | None) -> Segments:
-        _check_encoded(image)
-        return self.everything(image) if segments is None else _check_segments(image, segments)
+    def _check_familiar(self, features: Tensor) -> None:
+        if self.region_encoder.regions != "pooled":  # the threshold is that of crops
+            ood.warn_if_out_of_distribution(self.clip, features)
 
     def _cells(self, image: Image) -> np.ndarray | None:
         """The probability of each label in each cell of a grid over an image, "unknown" last."""
@@ -436,12 +396,10 @@ def _about(model: SamModel | ClipModel) -> dict[str, str]:
 
 
 def _options(options: Mapping[str, Any]) -> GeneratorOptions:
-    try:
-        return GeneratorOptions(**options)
-    except TypeError:
-        expected = ", ".join(GeneratorOptions.__dataclass_fields__)
-        unknown = ", ".join(name for name in options if name not in GeneratorOptions.__dataclass_fields__)
-        raise PromptError(f"unknown option {unknown} of everything mode; choose from {expected}") from None
+    names = GeneratorOptions.__dataclass_fields__
+    if unknown := [name for name in options if name not in names]:
+        raise PromptError(f"unknown option {', '.join(unknown)} of everything mode; choose from {', '.join(names)}")
+    return GeneratorOptions(**options)
 
 
 def _check_encoded(image: object) -> None:
@@ -453,20 +411,3 @@ def _check_segments(image: EncodedImage, segments: object) -> Segments:
     if not isinstance(segments, Segments) or segments.image != image.image:
         raise PromptError(f"{segments!r} is not Segments of this image; give segments of the same encoded image")
     return segments
-
-
-def _check_prompts(prompts: object) -> list[Prompt]:
-    if not isinstance(prompts, Prompt | Iterable):
-        raise PromptError(f"{prompts!r} is not a Prompt or a list of prompts")
-    checked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
-    for prompt in checked:
-        if not isinstance(prompt, Prompt):
-            raise PromptError(
-                f"{prompt!r} is not a Prompt; use Prompt.point(x, y), Prompt.box(x1, y1, x2, y2) or Prompt(...)"
-            )
-        if not prompt.points and prompt.box is None:
-            raise PromptError(
-                "the prompt is a mask alone, which SAM was not trained for; add a point or a box of the same object: "
-                "Prompt(box=segment.box, mask=segment.low_res_logits)"
-            )
-    return checked

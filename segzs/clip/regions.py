@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,10 +18,12 @@ from segzs.clip.crops import Cropping, encode_masks, encode_object
 from segzs.clip.dense import VERSION, cell_features, dense_features, pool, tower_of
 from segzs.clip.model import ClipModel
 from segzs.clip.networks.tiny import TwoTrunks
-from segzs.errors import ModelError, UsageError
-from segzs.image import Image
+from segzs.errors import ModelError, PromptError, UsageError
+from segzs.image import Image, ImageSource, read_image
 from segzs.masks import RLE
+from segzs.segments import Segment, Segments
 
+Example = Segment | Segments | ImageSource
 REGIONS = ("crops", "pooled", "both")
 WEIGHTINGS = ("mean", "autoclip")
 
@@ -99,9 +102,10 @@ class RegionEncoder:
         return cls(clip, cropping, regions, cache)
 
     @property
-    def method(self) -> str:
-        """What the features depend on besides the model, as text."""
-        return {"crops": repr(self.cropping), "both": f"both {self.cropping}"}.get(self.regions, self.regions)
+    def digest(self) -> str:
+        """SHA-256 of the CLIP and of how it encodes masks; features of another one are not comparable."""
+        method = self.regions if self.regions == "pooled" else f"{self.regions} {self.cropping}"
+        return hashlib.sha256(f"{self.clip.digest} {self.clip.config} {method}".encode()).hexdigest()
 
     def encode(self, image: Image, masks: Sequence[RLE]) -> Tensor:
         """Normalised image features of masks: float32 (masks, width)."""
@@ -112,16 +116,27 @@ class RegionEncoder:
         return encode_masks(self.clip, image.pixels, masks, self.cropping)
 
     def encode_whole(self, image: Image) -> Tensor:
-        """The normalised image feature of a whole picture of one object: float32 (1, width)."""
+        """The normalised image feature of a whole image of one object: float32 (1, width)."""
         if self.regions == "pooled":
             return self.encode(image, [RLE.encode(np.ones((image.height, image.width), bool))])
         return encode_object(self.clip, image)
 
+    def encode_example(self, example: Example) -> Tensor:
+        """Normalised image features of segments, or of an image of one object: float32 (N, width)."""
+        if isinstance(example, Segments):
+            if not example:
+                raise PromptError("the example is empty Segments; give at least one segment")
+            return self.encode(example.image, [segment.rle for segment in example])
+        if not isinstance(example, Segment):
+            return self.encode_whole(read_image(example))
+        if example.image is None:
+            raise PromptError("the segment was read from a file without pixels; use ImageAnnotations.on(image) first")
+        return self.encode(example.image, [example.rle])
+
     def cells(self, image: Image) -> Tensor:
         """Normalised image features of the cells of a grid over an image: float32 (rows, columns, width).
 
-        Raises:
-            ModelError: the image tower has no dense features.
+        Raises `ModelError` if the image tower has no dense features.
         """
         tower_of(self.clip)
         return cell_features(self.clip, self.dense(image))

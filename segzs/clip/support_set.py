@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip.labels import Label
-from segzs.clip.model import ClipModel
+from segzs.clip.regions import Example, RegionEncoder
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError, SegzsError
 from segzs.files import atomic_write
 
@@ -29,17 +29,12 @@ SHRINKAGE = 0.5
 """The logits of n examples are multiplied by n / (n + this)."""
 
 
-def encoder_digest(clip: ClipModel, method: str) -> str:
-    """A digest of a CLIP and of how objects are encoded with it; ``method`` describes crops or pooling."""
-    return hashlib.sha256(f"{clip.digest} {clip.config} {method}".encode()).hexdigest()
-
-
 @dataclass(frozen=True, eq=False)
 class SupportSet:
     """Examples of labels.
 
     ``features`` is float32 (N, width), normalised image features on the CPU; ``labels`` are N names, one for each;
-    ``encoded_by`` is the `encoder_digest` of the features, because those of another CLIP are not comparable.
+    ``encoded_by`` is the digest of the `RegionEncoder`.
 
     Raises:
         SegzsError: there are no examples, or not a label for each.
@@ -60,28 +55,11 @@ class SupportSet:
             )
 
     @classmethod
-    def of(
-        cls,
-        examples: SupportSet | str | os.PathLike[str] | Mapping[str, Any],
-        encode: Callable[[Any], Tensor],
-        encoded_by: str,
-    ) -> SupportSet:
-        """Examples for a CLIP.
-
-        Args:
-            examples: a `SupportSet`, the path of a file that `save` wrote, or for each label an example or a list.
-            encode: returns the normalised image features (N, width) of an example.
-            encoded_by: the `encoder_digest` of the CLIP.
-
-        Raises:
-            AnnotationError: the file does not contain examples.
-            ModelMismatchError: another CLIP encoded the examples.
-            VocabularyError: a name cannot be a label.
-            SegzsError: there are no examples.
-        """
+    def of(cls, examples: Examples, encoder: RegionEncoder) -> SupportSet:
+        """Examples for a CLIP, from what `Segmenter.with_examples` takes, which says what is raised."""
         if not isinstance(examples, Mapping):
             support_set = examples if isinstance(examples, SupportSet) else cls.load(examples)
-            support_set.check(encoded_by)
+            support_set.check(encoder.digest)
             return support_set
         listed: dict[str, list[Any]] = {}
         for name, values in examples.items():
@@ -89,9 +67,9 @@ class SupportSet:
             listed.setdefault(Label(name).name, []).extend(values if several else [values])
         if empty := [label for label, values in listed.items() if not values]:
             raise SegzsError(f"there are no examples of {empty[0]!r}; at least one is expected")
-        encoded = [(label, encode(value).cpu()) for label, values in listed.items() for value in values]
+        encoded = [(label, encoder.encode_example(value).cpu()) for label, values in listed.items() for value in values]
         labels = tuple(label for label, features in encoded for _ in features)
-        return cls(torch.cat([features for _, features in encoded] or [torch.zeros(0, 0)]), labels, encoded_by)
+        return cls(torch.cat([features for _, features in encoded] or [torch.zeros(0, 0)]), labels, encoder.digest)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -201,3 +179,6 @@ class SupportSet:
                 f"{path} is not a file that SupportSet.save wrote ({error}); give images by label, as "
                 "{'fern': ['1.png', '2.png']}, or on the command line a folder with a folder for each label"
             ) from error
+
+
+Examples = SupportSet | str | os.PathLike[str] | Mapping[str, Example | Iterable[Example]]

@@ -86,7 +86,7 @@ def test_examples_of_a_folder_and_of_a_file(
         row = json.loads(printed)
         assert (code, row.get("label") or row["segments"][0]["name"]) == (0, "fern")
     with PIL.Image.open(examples / "fern" / "1.png") as fern:
-        kept = segmenter.with_example(fern, "my fern").examples
+        kept = segmenter.with_examples({"my fern": fern}).examples
     assert isinstance(kept, SupportSet)
     kept.save(tmp_path / "kept.safetensors")
     code, printed, _ = run(

@@ -126,7 +126,7 @@ def labelled(segmenter: segzs.Segmenter) -> segzs.Segmenter:
 def test_a_corrected_name_is_an_example_at_once(labelled: segzs.Segmenter, desk: Path, tmp_path: Path) -> None:
     image = labelled.encode(desk)
     segments = labelled.segment(image, PROMPTS)
-    corrected = labelled.with_example(segments[1], "fern")
+    corrected = labelled.with_examples({"fern": segments[1]})
     assert (segments[1].name, corrected.name(segments).names) == ("unknown", ["laptop", "fern"])
     assert labelled.examples is None
     assert labelled.vocabulary.labels == ("laptop", "potted plant", "red apple")
@@ -135,7 +135,7 @@ def test_a_corrected_name_is_an_example_at_once(labelled: segzs.Segmenter, desk:
     assert corrected.examples is not None
     file = corrected.examples.save(tmp_path / "corrections.safetensors")
     assert labelled.with_examples(file).name(segments).names == ["laptop", "fern"]
-    both = corrected.with_example(segments[:1], "computer").examples
+    both = corrected.with_examples({"computer": segments[:1]}).examples
     assert both is not None
     assert both.counts == {"fern": 1, "computer": 1}
     pooled = segzs.load("tiny", ["laptop"], naming=Naming(regions="pooled"), cache=False)
@@ -151,7 +151,7 @@ def test_images_are_examples(labelled: segzs.Segmenter, desk: Path) -> None:
 def test_wrong_examples_are_refused(labelled: segzs.Segmenter, desk: Path) -> None:
     for name in ("unknown", 5, ["fern"]):
         with pytest.raises(VocabularyError):
-            labelled.with_example(desk, name)  # type: ignore[arg-type]
+            labelled.with_examples({name: desk})  # type: ignore[arg-type]
     for examples in ({}, {"fern": []}, {"cactus": desk, "fern": []}):
         with pytest.raises(SegzsError, match="at least one"):
             labelled.with_examples(examples)
@@ -179,10 +179,10 @@ def test_one_example_stands_for_a_list_and_names_are_normalised(labelled: segzs.
 
 def test_repeated_examples_do_not_reduce_the_negatives(labelled: segzs.Segmenter, desk: Path) -> None:
     (segment,) = labelled.segment(labelled.encode(desk), [PLANT])
-    once = labelled.with_example(segment, "fern")
+    once = labelled.with_examples({"fern": segment})
     often = once
     for _ in range(5):
-        often = often.with_example(segment, "fern")
+        often = often.with_examples({"fern": segment})
     assert once.classifier.negatives is not None
     assert often.classifier.negatives is not None
     assert len(once.classifier.negatives.general) == len(often.classifier.negatives.general) > 0
