@@ -40,7 +40,7 @@ OTHERS = {
     "_bn2": "bn3",
 }
 EARLIER_MEAN, EARLIER_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-PICTURES, SIDE, RIDGE = 96, 512, 0.01
+IMAGE_SUFFIXES, SIDE, RIDGE = 96, 512, 0.01
 
 
 def lite0_weights(file: Path) -> dict[str, Tensor]:
@@ -128,7 +128,7 @@ def main() -> None:
     kept = {k: v for k, v in earlier.items() if k in fresh and v.shape == fresh[k].shape and ".backbone." not in k}
     sam.load_state_dict(fresh | kept)
     sam.image_encoder.backbone.load_state_dict(lite0_weights(arguments.lite0))
-    fit_laterals(sam, earlier, pictures_of(sources(arguments.packs), PICTURES, SIDE))
+    fit_laterals(sam, earlier, pictures_of(sources(arguments.packs), IMAGE_SUFFIXES, SIDE))
     save_file({name: value.contiguous() for name, value in sam.state_dict().items()}, arguments.out)
     print(f"{arguments.out}: {len(kept)} of {len(fresh)} tensors are the earlier ones")
 

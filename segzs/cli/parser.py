@@ -49,7 +49,7 @@ def add_command(
 def add_names(command: Any, *, regions: bool = True) -> None:
     """Add the options that choose names; without ``regions``, for whole images."""
     add = command.add_argument_group("names").add_argument
-    kinds = "labels, a file with a label per line (or CSV, YAML, JSON), or coco, imagenet, ade20k, everyday"
+    kinds = "labels, a file with a label per line (or YAML, JSON), or coco, imagenet, ade20k, everyday"
     add("--labels", metavar="A,B,C|FILE|LIST", help=f"{kinds} (default: general labels)")
     add("--templates", metavar="SET|TEXT", help="simple (7), imagenet (80), or 'a photo of a {}'")
     weighting = "average the templates, or weight them for each object"

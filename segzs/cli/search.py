@@ -68,11 +68,11 @@ def run_search(args: argparse.Namespace) -> int:
     if (args.query is None) == (args.like is None):
         raise UsageError("give what to look for: either words, or an image with --like FILE")
     from segzs.files import check_apart
-    from segzs.formats import PICTURES
+    from segzs.formats import IMAGE_SUFFIXES
     from segzs.search.index import SegmentIndex, load_clip_for
 
-    if args.sheet and Path(args.sheet).suffix.lower() not in PICTURES:
-        raise UsageError(f"--sheet {args.sheet} must end with one of {', '.join(PICTURES)}")
+    if args.sheet and Path(args.sheet).suffix.lower() not in IMAGE_SUFFIXES:
+        raise UsageError(f"--sheet {args.sheet} must end with one of {', '.join(IMAGE_SUFFIXES)}")
     index = SegmentIndex.open(args.out, load_clip_for(args.out, args.clip, args.device))
     if args.sheet:
         check_apart([Path(args.sheet)], [index.root, *([Path(args.like)] if args.like else [])])

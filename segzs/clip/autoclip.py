@@ -18,15 +18,7 @@ def autoclip(image_features: Tensor, template_features: Tensor, logit_scale: flo
     The weights are the softmax of the gradient of the logsumexp over labels, with a step size that gives them the
     entropy `ENTROPY`: templates that support the likely labels get larger weights. From "AutoCLIP: auto-tuning
     zero-shot classifiers for vision-language models" (Metzen et al. 2023). With equal weights the result is the cosine
-    similarity with the mean of the templates.
-
-    Args:
-        image_features: normalised, float32 (N, width).
-        template_features: normalised, float32 (labels, templates, width), from `encode_templates`.
-        logit_scale: the logit scale of the CLIP.
-
-    Returns:
-        float32 (N, labels).
+    similarity with the mean of the templates. From (N, width) and (labels, templates, width) to (N, labels).
     """
     count = template_features.shape[1]
     similarity = torch.einsum("nd,lkd->nlk", image_features, template_features)

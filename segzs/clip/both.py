@@ -22,17 +22,8 @@ from segzs.masks import RLE
 def encode_both(clip: ClipModel, pixels: np.ndarray, dense: Tensor, masks: Sequence[RLE], cropping: Cropping) -> Tensor:
     """Normalised image features of masks, from their crops and from the `dense_features` of their image.
 
-    The tiny CLIP averages the two before its head, and uses the crop alone for what its gate calls a drawing.
-
-    Args:
-        clip: a model of `TwoTrunks`.
-        pixels: uint8 RGB (height, width, 3).
-        dense: the `dense_features` of these pixels.
-        masks: masks of that size.
-        cropping: how the crops are made.
-
-    Returns:
-        float32 (masks, width), zero for empty masks.
+    The tiny CLIP averages the two before its head, and uses the crop alone for what its gate calls a drawing. From
+    uint8 RGB (height, width, 3) and their `dense_features` to float32 (masks, width), zero for empty masks.
     """
     visual = clip.module.visual
     batches = []

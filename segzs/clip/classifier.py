@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.cache import EmbeddingCache
+from segzs.clip import text_features as encoder
 from segzs.clip.autoclip import autoclip
 from segzs.clip.hierarchy import Hierarchy
 from segzs.clip.model import ClipModel
@@ -18,14 +19,6 @@ from segzs.clip.negatives import NegativeLabels, negative_labels
 from segzs.clip.regions import Naming
 from segzs.clip.support_set import SupportSet
 from segzs.clip.templates import resolve_templates
-from segzs.clip.text_features import (
-    encode_templates,
-    encode_vocabulary,
-    general_features,
-    general_vocabulary,
-    unseen_labels,
-    with_templates,
-)
 from segzs.clip.vocabulary import Labels, Vocabulary
 from segzs.errors import UnfamiliarWarning, warn
 from segzs.segments import UNKNOWN, Name
@@ -51,10 +44,7 @@ class ZeroShotClassifier:
     support_set: SupportSet | None = None
 
     def similarity(self, image_features: Tensor) -> Tensor:
-        """Cosine similarities of normalised image features (N, width) with the labels: float32 (N, labels).
-
-        Similarities with labels that have examples are corrected by `SupportSet.logits`.
-        """
+        """Cosine similarities of image features (N, width) with the labels, corrected by examples: (N, labels)."""
         scale = self.clip.logit_scale
         if self.template_features is None:
             similarity = image_features @ self.text_features.T
@@ -68,9 +58,7 @@ class ZeroShotClassifier:
         """The probability of each label for normalised image features (N, width), with that of "unknown" last.
 
         Rows add up to 1. Where labels have parents, only labels without children and "unknown" do; see `Hierarchy`.
-
-        Returns:
-            float32 (N, labels + 1), or (N, labels) where nothing is "unknown".
+        The shape is (N, labels + 1), or (N, labels) where nothing is "unknown".
         """
         similarity, scale, tree = self.similarity(image_features), self.clip.logit_scale, self.hierarchy
         unknown = None if self.negatives is None else self.negatives.similarity(image_features, scale)
@@ -115,7 +103,8 @@ class ZeroShotClassifier:
             text = torch.cat([text, new_text])
             if templates is not None and new_templates is not None:
                 templates = torch.cat([templates, new_templates])
-        return _with_negatives(self.clip, vocabulary, text, self.naming, cache, templates, support_set)
+        negatives = _negatives(self.clip, vocabulary, text, self.naming, cache, support_set)
+        return ZeroShotClassifier(self.clip, vocabulary, text, self.naming, negatives, templates, support_set)
 
 
 def build_classifier(
@@ -125,16 +114,9 @@ def build_classifier(
     cache: EmbeddingCache | None = None,
     support_set: SupportSet | None = None,
 ) -> ZeroShotClassifier:
-    """Encode labels into a `ZeroShotClassifier`.
+    """Encode labels into a `ZeroShotClassifier`; without labels, those of the CLIP's general vocabulary.
 
     The templates are those of ``naming``, or else of the vocabulary, or else of the CLIP.
-
-    Args:
-        clip: the model.
-        labels: a list, a `Vocabulary` or the path of a file; None takes the general vocabulary of the CLIP.
-        naming: its ``templates``, ``weighting`` and ``unknown`` are used.
-        cache: keeps text features.
-        support_set: examples of labels.
 
     Raises:
         VocabularyError: the labels or templates cannot be used, or a sentence has more tokens than the CLIP reads.
@@ -142,11 +124,11 @@ def build_classifier(
     Warns:
         UnfamiliarWarning: the CLIP was not trained on words of the labels.
     """
-    vocabulary = general_vocabulary(clip) if labels is None else Vocabulary.of(labels)
+    vocabulary = encoder.general_vocabulary(clip) if labels is None else Vocabulary.of(labels)
     if naming.templates is not None:
         vocabulary = replace(vocabulary, templates=resolve_templates(naming.templates))
-    vocabulary = with_templates(clip, vocabulary)
-    if labels is not None and (unseen := unseen_labels(clip, vocabulary)):
+    vocabulary = encoder.with_templates(clip, vocabulary)
+    if labels is not None and (unseen := encoder.unseen_labels(clip, vocabulary)):
         listed = ", ".join(map(repr, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
         warn(
             f"the embedded CLIP was not trained on some words of {listed} and names them badly; larger models know all "
@@ -154,7 +136,8 @@ def build_classifier(
             UnfamiliarWarning,
         )
     text, templates = _encode(clip, vocabulary, naming, cache)
-    return _with_negatives(clip, vocabulary, text, naming, cache, templates, support_set)
+    negatives = _negatives(clip, vocabulary, text, naming, cache, support_set)
+    return ZeroShotClassifier(clip, vocabulary, text, naming, negatives, templates, support_set)
 
 
 def _encode(
@@ -162,28 +145,26 @@ def _encode(
 ) -> tuple[Tensor, Tensor | None]:
     """The text features of labels, and for "autoclip" those of each template."""
     if naming.weighting == "autoclip":
-        template_features = encode_templates(clip, vocabulary, cache)
+        template_features = encoder.encode_templates(clip, vocabulary, cache)
         return F.normalize(template_features.mean(1), dim=-1), template_features
-    if vocabulary == general_vocabulary(clip):
-        return general_features(clip, cache), None
-    return encode_vocabulary(clip, vocabulary, cache), None
+    if vocabulary == encoder.general_vocabulary(clip):
+        return encoder.general_features(clip, cache), None
+    return encoder.encode_vocabulary(clip, vocabulary, cache), None
 
 
-def _with_negatives(
+def _negatives(
     clip: ClipModel,
     vocabulary: Vocabulary,
     text: Tensor,
     naming: Naming,
     cache: EmbeddingCache | None,
-    templates: Tensor | None,
     support_set: SupportSet | None,
-) -> ZeroShotClassifier:
-    negatives = None
-    if naming.unknown is not None:
-        threshold = None if naming.unknown == "auto" else naming.unknown
-        examples = None if support_set is None else support_set.means(vocabulary.labels)
-        negatives = negative_labels(clip, vocabulary, text, threshold=threshold, examples=examples, cache=cache)
-    return ZeroShotClassifier(clip, vocabulary, text, naming, negatives, templates, support_set)
+) -> NegativeLabels | None:
+    if naming.unknown is None:
+        return None
+    threshold = None if naming.unknown == "auto" else naming.unknown
+    examples = None if support_set is None else support_set.means(vocabulary.labels)
+    return negative_labels(clip, vocabulary, text, threshold=threshold, examples=examples, cache=cache)
 
 
 def probabilities(similarity: Tensor, logit_scale: float, unknown: float | Tensor | None = None) -> Tensor:
@@ -205,12 +186,9 @@ def probabilities(similarity: Tensor, logit_scale: float, unknown: float | Tenso
 
 
 def rank(probabilities: Tensor, labels: Sequence[str], first: Sequence[int] | None = None) -> list[tuple[Name, ...]]:
-    """The ten most probable names of each row, best first.
+    """The ten most probable names of each row, best first; ``first`` is for each row the column before all others.
 
-    Args:
-        probabilities: float32 (N, labels), or (N, labels + 1) with "unknown" last.
-        labels: the names of the columns.
-        first: for each row, the column that comes before all others.
+    ``probabilities`` is float32 (N, labels), or (N, labels + 1) with "unknown" last.
 
     >>> rank(torch.tensor([[0.2, 0.7, 0.1]]), ["cat", "dog"])[0][0].label
     'dog'

@@ -61,17 +61,8 @@ def crop(
     """Crop a mask in the shape of a model's input, so that the preprocessing cuts nothing off and pads nothing.
 
     For a model that squashes images (``resize_mode="squash"``, as SigLIP), the crop has the shape of the box with its
-    margin, unless that is very narrow.
-
-    Args:
-        pixels: uint8 RGB (height, width, 3).
-        mask: a mask of that size.
-        cropping: background and margin.
-        preprocessing: of the model; the default is a square input.
-
-    Returns:
-        uint8 RGB (height, width, 3), (side, side, 3) for most models. Outside of the image it has the colour that the
-        model pads with, or mid grey for a model that does not pad.
+    margin, unless that is very narrow. Outside of the image the crop has the colour that the model pads with, or mid
+    grey for a model that does not pad. Uint8 RGB (height, width, 3), as ``pixels``; square for most models.
     """
     cut = cropping.background == "cut"
     frame = _frame(mask.box, 1 + 2 * (0 if cut else cropping.margin), preprocessing)

@@ -58,17 +58,8 @@ def dense_features(clip: ClipModel, pixels: np.ndarray) -> Tensor:
     """The features of the cells of a grid over an image.
 
     The image is resized so that its short side is twice the model's input. Transformers see it in windows of their
-    input size that overlap by about half; features in the overlap are averaged.
-
-    Args:
-        clip: the model.
-        pixels: uint8 RGB (height, width, 3).
-
-    Returns:
-        float32 (rows, columns, channels), for `pool`.
-
-    Raises:
-        ModelError: the image tower has no dense features.
+    input size that overlap by about half; features in the overlap are averaged. From uint8 RGB (height, width, 3) to
+    float32 (rows, columns, channels), for `pool`. Raises `ModelError` if the image tower has no dense features.
     """
     tower = tower_of(clip)
     rows, columns = _grid(tower, clip.preprocessing.size, pixels.shape[:2])
@@ -76,14 +67,9 @@ def dense_features(clip: ClipModel, pixels: np.ndarray) -> Tensor:
     image = resize(to_tensor(pixels), (rows * cell_height, columns * cell_width), clip.preprocessing)
     image = normalize(image.to(clip.device), clip.preprocessing).to(clip.dtype)
     corners = [(top, left) for top in _starts(rows, window_rows) for left in _starts(columns, window_columns)]
-    windows = [
-        image[
-            :,
-            top * cell_height : (top + window_rows) * cell_height,
-            left * cell_width : (left + window_columns) * cell_width,
-        ]
-        for top, left in corners
-    ]
+    height, width = window_rows * cell_height, window_columns * cell_width
+    pixels_of = ((top * cell_height, left * cell_width) for top, left in corners)
+    windows = [image[:, y : y + height, x : x + width] for y, x in pixels_of]
     batches = (torch.stack(windows[i : i + BATCH]) for i in range(0, len(windows), BATCH))
     features = torch.cat([tower.trunk(batch) for batch in batches]).float()
     total, count = features.new_zeros(rows, columns, features.shape[-1]), features.new_zeros(rows, columns, 1)
@@ -95,16 +81,7 @@ def dense_features(clip: ClipModel, pixels: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
-    """Normalised image features of masks, from the `dense_features` of their image.
-
-    Args:
-        clip: the model.
-        dense: float32 (rows, columns, channels).
-        masks: masks of the image.
-
-    Returns:
-        float32 (masks, width), zero for empty masks.
-    """
+    """Normalised image features of masks from the `dense_features` of their image: (N, width), 0 for empty masks."""
     means = mask_means(dense, masks)
     features = F.normalize(tower_of(clip).head(means.to(clip.dtype)).float(), dim=-1)
     features[[mask.area == 0 for mask in masks]] = 0
@@ -112,11 +89,7 @@ def pool(clip: ClipModel, dense: Tensor, masks: Sequence[RLE]) -> Tensor:
 
 
 def mask_means(dense: Tensor, masks: Sequence[RLE]) -> Tensor:
-    """The mean over the pixels of each mask of features interpolated bilinearly from cells (rows, columns, channels).
-
-    Returns:
-        float32 (masks, channels).
-    """
+    """The mean in each mask of features interpolated bilinearly from cells (rows, columns, channels): (N, channels)."""
     rows, columns, channels = dense.shape
     weights = np.zeros((len(masks), rows, columns), np.float32)
     for weight, mask in zip(weights, masks, strict=True):
@@ -159,11 +132,7 @@ _towers: WeakKeyDictionary[ClipModel, Tower] = WeakKeyDictionary()
 
 
 def tower_of(clip: ClipModel) -> Tower:
-    """The parts of a model's image tower.
-
-    Raises:
-        ModelError: the image tower has no dense features.
-    """
+    """The parts of a model's image tower; raises `ModelError` if it has no dense features."""
     if clip not in _towers:
         visual = clip.module.visual
         tower = _transformer(visual) if isinstance(visual, VisionTransformer) else None
@@ -192,13 +161,8 @@ def _transformer(visual: VisionTransformer) -> Tower | None:
 def _patches(visual: VisionTransformer, images: Tensor) -> Tensor:
     """Features of patches, (N, rows, columns, channels)."""
     blocks, by_class = visual.transformer.resblocks, visual.pool_type == "tok"
-    outputs = visual.forward_intermediates(
-        images,
-        indices=[len(blocks) - (2 if by_class else 1)],
-        stop_early=True,
-        intermediates_only=True,
-        output_fmt="NLC",
-    )
+    index, options = len(blocks) - (2 if by_class else 1), {"stop_early": True, "intermediates_only": True}
+    outputs = visual.forward_intermediates(images, indices=[index], output_fmt="NLC", **options)
     (patches,) = outputs["image_intermediates"]  # N, rows*columns, channels, without the class token
     if by_class:
         itself = patches.new_full((patches.shape[1],) * 2, -math.inf).fill_diagonal_(0)

@@ -46,14 +46,8 @@ class Hierarchy:
         The probability that is not of "unknown" is divided among the leaves, which are labels without children. A leaf
         gets its softmax among leaves, multiplied by the softmax of its parent among parents (a leaf without a parent is
         its own), as in "CHiLS: zero-shot image classification with hierarchical label sets" (Novack et al. 2023).
-        Leaves and "unknown" add up to 1.
-
-        Args:
-            logits: scaled similarities, float32 (N, labels).
-            probabilities: flat probabilities, float32 (N, labels), or (N, labels + 1) with "unknown" last.
-
-        Returns:
-            float32, of the shape of ``probabilities``.
+        Leaves and "unknown" add up to 1. ``logits`` (N, labels) are scaled similarities; the flat ``probabilities``
+        are (N, labels), or (N, labels + 1) with "unknown" last, as is the result.
         """
         count = len(self.parents)
         leaves = [i for i in range(count) if i not in self.parents]

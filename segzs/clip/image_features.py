@@ -21,15 +21,7 @@ BATCH = 32
 
 @torch.inference_mode()
 def encode_images(clip: ClipModel, images: Iterable[np.ndarray]) -> Tensor:
-    """Normalised image features of whole images, in batches of 32.
-
-    Args:
-        clip: the model.
-        images: uint8 RGB (height, width, 3), of any sizes.
-
-    Returns:
-        float32 (N, width); (0, 0) without images.
-    """
+    """Normalised image features (N, width) of uint8 RGB images (height, width, 3) of any sizes; (0, 0) without any."""
     features, resized = [], (fit(image, clip.preprocessing) for image in images)
     while batch := list(islice(resized, BATCH)):
         pixels = normalize(torch.stack(batch).to(clip.device), clip.preprocessing).to(clip.dtype)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from segzs.clip.templates import resolve_templates
 from segzs.errors import VocabularyError
 from segzs.segments import UNKNOWN
 
-HEADERS = ("label", "labels", "name", "names", "class", "classes", "category", "categories")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -46,66 +44,40 @@ class Label:
     negatives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        name = _clean(self.name, "labels")
+        (name,) = clean_texts([self.name], "labels", error=VocabularyError)
         if name == UNKNOWN:
             raise VocabularyError(f"{UNKNOWN!r} is the name of objects that fit no label; it cannot be a label")
         object.__setattr__(self, "name", name)
         for field in ("synonyms", "descriptions", "negatives"):
             values = clean_texts(getattr(self, field), f"{field} of {name!r}", error=VocabularyError)
             object.__setattr__(self, field, values)
-        object.__setattr__(self, "parent", self.parent if self.parent == "" else _clean(self.parent, "parents"))
-
-
-def _clean(text: Any, what: str) -> str:
-    (text,) = clean_texts([text], what, error=VocabularyError)
-    return text
+        if self.parent != "":
+            (parent,) = clean_texts([self.parent], "parents", error=VocabularyError)
+            object.__setattr__(self, "parent", parent)
 
 
 LabelFile = tuple[tuple[Label, ...], tuple[str, ...], tuple[str, ...]]
+"""Labels, templates and negatives."""
 
 
 def read_labels(path: str | os.PathLike[str]) -> LabelFile:
-    """Read the labels, templates and negatives of a file; `Vocabulary.read` describes the formats.
-
-    Raises:
-        VocabularyError: the file cannot be read, or an entry is not a label or is repeated. The message names the file
-            and the label, and in plain text and CSV the line.
-    """
+    """Read the labels, templates and negatives of a file; see `Vocabulary.read`."""
     path = Path(path)
     kind = path.suffix.lower()
     try:
+        if kind in (".csv", ".tsv"):
+            raise VocabularyError(f"a table ({kind}) is not a list of labels; write one label a line to a .txt file")
         text = path.read_text("utf-8-sig")
         if kind == ".json":
             return _structured(json.loads(text))
         if kind in (".yaml", ".yml"):
             return _structured(yaml.load(text, LOADER))
-        rows = _csv_rows(text) if kind == ".csv" else _text_rows(text)
-        return _unique((f"line {line}", {"name": name}) for line, name in rows), (), ()
+        lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        return _unique({"name": line} for line in lines), (), ()
     except VocabularyError as error:
         raise VocabularyError(f"{path}: {error}") from error
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise VocabularyError(f"cannot read labels from {path}: {error}") from error
-
-
-def _text_rows(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that are neither empty nor comments, with their numbers."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield number, line
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, str]]:
-    """The labels of one row, or of one column, with their lines."""
-    lines = ("" if line.lstrip().startswith("#") else line.strip() for line in text.splitlines())
-    reader = csv.reader(lines, skipinitialspace=True)
-    rows = [(reader.line_num, [cell for cell in row if cell.strip()]) for row in reader]
-    rows = [(number, cells) for number, cells in rows if cells]
-    for number, cells in rows if len(rows) > 1 else ():
-        if len(cells) > 1:
-            raise VocabularyError(f"line {number}: {len(cells)} columns; one label a line, or one line, is expected")
-        if number == rows[0][0] and cells[0].strip().lower() in HEADERS:
-            raise VocabularyError(f"line {number}: {cells[0]!r} is the header of a table; remove it")
-    yield from ((number, cell) for number, cells in rows for cell in cells)
 
 
 def _structured(content: Any) -> LabelFile:
@@ -117,7 +89,7 @@ def _structured(content: Any) -> LabelFile:
     if "labels" in top:
         _check_keys(top, ("labels", "templates", "negatives"), "the vocabulary")
     pairs = labels.items() if isinstance(labels, Mapping) else enumerate(labels)
-    entries = _unique(("", _entry(key, value)) for key, value in pairs)
+    entries = _unique(_entry(key, value) for key, value in pairs)
     templates = resolve_templates(top.get("templates") or ())
     negatives = clean_texts(top.get("negatives") or (), "negatives", error=VocabularyError)
     if both := {label.name for label in entries} & set(negatives):
@@ -141,16 +113,11 @@ def _check_keys(entries: Mapping[str, Any], keys: Sequence[str], what: str) -> N
         raise VocabularyError(f"unknown key {unknown[0]!r} of {what}; choose from {', '.join(keys)}")
 
 
-def _unique(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[Label, ...]:
-    """Labels from their arguments and where they stand in the file, none of them twice."""
+def _unique(entries: Iterable[Mapping[str, Any]]) -> tuple[Label, ...]:
     labels: dict[str, Label] = {}
-    for where, entry in entries:
-        prefix = f"{where}: " if where else ""
-        try:
-            label = Label(**entry)
-        except VocabularyError as error:
-            raise VocabularyError(f"{prefix}{error}") from error
+    for entry in entries:
+        label = Label(**entry)
         if label.name in labels:
-            raise VocabularyError(f"{prefix}{label.name!r} is listed twice; list each label once")
+            raise VocabularyError(f"{label.name!r} is listed twice; list each label once")
         labels[label.name] = label
     return tuple(labels.values())

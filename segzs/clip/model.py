@@ -76,14 +76,8 @@ class ClipModel:
 def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> ClipModel:
     """Build the model of a configuration and load its weights strictly.
 
-    Args:
-        files: the configuration and the weights, from `locate_clip`.
-        device: of all weights.
-        dtype: of the image tower; the text tower, which runs once for a vocabulary, uses float32.
-
-    Raises:
-        WeightsError: the file is not a checkpoint, or another model's.
-        ModelError: a tokenizer or a text model is missing.
+    ``dtype`` is that of the image tower; the text tower, which runs once for a vocabulary, uses float32. Raises
+    `WeightsError` for the file of another model, and `ModelError` if a tokenizer or a text model is missing.
     """
     with WithoutRandomWeights():
         module = build_module(files)
@@ -104,12 +98,7 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch
 
 
 def build_module(files: ClipFiles) -> Any:
-    """Build the untrained model of a configuration.
-
-    Raises:
-        WeightsError: open_clip cannot build it.
-        ModelError: its text model is missing.
-    """
+    """Build the untrained model of a configuration."""
     config = copy.deepcopy(files.config["model_cfg"])
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
     custom = config.pop("custom_text", False) or "hf_model_name" in text

@@ -41,15 +41,7 @@ class NegativeLabels:
     threshold: float
 
     def similarity(self, image_features: Tensor, logit_scale: float) -> Tensor:
-        """The cosine similarity at which "unknown" competes with the labels.
-
-        Args:
-            image_features: normalised, float32 (N, width).
-            logit_scale: the logit scale of the CLIP.
-
-        Returns:
-            float32 (N, 1).
-        """
+        """The similarity at which "unknown" competes with labels for normalised image features (N, width): (N, 1)."""
         logits = logit_scale * image_features @ torch.cat([self.general, self.negatives]).T
         logits[:, : len(self.general)] += math.log(self.weight / max(len(self.general), 1))
         threshold = logits.new_tensor(logit_scale * self.threshold)
@@ -67,18 +59,9 @@ def negative_labels(
 ) -> NegativeLabels:
     """The negatives of a vocabulary, and the general labels that resemble neither its labels nor its examples.
 
-    With a threshold there are no general labels. If no general label is left, the threshold is the CLIP's own.
-
-    Args:
-        clip: the model.
-        vocabulary: the labels and their negatives.
-        text_features: of the labels, normalised, float32 (labels, width).
-        threshold: a cosine similarity that labels must exceed.
-        examples: mean image features of labels with examples, float32 (M, width).
-        cache: keeps text features.
-
-    Raises:
-        VocabularyError: a negative has more tokens than the CLIP reads.
+    With a threshold, a cosine similarity that labels must exceed, there are no general labels. If no general label is
+    left, the threshold is the CLIP's own. ``text_features`` (labels, width) are those of the vocabulary, ``examples``
+    (M, width) the mean image features of labels with examples.
     """
     own = {word for label in vocabulary.entries for word in (label.name, *label.synonyms)}
     listed = (*vocabulary.negatives, *(text for label in vocabulary.entries for text in label.negatives))

@@ -24,11 +24,7 @@ ARTICLE = re.compile(r"^(the|an?) ", re.IGNORECASE)
 
 
 def encode_query(clip: ClipModel, text: str) -> Tensor:
-    """The normalised text feature of a query in the CLIP's templates, without its article: float32 (width,).
-
-    Raises:
-        VocabularyError: the query is not a text, or empty.
-    """
+    """The normalised text feature of a query in the CLIP's templates, without its article: float32 (width,)."""
     (text,) = clean_texts([text], "queries", error=VocabularyError)
     return encode_vocabulary(clip, Vocabulary([ARTICLE.sub("", text)]))[0]
 
@@ -41,17 +37,8 @@ def text_scores(
     The text competes with the general labels in CLIP's softmax, because a cosine similarity alone has another range for
     every text and every CLIP. The score is ``p / (p + c)``, where ``p`` is the probability of the text times the
     stability score, and ``c`` is `TEXT_LIFT` times the share by chance. The stability score counts, because among many
-    unstable masks one always resembles the text.
-
-    Args:
-        clip: the model; its logit scale is used.
-        image_features: normalised, float32 (N, width).
-        query: normalised text feature, float32 (width,), from `encode_query`.
-        stability_scores: of the objects' masks, float32 (N,).
-        general: text features of the general vocabulary, float32 (labels, width), from `general_features`.
-
-    Returns:
-        float32 (N,).
+    unstable masks one always resembles the text. From image features (N, width), a text feature (width,), stability
+    scores (N,) and the `general_features` to float32 (N,).
     """
     logits = clip.logit_scale * image_features @ torch.cat([query[None], general]).T
     share = logits.softmax(1)[:, 0] * stability_scores.to(logits)
@@ -63,15 +50,8 @@ def example_scores(image_features: Tensor, example: Tensor, stability_scores: Te
 
     The score is ``s / (s + EXAMPLE_SHARE)``, where ``s`` is the projection of the object on the line from the mean of
     all objects (0) to the example (1), times the stability score. The mean is subtracted, because the image features
-    of some CLIPs all lie in a narrow cone.
-
-    Args:
-        image_features: normalised, float32 (N, width).
-        example: normalised image feature, float32 (width,).
-        stability_scores: of the objects' masks, float32 (N,).
-
-    Returns:
-        float32 (N,).
+    of some CLIPs all lie in a narrow cone. From image features (N, width), that of the example (width,) and stability
+    scores (N,) to float32 (N,).
     """
     mean = image_features.sum(0) / (len(image_features) + 1)
     direction = example - mean

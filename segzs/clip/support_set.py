@@ -88,11 +88,7 @@ class SupportSet:
         return hashlib.sha256(texts + self.features.numpy().tobytes()).hexdigest()
 
     def __add__(self, other: SupportSet) -> SupportSet:
-        """The examples of both.
-
-        Raises:
-            ModelMismatchError: another CLIP encoded the others, or they were cropped in another way.
-        """
+        """The examples of both; raises `ModelMismatchError` if the others were encoded in another way."""
         other.check(self.encoded_by)
         return SupportSet(torch.cat([self.features, other.features]), self.labels + other.labels, self.encoded_by)
 
@@ -112,10 +108,6 @@ class SupportSet:
         Gaussian at the mean of all, so that labels without examples, and "unknown", keep their logits. The covariance
         is the ridge estimate, which is a sphere where each label has one example; it is scaled to the distances of the
         means, which differ between CLIPs. Labels with more examples get larger logits.
-
-        Args:
-            image_features: normalised, float32 (N, width).
-            labels: the names of the columns.
         """
         logits = image_features.new_zeros(len(image_features), len(labels))
         weight, bias = (part.to(image_features.device) for part in self._classifier)
@@ -146,11 +138,7 @@ class SupportSet:
         return weight.float(), bias.float()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the examples to a safetensors file and return its path.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
+        """Write the examples to a safetensors file and return its path; raises `OutputError` if that fails."""
         path = Path(path)
         metadata = {"format": FORMAT, "encoded_by": self.encoded_by, "labels": json.dumps(self.labels)}
         try:
@@ -162,11 +150,7 @@ class SupportSet:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SupportSet:
-        """Read a file that `save` wrote.
-
-        Raises:
-            AnnotationError: the file cannot be read, or does not contain examples.
-        """
+        """Read a file that `save` wrote; raises `AnnotationError` for others."""
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}

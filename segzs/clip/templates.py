@@ -12,14 +12,9 @@ NAMED_TEMPLATES = ("simple", "imagenet", "plain")
 
 
 def resolve_templates(templates: str | Iterable[str]) -> tuple[str, ...]:
-    """Templates from the name of a set, or from the user's own sentences.
+    """Templates from the name of a set, or from one or more sentences that contain ``{}`` once.
 
-    Args:
-        templates: "plain" (1 template), "simple" (open_clip's 7) or "imagenet" (open_clip's 80), or one or more
-            sentences with ``{}``.
-
-    Raises:
-        VocabularyError: the name is unknown, or a sentence does not contain ``{}`` once.
+    The sets are "plain" (1 template), "simple" (open_clip's 7) and "imagenet" (open_clip's 80).
 
     >>> resolve_templates("a drawing of a {}")
     ('a drawing of a {}',)

@@ -32,26 +32,16 @@ def encode_vocabulary(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingC
     "Learning transferable visual models from natural language supervision" (Radford et al. 2021, section 3.1.4). With
     synonyms and descriptions it is the normalised mean of the features of the name, of each synonym and of each
     description, as in "What does a platypus look like?" (Pratt et al. 2023). The mean, because the maximum favours
-    labels with many synonyms.
-
-    Returns:
-        float32 (labels, width).
-
-    Raises:
-        VocabularyError: a sentence has more tokens than the CLIP reads.
+    labels with many synonyms. The shape is (labels, width). Raises `VocabularyError` if a sentence is too long.
     """
     vocabulary = with_templates(clip, vocabulary)
     return _cached(clip, vocabulary, "labels", lambda: _encode_labels(clip, vocabulary), cache)
 
 
 def encode_templates(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCache | None = None) -> Tensor:
-    """The normalised text feature of each label in each template, for `autoclip`.
+    """The normalised text feature of each label in each template, for `autoclip`: float32 (labels, templates, width).
 
-    Returns:
-        float32 (labels, templates, width).
-
-    Raises:
-        VocabularyError: a label has synonyms or descriptions, or a sentence has more tokens than the CLIP reads.
+    Raises `VocabularyError` if a label has synonyms or descriptions, or a sentence is too long.
     """
     vocabulary = with_templates(clip, vocabulary)
     for label in vocabulary.entries:
@@ -67,11 +57,7 @@ def encode_templates(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCa
 
 @torch.inference_mode()
 def encode_texts(clip: ClipModel, texts: Sequence[str]) -> Tensor:
-    """Normalised text features of sentences: float32 (texts, width).
-
-    Raises:
-        VocabularyError: a sentence has more tokens than the CLIP reads; the tokenizer would cut it.
-    """
+    """Normalised text features of sentences, none of which may have more tokens than the CLIP reads: (texts, width)."""
     features = []
     for start in range(0, len(texts), BATCH):
         batch = list(texts[start : start + BATCH])

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from segzs.checks import clean_texts
 from segzs.clip.labels import Label, read_labels
@@ -53,11 +52,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, labels: Labels) -> Vocabulary:
-        """The vocabulary of what `segzs.load` takes as labels: a `Vocabulary`, a list, or the path of a file.
-
-        Raises:
-            VocabularyError: the list or the file does not contain labels, or there is no such file.
-        """
+        """The vocabulary of what `segzs.load` takes as labels: a `Vocabulary`, a list, or the path of a file."""
         if isinstance(labels, Vocabulary):
             return labels
         if not isinstance(labels, str | os.PathLike):
@@ -73,12 +68,10 @@ class Vocabulary:
         - JSON (``.json``) and YAML (``.yaml``, ``.yml``): a list of labels, or of mappings of the arguments of `Label`;
           or a mapping from labels to their details, or from numbers to labels. Either may stand under "labels", beside
           "templates" and "negatives", or under "names".
-        - CSV (``.csv``): one column or one row of labels, without a header.
         - Plain text (any other suffix): a label a line; empty lines and lines that start with ``#`` are skipped.
 
         Raises:
-            VocabularyError: the file cannot be read, or an entry is not a label or is repeated. The message names the
-                file and the label, and in plain text and CSV the line.
+            VocabularyError: the file cannot be read, or an entry is not a label or is repeated.
         """
         return cls(*read_labels(path))
 
@@ -130,9 +123,6 @@ class Vocabulary:
     def without(self, labels: Iterable[str]) -> Vocabulary:
         """The vocabulary without some labels; their children lose their parent.
 
-        Raises:
-            VocabularyError: no label is left.
-
         >>> Vocabulary(["cat", "dog", "mug"]).without(["dog"]).labels
         ('cat', 'mug')
         """
@@ -144,7 +134,7 @@ class Vocabulary:
     @property
     def digest(self) -> str:
         """SHA-256 of the labels, templates and negatives."""
-        content: list[Any] = [self.labels, self.templates]
+        content: list[object] = [self.labels, self.templates]
         details = [astuple(label) for label in self.entries if label != Label(label.name)]
         if details or self.negatives:
             content += [details, self.negatives]

@@ -13,25 +13,15 @@ from typing import Any
 
 from segzs.errors import AnnotationError, FormatWarning, OutputError, UsageError, warn
 from segzs.files import atomic_write
-from segzs.formats import coco, cvat, label_studio, labelme, native, panoptic, parquet, semantic, voc, yolo
+from segzs.formats import coco, cvat, label_studio, labelme, native, panoptic, parquet, voc, yolo
 from segzs.formats.annotations import Digests, ImageAnnotations
 from segzs.formats.files import load_json, reading
 from segzs.postprocess.maps import SemanticMap
 from segzs.segments import Segments
 
-__all__ = [
-    "FORMATS",
-    "PICTURES",
-    "Digests",
-    "Format",
-    "ImageAnnotations",
-    "find_format",
-    "read",
-    "save",
-    "write",
-]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "Digests", "Format", "ImageAnnotations", "find_format", "read", "save", "write"]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -71,11 +61,7 @@ FORMATS = {one.name: one for one in _ALL}
 
 
 def find_format(name: str) -> Format:
-    """The format of a name.
-
-    Raises:
-        UsageError: the format is unknown.
-    """
+    """The format of a name; raises `UsageError` for an unknown one."""
     if name not in FORMATS:
         raise UsageError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
     return FORMATS[name]
@@ -175,13 +161,13 @@ def save(
     path = Path(file)
     if isinstance(segments, SemanticMap):
         with _writing(path):
-            semantic.write(segments, path)
+            _save_map(segments, path)
         return path
     if not isinstance(segments, Segments):
         raise OutputError(f"{type(segments).__name__} cannot be saved alone; segment(photo, [prompt]) gives Segments")
     name = path.name.lower()
     formats = {one.suffix: one.name for one in FORMATS.values() if not one.folder}
-    suffixes = (*formats, ".json", ".txt", *PICTURES)
+    suffixes = (*formats, ".json", ".txt", *IMAGE_SUFFIXES)
     suffix = next((suffix for suffix in suffixes if name.endswith(suffix)), "")
     format = format or formats.get(suffix)
     if format is None and not suffix:
@@ -196,7 +182,7 @@ def save(
     if options:
         raise OutputError(f"unknown option {', '.join(options)} of {suffix}; choose from none")
     with _writing(path):
-        if suffix in PICTURES:
+        if suffix in IMAGE_SUFFIXES:
             path.parent.mkdir(parents=True, exist_ok=True)
             segments.overlay().save(path)
             return path
@@ -206,6 +192,19 @@ def save(
             else:
                 json.dump(native.to_dict(annotations), text, indent=1, ensure_ascii=False)
     return path
+
+
+def _save_map(semantic: SemanticMap, path: Path) -> None:
+    """Write an indexed PNG whose values are the numbers of labels, the labels as JSON, or the overlay."""
+    name = path.name.lower()
+    if name.endswith(".map.json"):
+        with atomic_write(path) as file:
+            json.dump(semantic.to_dict(), file, indent=1, ensure_ascii=False)
+    elif name.endswith((".map.png", ".overlay.png")):
+        with atomic_write(path, "wb") as file:
+            (semantic.indexed() if name.endswith(".map.png") else semantic.overlay()).save(file, "PNG")
+    else:
+        raise OutputError(f"{path}: the suffix of a map must be .map.png, .map.json, .overlay.png")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from segzs.segments import UNKNOWN, Name, Segment, Segments
 
 @dataclass(frozen=True)
 class Digests:
-    """SHA-256 digests as hexadecimal digits; empty where they are not known.
+    """SHA-256 digests as hexadecimal digits; empty where there is none.
 
     ``pixels`` is `Image.digest`, ``file`` is of the bytes of the image file, ``sam`` and ``clip`` are of the weights.
     """
@@ -37,22 +37,20 @@ class ImageAnnotations:
 
     Args:
         file: the file name, relative to a folder of images.
-        width: pixels; 0 where the size is not known, as of whole images without segments.
+        width: pixels; 0 without a size, as of whole images without segments.
         height: pixels; 0 where the width is.
         segments: what is on the image. Masks that people drew have a predicted IoU, a stability score and a
             probability of 1.
-        model: the models that made the segments, as "sam+clip"; empty where that is not known.
+        model: the models that made the segments, as "sam+clip"; or empty.
         digests: of the pixels, the file and the weights.
-        source: the data set that the image is from; empty where that is not known.
+        source: the data set that the image is from; or empty.
         label: of the whole image, in a folder of classes; formats do not hold it.
 
     Raises:
         AnnotationError: the size is invalid, or a mask has another size.
 
-    >>> mask = RLE.encode(np.ones((2, 3), bool))
-    >>> cat = Segment(mask, 0.9, 0.8, (Name("cat", 0.7), Name("dog", 0.2)))
-    >>> ImageAnnotations("cat.jpg", 3, 2, (cat,)).segments[0].name
-    'cat'
+    >>> ImageAnnotations("cat.jpg", 640, 480).segments
+    ()
     """
 
     file: str
@@ -68,8 +66,7 @@ class ImageAnnotations:
         if (self.width, self.height, self.segments) == (0, 0, ()):
             return
         for side in (self.width, self.height):
-            if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-                raise AnnotationError(f"{self.file!r} has a side of {side!r} pixels; an integer from 1 is expected")
+            check_number(f"a side of {self.file!r}", side, "an integer from 1", 1, whole=True, error=AnnotationError)
         for segment in self.segments:
             if (segment.rle.width, segment.rle.height) != (self.width, self.height):
                 raise AnnotationError(
@@ -108,13 +105,10 @@ class ImageAnnotations:
 def image_of_row(row: Mapping[str, Any], file: Any, width: Any, height: Any, source: str = "") -> ImageAnnotations:
     """The image of a row of a file, before its masks are parsed; ``model`` and ``sha256`` are optional keys of the row.
 
-    Raises:
-        TypeError: the file name is not text.
-        AnnotationError: the size is invalid, or larger than `read_image` permits.
+    Raises `TypeError` or `AnnotationError` if the name or the size is invalid.
     """
     if not isinstance(file, str) or not file:
         raise TypeError(f"the file name is {file!r}; text is expected")
-    check_number(f"the width of {file!r}", width, "an integer from 1", 1, whole=True, error=AnnotationError)
     digests = Digests(str(row.get("sha256") or ""))
     image = ImageAnnotations(file, width, height, (), str(row.get("model") or ""), digests, source)
     if width * height > MAX_PIXELS:
@@ -134,15 +128,13 @@ def score_of(segment: Segment) -> float:
 
 def details_of(segment: Segment) -> dict[str, Any]:
     """The runner-up names and mask scores of a segment as plain values; `segment_of` reads them."""
-    values = segment.to_dict()
-    return {key: values[key] for key in ("names", "predicted_iou", "stability_score")}
+    return {key: segment.to_dict()[key] for key in ("names", "predicted_iou", "stability_score")}
 
 
 def segment_of(rle: RLE, label: Any, score: Any, details: Mapping[str, Any]) -> Segment:
     """The segment of a mask, label and score, with what `details_of` wrote where it is given; null is not given.
 
-    Raises:
-        KeyError, TypeError, ValueError: the label, the score or the details are invalid.
+    Raises one of `segzs.formats.files.INVALID` for invalid values, as the following functions do.
     """
     names = details.get("names")
     if names is None or label not in ([names[0]["label"]] if names else ["", UNKNOWN]):  # other tools change labels
@@ -165,11 +157,7 @@ def _number(value: Any) -> float:
 
 
 def rle_of(code: Mapping[str, Any], image: ImageAnnotations | Image) -> RLE:
-    """The mask of COCO run lengths, compressed or not, which must have the size of the image.
-
-    Raises:
-        KeyError, TypeError, ValueError: the run lengths are invalid.
-    """
+    """The mask of COCO run lengths, compressed or not, which must have the size of the image."""
     counts, width, height = code["counts"], image.width, image.height
     if list(code["size"]) != [height, width]:
         raise ValueError(f"a mask has the size {code['size']}; [height, width] of the image is [{height}, {width}]")
@@ -183,11 +171,7 @@ def rle_of(code: Mapping[str, Any], image: ImageAnnotations | Image) -> RLE:
 
 
 def check_near(coordinates: Iterable[float], image: ImageAnnotations | Image) -> None:
-    """Refuse shapes that would take too long to draw.
-
-    Raises:
-        ValueError: a coordinate is far outside of the image, or not finite.
-    """
+    """Refuse shapes far outside of the image, which would take too long to draw."""
     reach = 2 * (image.width + image.height)
     if far := [number for number in coordinates if not -reach <= number <= reach]:
         raise ValueError(f"a coordinate is {far[0]}, far outside of an image of {image.width}x{image.height}")
@@ -199,9 +183,6 @@ def category_ids(categories: Iterable[str], base: int) -> dict[str, int]:
     >>> ids = category_ids(["cat"], 1)
     >>> ids["dog"], ids["cat"]
     (2, 1)
-
-    Raises:
-        UsageError: ``base`` is not an integer from 0, or a category occurs twice.
     """
     check_number("base", base, "an integer from 0", 0, whole=True, error=UsageError)
     categories = list(categories)

@@ -21,17 +21,8 @@ from pycocotools import mask as coco_mask
 
 from segzs.errors import AnnotationError
 from segzs.files import atomic_write
-from segzs.formats.annotations import (
-    ImageAnnotations,
-    category_ids,
-    check_near,
-    details_of,
-    image_of_row,
-    label_of,
-    rle_of,
-    score_of,
-    segment_of,
-)
+from segzs.formats import annotations as rows
+from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.files import LeftOut, load_json, reading
 from segzs.formats.polygons import corners
 from segzs.image import Image
@@ -52,24 +43,20 @@ def write(
 ) -> None:
     """Write an instance file, annotation by annotation, so that memory holds one image at a time.
 
-    Args:
-        annotations: the images.
-        destination: the file.
-        categories: labels in the order of their ids; further labels follow as they occur.
-        base: the first category id.
-        polygons: write polygons instead of RLE, for trainers that read nothing else; holes are joined to the outline.
+    ``categories`` are labels in the order of their ids, from ``base``; further labels follow as they occur.
+    ``polygons`` writes polygons instead of RLE, for trainers that read nothing else; holes are joined to the outline.
     """
-    ids, images, number = category_ids(categories, base), [], count(1)
+    ids, images, number = rows.category_ids(categories, base), [], count(1)
     with atomic_write(destination) as file:
         file.write('{"info": {"description": "segzs"},\n"annotations": [')
         for image_id, one in enumerate(annotations, start=1):
             images.append(_image_row(image_id, one))
             for segment in (segment for segment in one.segments if segment.area):
                 index = next(number)
-                row: dict[str, Any] = {"id": index, "image_id": image_id, "category_id": ids[label_of(segment)]}
+                row: dict[str, Any] = {"id": index, "image_id": image_id, "category_id": ids[rows.label_of(segment)]}
                 x1, y1, x2, y2 = segment.box
                 row |= {"segmentation": segment.rle.coco(), "bbox": [x1, y1, x2 - x1, y2 - y1], "area": segment.area}
-                row |= {"iscrowd": 0, "score": score_of(segment), **details_of(segment)}
+                row |= {"iscrowd": 0, "score": rows.score_of(segment), **rows.details_of(segment)}
                 if polygons:
                     row["segmentation"] = [ring.ravel().tolist() for ring in corners(segment.mask)]
                 file.write(("\n" if index == 1 else ",\n") + _dumps(row))
@@ -95,14 +82,7 @@ class CocoFile:
 
     @classmethod
     def load(cls, path: Path) -> CocoFile:
-        """Read a file.
-
-        Raises:
-            AnnotationError: the file cannot be read, or is not a COCO instance file.
-
-        Warns:
-            FormatWarning: a category without a name is left out.
-        """
+        """Read a file; a category without a name is left out with a warning."""
         with reading(path, EXPECTED):
             content = load_json(path)
             if isinstance(content, list):
@@ -113,24 +93,18 @@ class CocoFile:
             labels, left_out = {}, LeftOut(path)
             for row in content["categories"]:
                 with left_out.unless_valid(f"category {_name_of(row)}"):
-                    labels[_key(row["id"])] = _category_name(row["name"])
+                    if not isinstance(name := row["name"], str) or not name.strip():
+                        raise TypeError(f"its name is {name!r}; text is expected")
+                    labels[_key(row["id"])] = name
             left_out.warn()
             return cls(path, labels, content)
 
     def images(self, *, things_only: bool = False) -> Iterator[ImageAnnotations]:
         """The images with their segments, one after the other.
 
-        A row that cannot be used costs that row: without a mask or with an invalid one, of an unknown category or
-        image, without a file name or a size.
-
-        Args:
-            things_only: leave out crowds, and rows that the file calls stuff (``isthing`` 0).
-
-        Raises:
-            AnnotationError: none of the images can be used.
-
-        Warns:
-            FormatWarning: rows are left out; names the file, the ids and why.
+        Rows that cannot be used are left out with a warning: without a mask or with an invalid one, of an unknown
+        category or image, without a file name or a size. ``things_only`` also leaves out crowds, and rows that the file
+        calls stuff (``isthing`` 0).
         """
         left_out = LeftOut(self.path)
         images: list[tuple[str, ImageAnnotations]] = []
@@ -156,7 +130,7 @@ class CocoFile:
 
     def _image(self, row: Mapping[str, Any]) -> ImageAnnotations:
         source = next((str(of[key]) for of in (row, self.content) for key in ("source", "dataset") if of.get(key)), "")
-        return image_of_row(row, row["file_name"], row["width"], row["height"], source)
+        return rows.image_of_row(row, row["file_name"], row["width"], row["height"], source)
 
     def _segment(self, row: Mapping[str, Any], image: ImageAnnotations) -> Segment:
         category = _key(row["category_id"])
@@ -167,17 +141,13 @@ class CocoFile:
         rle = mask_of(row["segmentation"], image)
         if not rle.area:
             raise ValueError("the mask has no pixels")
-        return segment_of(rle, self.labels[category], row.get("score"), row)
+        return rows.segment_of(rle, self.labels[category], row.get("score"), row)
 
 
 def mask_of(code: Any, image: ImageAnnotations | Image) -> RLE:
-    """The mask of a ``segmentation``: run lengths, polygons, or a bool array (height, width) as SAM's generator gives.
-
-    Raises:
-        KeyError, TypeError, ValueError: the segmentation is invalid, or has another size than the image.
-    """
+    """The mask of a ``segmentation``: run lengths, polygons, or a bool array (height, width) of SAM's generator."""
     if isinstance(code, Mapping):
-        return rle_of(code, image)
+        return rows.rle_of(code, image)
     if isinstance(code, np.ndarray):
         if code.shape != (image.height, image.width):
             raise ValueError(f"the mask has the shape {code.shape}; ({image.height}, {image.width}) is expected")
@@ -188,15 +158,9 @@ def mask_of(code: Any, image: ImageAnnotations | Image) -> RLE:
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(f"a polygon has {len(polygon)} numbers; x and y of at least three points are expected")
-        check_near(polygon, image)
+        rows.check_near(polygon, image)
     rle = coco_mask.merge(coco_mask.frPyObjects(polygons, image.height, image.width))
     return RLE(image.height, image.width, rle["counts"].decode())
-
-
-def _category_name(name: Any) -> str:
-    if not isinstance(name, str) or not name.strip():
-        raise TypeError(f"its name is {name!r}; text is expected")
-    return name
 
 
 def _key(id_: Any) -> str:

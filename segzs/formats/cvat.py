@@ -47,8 +47,7 @@ def write(annotations: Iterable[ImageAnnotations], destination: Path, *, polygon
 def points(rle: RLE) -> list[int]:
     """A mask as the ``points`` of a "mask" shape of cvat-sdk: row runs inside the box, then x1 y1 x2 y2, inclusive.
 
-    Raises:
-        OutputError: the mask is empty.
+    Raises `OutputError` for an empty mask.
 
     >>> import numpy as np
     >>> points(RLE.encode(np.eye(3, dtype=bool)))

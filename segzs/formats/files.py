@@ -21,6 +21,8 @@ T = TypeVar("T")
 class Stems:
     """File names after image names: the folders stay, the suffix goes.
 
+    Of two images that differ only by the suffix, the second one keeps it.
+
     >>> Stems()("a/1.jpg")
     'a/1'
     """
@@ -29,11 +31,6 @@ class Stems:
         self._taken: set[str] = set()
 
     def __call__(self, image: str) -> str:
-        """The stem of an image; of two images that differ only by the suffix, the second one keeps it.
-
-        Raises:
-            OutputError: the image came before, or its name is empty.
-        """
         parts = [part for part in PurePosixPath(image.replace("\\", "/")).parts if part not in ("/", "..")]
         path = PurePosixPath(*parts)  # nothing is written outside the folder
         if not path.name:
@@ -100,17 +97,13 @@ class LeftOut:
                 self._first.append(f"{row} ({explain(error)})")
 
     def warn(self) -> None:
-        """Warn if rows were left out, naming the file, the first three rows and why."""
+        """Warn if rows were left out."""
         if self.count:
             warn(str(self), FormatWarning)
 
 
 def read_files(paths: Iterable[Path], read: Callable[[Path], Iterator[T]]) -> Iterator[T]:
-    """The values of several files; a file that cannot be read is left out with a warning.
-
-    Raises:
-        AnnotationError: no file can be read.
-    """
+    """The values of several files; a file that cannot be read is left out with a warning, unless none can."""
     errors, count = [], 0
     for path in paths:
         try:

@@ -23,15 +23,8 @@ import PIL.Image
 import PIL.ImageDraw
 
 from segzs.files import atomic_write
-from segzs.formats.annotations import (
-    ImageAnnotations,
-    check_near,
-    details_of,
-    image_of_row,
-    label_of,
-    score_of,
-    segment_of,
-)
+from segzs.formats import annotations as rows
+from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.files import LeftOut, Stems, load_json, read_files, reading
 from segzs.formats.polygons import pixels
 from segzs.image import read_image
@@ -90,7 +83,7 @@ def _read(file: Path, folder: PurePath) -> Iterator[ImageAnnotations]:
         content = load_json(file)
         name = PureWindowsPath(content["imagePath"]).as_posix()  # the separators are those of the writer's machine
         size = content["imageWidth"], content["imageHeight"]
-        image = image_of_row(content, (folder / name).as_posix(), *size)
+        image = rows.image_of_row(content, (folder / name).as_posix(), *size)
         left_out = LeftOut(file)
         objects: dict[object, tuple[np.ndarray, dict[str, Any]]] = {}
         for index, shape in enumerate(content["shapes"]):
@@ -102,21 +95,17 @@ def _read(file: Path, folder: PurePath) -> Iterator[ImageAnnotations]:
         segments = []
         for mask, shape in objects.values():
             with left_out.unless_valid(f"the shape {str(shape.get('label'))!r:.40}"):
-                segments.append(segment_of(RLE.encode(mask), shape["label"], shape.get("score"), shape))
+                segments.append(rows.segment_of(RLE.encode(mask), shape["label"], shape.get("score"), shape))
         left_out.warn()
     yield replace(image, segments=tuple(segments))
 
 
 def _mask_of(shape: dict[str, Any], image: ImageAnnotations) -> np.ndarray:
-    """A shape as labelme draws it: bool (height, width).
-
-    Raises:
-        KeyError, TypeError, ValueError: the shape is invalid, encloses no area, or has no pixels.
-    """
+    """A shape as labelme draws it: bool (height, width)."""
     canvas = PIL.Image.new("L", (image.width, image.height))
     draw = PIL.ImageDraw.Draw(canvas)
     points = [(float(x), float(y)) for x, y in shape["points"]]
-    check_near([side for point in points for side in point], image)
+    rows.check_near([side for point in points for side in point], image)
     kind = shape.get("shape_type") or "polygon"
     if kind == "mask":
         png = base64.b64decode(shape["mask"])
@@ -158,13 +147,13 @@ def _polygons(segment: Segment, number: int) -> list[dict[str, Any]]:
 
 def _shape(segment: Segment, kind: str, points: list[Any], group: int | None, mask: str | None) -> dict[str, Any]:
     return {
-        "label": label_of(segment),
+        "label": rows.label_of(segment),
         "points": points,
         "group_id": group,
         "description": "",
         "shape_type": kind,
         "flags": {},
         "mask": mask,
-        "score": score_of(segment),
-        **details_of(segment),
+        "score": rows.score_of(segment),
+        **rows.details_of(segment),
     }

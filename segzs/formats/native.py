@@ -14,7 +14,7 @@ Lossless but for the scores, which have four decimals, and the names of a segmen
                    "predicted_iou": 0.93, "stability_score": 0.97,
                    "segmentation": {"size": [height, width], "counts": "..."}}, ...]}     COCO's compressed RLE
 
-``sha256``, ``source`` and ``models`` are left out where they are not known.
+``sha256``, ``source`` and ``models`` are left out where there are none.
 """
 
 from __future__ import annotations
@@ -58,15 +58,7 @@ def read(path: Path) -> Iterator[ImageAnnotations]:
 def read_lines(path: str | os.PathLike[str], *, verify: bool = True) -> Iterator[ImageAnnotations]:
     """Read a file of lines, one image at a time; an incomplete last line, which a crash leaves, is left out.
 
-    Args:
-        path: the file, as ``segments.jsonl``.
-        verify: decode each mask, to make sure that it is one.
-
-    Raises:
-        AnnotationError: the file cannot be read, or a line is invalid; names the line.
-
-    >>> [one.file for one in read_lines("out/segments.jsonl")]  # doctest: +SKIP
-    ['2024/cat.jpg', '2024/dog.jpg']
+    ``verify`` decodes each mask, to make sure that it is one.
     """
     path = Path(path)
     with reading(path, EXPECTED), path.open("rb") as lines:
@@ -88,11 +80,7 @@ def to_line(annotations: ImageAnnotations) -> bytes:
 
 
 def from_line(line: bytes, *, verify: bool = True) -> ImageAnnotations:
-    """The image of a line.
-
-    Raises:
-        AnnotationError: the line is invalid.
-    """
+    """The image of a line; raises `AnnotationError` if it is invalid."""
     try:
         return from_dict(json.loads(line), verify=verify)
     except INVALID as error:
@@ -116,27 +104,18 @@ def to_dict(annotations: ImageAnnotations) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any], *, verify: bool = True) -> ImageAnnotations:
-    """The image that `to_dict` wrote.
-
-    Raises:
-        KeyError, TypeError, ValueError: a value is missing or invalid.
-    """
+    """The image that `to_dict` wrote; raises one of `INVALID` if a value is missing or invalid."""
     if values["format"] != FORMAT:
         raise ValueError(f"the format is {values['format']!r}")
     size, models = values["image"], values.get("models", {})
     image = image_of_row(
         {"model": values["model"]}, values["file"], size["width"], size["height"], str(values.get("source", ""))
     )
-    mask_of = rle_of if verify else _unverified
-    return replace(
-        image,
-        digests=Digests(size["sha256"], values.get("sha256", ""), models.get("sam", ""), models.get("clip", "")),
-        segments=tuple(
-            segment_of(mask_of(row["segmentation"], image), row["name"], 1, row) for row in values["segments"]
-        ),
-    )
-
-
-def _unverified(code: Mapping[str, Any], image: ImageAnnotations) -> RLE:
-    height, width = code["size"]
-    return RLE(height, width, code["counts"])
+    segments = []
+    for row in values["segments"]:
+        code = row["segmentation"]
+        height, width = code["size"]
+        rle = rle_of(code, image) if verify else RLE(height, width, code["counts"])
+        segments.append(segment_of(rle, row["name"], 1, row))
+    digests = Digests(size["sha256"], values.get("sha256", ""), models.get("sam", ""), models.get("clip", ""))
+    return replace(image, digests=digests, segments=tuple(segments))

@@ -26,13 +26,10 @@ def schema() -> Any:
     """The columns, as a ``pyarrow.Schema``.
 
     Of the image, the same in each of its rows: file, width, height, model, source; the SHA-256 digests sha256 (of the
-    pixels), file_sha256, sam_sha256 and clip_sha256 (of the weights), empty where they are not known. Of the segment:
+    pixels), file_sha256, sam_sha256 and clip_sha256 (of the weights), empty where there are none. Of the segment:
     segment (its index from 0), name, probability, names (label and probability, most probable first), x1, y1, x2, y2
     (pixels; x2 and y2 just outside), area (pixels), predicted_iou, stability_score, counts (COCO's compressed RLE of
     size [height, width]).
-
-    Raises:
-        OutputError: pyarrow is not installed.
     """
     arrow = _arrow()
     text, real = arrow.string(), arrow.float64()
@@ -102,11 +99,7 @@ def read(path: Path) -> Iterator[ImageAnnotations]:
 
 
 def from_bytes(data: bytes, name: str) -> Iterator[ImageAnnotations]:
-    """The images that `to_bytes` wrote; errors call the file ``name``.
-
-    Raises:
-        AnnotationError: the data is invalid.
-    """
+    """The images that `to_bytes` wrote; errors call the file ``name``."""
     with reading(Path(name), EXPECTED):
         yield from map(_image, _rows_of_images(io.BytesIO(data)))
 
