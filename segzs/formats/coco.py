@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+import segzs.formats.annotations as rows
 from segzs.errors import AnnotationError
 from segzs.files import atomic_write
-from segzs.formats import annotations as rows
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.files import LeftOut, load_json, reading
 from segzs.formats.polygons import corners

@@ -22,8 +22,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
+import segzs.formats.annotations as rows
 from segzs.files import atomic_write
-from segzs.formats import annotations as rows
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.files import LeftOut, Stems, load_json, read_files, reading
 from segzs.formats.polygons import pixels
