@@ -11,25 +11,7 @@ if TYPE_CHECKING:
     from segzs.clip.labels import Label
     from segzs.clip.regions import Naming
     from segzs.clip.vocabulary import Vocabulary
-    from segzs.errors import (
-        AnnotationError,
-        CacheWarning,
-        FormatWarning,
-        ImageError,
-        MapWarning,
-        ModelError,
-        ModelMismatchError,
-        OutputError,
-        PromptError,
-        RequestError,
-        SegzsError,
-        SegzsWarning,
-        UnfamiliarWarning,
-        UnknownModelError,
-        UsageError,
-        VocabularyError,
-        WeightsError,
-    )
+    from segzs.errors import *  # noqa: F403
     from segzs.formats import save
     from segzs.image import Image, read_image
     from segzs.loading import load
@@ -41,74 +23,28 @@ if TYPE_CHECKING:
     from segzs.segmenter import Segmenter
     from segzs.segments import Name, Segment, Segments
 
-__all__ = [
-    "RLE",
-    "AnnotationError",
-    "CacheWarning",
-    "EncodedImage",
-    "FormatWarning",
-    "GeneratorOptions",
-    "Image",
-    "ImageError",
-    "Label",
-    "MapWarning",
-    "ModelError",
-    "ModelMismatchError",
-    "Name",
-    "Naming",
-    "OutputError",
-    "Prompt",
-    "PromptError",
-    "RequestError",
-    "Segment",
-    "Segmenter",
-    "Segments",
-    "SegzsError",
-    "SegzsWarning",
-    "SemanticMap",
-    "UnfamiliarWarning",
-    "UnknownModelError",
-    "UsageError",
-    "Vocabulary",
-    "VocabularyError",
-    "WeightsError",
-    "load",
-    "read_image",
-    "save",
-]
+# ruff: noqa: F405
+__all__ = ["GeneratorOptions", "Image", "Label", "Naming", "Prompt", "Segmenter", "Vocabulary", "load", "read_image"]
+__all__ += ["RLE", "EncodedImage", "Name", "Segment", "Segments", "SemanticMap", "save"]
+__all__ += ["ImageError", "ModelError", "PromptError", "SegzsError", "VocabularyError", "WeightsError"]
+__all__ += ["AnnotationError", "ModelMismatchError", "OutputError", "RequestError", "UnknownModelError", "UsageError"]
+__all__ += ["CacheWarning", "FormatWarning", "MapWarning", "SegzsWarning", "UnfamiliarWarning"]
 __version__ = "0.1.0"
 
 _MODULES = {
-    "AnnotationError": "errors",
-    "CacheWarning": "errors",
     "EncodedImage": "sam.encode",
-    "FormatWarning": "errors",
     "GeneratorOptions": "sam.mask_generator",
     "Image": "image",
-    "ImageError": "errors",
     "Label": "clip.labels",
-    "MapWarning": "errors",
-    "ModelError": "errors",
-    "ModelMismatchError": "errors",
     "Name": "segments",
     "Naming": "clip.regions",
-    "OutputError": "errors",
     "Prompt": "prompts",
-    "PromptError": "errors",
     "RLE": "masks",
-    "RequestError": "errors",
     "Segment": "segments",
     "Segmenter": "segmenter",
     "Segments": "segments",
-    "SegzsError": "errors",
-    "SegzsWarning": "errors",
     "SemanticMap": "postprocess.maps",
-    "UnfamiliarWarning": "errors",
-    "UnknownModelError": "errors",
-    "UsageError": "errors",
     "Vocabulary": "clip.vocabulary",
-    "VocabularyError": "errors",
-    "WeightsError": "errors",
     "load": "loading",
     "read_image": "image",
     "save": "formats",
@@ -117,9 +53,9 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch takes seconds, and `segzs --help` does not need it."""
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module 'segzs' has no attribute {name!r}")
-    value = getattr(import_module(f"segzs.{_MODULES[name]}"), name)
+    value = getattr(import_module(f"segzs.{_MODULES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 

@@ -40,10 +40,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def clean_texts(values: Any, what: str, *, error: type[SegzsError] = SegzsError) -> tuple[str, ...]:
-    """A tuple of texts with single spaces; one text stands for a tuple of one.
-
-    Raises:
-        SegzsError: ``error``, if a value is not a text or is empty; ``what`` says what the values are.
+    """A tuple of texts with single spaces; one text stands for a tuple of one, and raises ``error`` for other values.
 
     >>> clean_texts([" coffee  mug "], "labels"), clean_texts("cat", "labels")
     (('coffee mug',), ('cat',))

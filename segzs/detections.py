@@ -53,10 +53,17 @@ def read_detections(detections: Any, image: Image) -> tuple[Prompt | RLE, ...]:
     if isinstance(detections, Sequence) and detections and all(isinstance(one, Mapping) for one in detections):
         _check_one_image(detections)
         return tuple(_from_result(number, one, image) for number, one in enumerate(detections))
-    array = _array(detections)
-    if array.ndim == 3:
-        return _from_masks(array, image)
-    return tuple(_from_box(number, box, image) for number, box in enumerate(array.reshape(-1, 4)))
+    if hasattr(detections, "detach"):  # a tensor
+        detections = detections.detach().cpu()
+    try:
+        array = np.asarray(detections)
+    except ValueError as error:  # rows of different lengths
+        raise PromptError(f"the detections are not an array ({error}); {EXPECTED} are expected") from error
+    if array.ndim == 3 and (array.dtype == bool or np.isin(array, (0, 1)).all()):
+        return _from_masks(array.astype(bool), image)
+    if array.size == 0 or (array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf"):
+        return tuple(_from_box(number, box, image) for number, box in enumerate(array.reshape(-1, 4)))
+    raise PromptError(f"the detections are {array.dtype} of shape {array.shape}; {EXPECTED} are expected")
 
 
 def _read_file(path: Path, image: Image) -> tuple[Prompt | RLE, ...]:
@@ -79,22 +86,6 @@ def _check_one_image(results: Sequence[Mapping[str, Any]]) -> None:
         raise PromptError(f"the results are of {len(images)} images; give those of one image")
 
 
-def _array(detections: Any) -> np.ndarray:
-    if hasattr(detections, "detach"):  # a tensor
-        detections = detections.detach().cpu()
-    try:
-        array = np.asarray(detections)
-    except ValueError as error:  # rows of different lengths
-        raise PromptError(f"the detections are not an array ({error}); {EXPECTED} are expected") from error
-    if array.size == 0 and array.ndim in (1, 2):
-        return np.zeros((0, 4))
-    if array.ndim == 3 and (array.dtype == bool or np.isin(array, (0, 1)).all()):
-        return array.astype(bool)
-    if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf":
-        return array
-    raise PromptError(f"the detections are {array.dtype} of shape {array.shape}; {EXPECTED} are expected")
-
-
 def _from_masks(masks: np.ndarray, image: Image) -> tuple[RLE, ...]:
     if masks.shape[1:] != (image.height, image.width):
         raise PromptError(
@@ -112,9 +103,7 @@ def _from_box(number: int, box: Any, image: Image) -> Prompt:
 
 def _from_result(number: int, result: Mapping[str, Any], image: Image) -> Prompt | RLE:
     segmentation = result.get("segmentation")
-    if isinstance(segmentation, np.ndarray):  # of SamAutomaticMaskGenerator
-        return _from_masks(segmentation.astype(bool)[None], image)[0]
-    if segmentation:
+    if segmentation is not None and len(segmentation):
         try:
             rle = mask_of(segmentation, image)
         except (KeyError, TypeError, ValueError) as error:
@@ -122,15 +111,14 @@ def _from_result(number: int, result: Mapping[str, Any], image: Image) -> Prompt
         return _not_empty(number, rle)
     if "bbox" not in result:
         raise PromptError(f"detection {number} has neither a bbox nor a segmentation: {sorted(result)}")
+    box = result["bbox"]
     try:
-        x, y, width, height = (float(side) for side in result["bbox"])
+        x, y, width, height = map(float, box)
     except (TypeError, ValueError) as error:
-        raise PromptError(
-            f"detection {number}: bbox is {result['bbox']!r}; x, y, width, height are expected"
-        ) from error
+        raise PromptError(f"detection {number}: bbox is {box!r}; x, y, width, height are expected") from error
     if x + width > image.width + 1 or y + height > image.height + 1:
         raise PromptError(
-            f"detection {number}: the bbox {result['bbox']} leaves the image of {image.width}x{image.height} pixels; "
+            f"detection {number}: the bbox {box} leaves the image of {image.width}x{image.height} pixels; "
             "COCO's is x, y, width, height (corners x1, y1, x2, y2 are given as an array)"
         )
     return _from_box(number, (x, y, x + width, y + height), image)

@@ -17,14 +17,7 @@ def atomic_write(path: Path, mode: str = "w", *, durable: bool = False) -> Itera
     """Open a file that replaces ``path`` when the block ends; if the block raises, ``path`` stays as it was.
 
     Text is UTF-8 with line feeds. Missing folders are created. A killed process leaves a hidden file: see `leftovers`.
-
-    Args:
-        path: the file.
-        mode: "w" or "wb".
-        durable: wait until the content is on the disk.
-
-    Raises:
-        OSError: the file cannot be written.
+    ``durable`` waits until the content is on the disk.
 
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp()) / "a.txt"
@@ -55,11 +48,7 @@ def leftovers(folder: Path, *, recursive: bool = False) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Create an output folder and its parents where they are missing.
-
-    Raises:
-        OutputError: the folder cannot be created.
-    """
+    """Create an output folder and its parents where they are missing; raises `OutputError` if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -69,11 +58,7 @@ def make_folder(folder: Path) -> None:
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Check that writing the outputs overwrites no input.
-
-    Raises:
-        UsageError: an output is an input, or an existing file inside an input folder.
-    """
+    """Raise `UsageError` if an output is an input, or an existing file inside an input folder."""
     resolved = {path.resolve() for path in inputs}
     for output in outputs:
         target = output.resolve()

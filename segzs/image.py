@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -44,9 +44,9 @@ class Image(Value):
         pixels = self.pixels
         is_rgb = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape[2:] == (3,)
         if not (is_rgb and pixels.size):
+            kind = f"{getattr(pixels, 'dtype', type(pixels).__name__)} of shape {getattr(pixels, 'shape', None)}"
             raise ImageError(
-                f"Image was given {_describe(pixels)}; uint8 pixels of shape (height, width, 3) are expected, and "
-                "read_image converts other images"
+                f"Image was given {kind}; uint8 pixels of shape (height, width, 3) are expected; use read_image"
             )
         object.__setattr__(self, "pixels", read_only(pixels))
 
@@ -119,25 +119,15 @@ def read_image(
     return Image(np.ascontiguousarray(pixels))
 
 
-def _describe(value: object) -> str:
-    return f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
 def _from_file(source: Any, max_pixels: int) -> np.ndarray:
-    stream: BinaryIO | Path
+    stream, what = source, f"the file object {getattr(source, 'name', type(source).__name__)}"
     if isinstance(source, str) and ("://" in source[:12] or source.startswith("data:")):
-        raise ImageError(
-            f"{source[:80]!r} is a URL; segzs reads local images: download it and give its path or its bytes"
-        )
+        raise ImageError(f"{source[:80]!r} is a URL; download it and give its path or its bytes")
     if isinstance(source, (str, os.PathLike)):
-        stream = Path(source)
-        what = str(stream)
+        stream, what = Path(source), str(Path(source))
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        stream = io.BytesIO(source)
-        what = f"the image of {len(stream.getbuffer())} bytes"
-    elif hasattr(source, "read"):
-        stream, what = source, f"the file object {getattr(source, 'name', type(source).__name__)}"
-    else:
+        stream, what = io.BytesIO(source), f"the image of {len(source)} bytes"
+    elif not hasattr(source, "read"):
         raise ImageError(
             f"cannot read an image from {type(source).__name__}; "
             "give a path, bytes, a binary file object, a PIL image, a numpy array or a torch tensor"
@@ -207,10 +197,8 @@ def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ImageError(
-                f"float pixels must be from 0 to 1, and are from {array.min()} to {array.max()}; "
-                "scale them, or convert them to uint8"
-            )
+            limits = f"{array.min()} to {array.max()}"
+            raise ImageError(f"float pixels must be from 0 to 1, and are from {limits}; scale them, or use uint8")
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(f"pixels have dtype {array.dtype}; give uint8, uint16, bool, or float from 0 to 1")
@@ -221,18 +209,14 @@ def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
     return array[:, :, [2, 1, 0, 3][: array.shape[2]]] if bgr else array
 
 
-def _composite(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    alpha = rgba[:, :, 3:].astype(np.uint32)
-    behind = _colour(background)
-    return ((rgba[:, :, :3] * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _colour(background: Any) -> np.ndarray:
+def _composite(rgba: np.ndarray, background: Any) -> np.ndarray:
     try:
         red, green, blue = (int(value) for value in background)
-        return np.array([red, green, blue], np.uint8).astype(np.uint32)
+        behind = np.array([red, green, blue], np.uint8).astype(np.uint32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ImageError(f"the background is {background!r}; (red, green, blue) from 0 to 255 is expected") from error
+    alpha = rgba[:, :, 3:].astype(np.uint32)
+    return ((rgba[:, :, :3] * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _check_size(width: int, height: int, max_pixels: int, what: str) -> None:

@@ -109,6 +109,7 @@ def image_of_row(row: Mapping[str, Any], file: Any, width: Any, height: Any, sou
     """
     if not isinstance(file, str) or not file:
         raise TypeError(f"the file name is {file!r}; text is expected")
+    check_number(f"the width of {file!r}", width, "an integer from 1", 1, whole=True, error=AnnotationError)
     digests = Digests(str(row.get("sha256") or ""))
     image = ImageAnnotations(file, width, height, (), str(row.get("model") or ""), digests, source)
     if width * height > MAX_PIXELS:

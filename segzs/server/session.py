@@ -217,7 +217,7 @@ class Session:
             raise PromptError("the mask of the example is empty; give a mask with pixels")
         with self._guard:
             example = Segment(mask, 1.0, 1.0, image=image)
-            self.segmenter, self._with_labels = self.segmenter.with_example(example, name), {}
+            self.segmenter, self._with_labels = self.segmenter.with_examples({name: example}), {}
         return self.labels()
 
     def encoded(self, digest: str) -> EncodedImage:
