@@ -107,11 +107,7 @@ def _load_naming(
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        ModelError: PyTorch cannot use the device on this machine.
-    """
+    """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU; raises `ModelError` for others."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -124,11 +120,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str | Literal["auto"], device: torch.device, model: str) -> torch.dtype:
-    """The dtype that a model computes with; see `load`.
-
-    Raises:
-        UnknownModelError: the dtype is unknown.
-    """
+    """The dtype that a model computes with; see `load`."""
     if name == "auto":
         name = "bfloat16" if model != "tiny" and has_fast_bfloat16(device.type) else "float32"
     if name not in ("float32", "bfloat16"):

@@ -388,7 +388,8 @@ class Segmenter:
 
 
 def _segment(mask: Mask, names: tuple[Name, ...] = ()) -> Segment:
-    return Segment(mask.rle, mask.predicted_iou, mask.stability_score, names, mask.low_res_logits)
+    predicted_iou = min(max(mask.predicted_iou, 0.0), 1.0)  # SAM's head is not bounded
+    return Segment(mask.rle, predicted_iou, mask.stability_score, names, mask.low_res_logits)
 
 
 def _about(model: SamModel | ClipModel) -> dict[str, str]:

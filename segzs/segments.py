@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
@@ -109,7 +110,7 @@ class Segment(Value):
         """The part of the image inside the box, RGBA, transparent outside of the mask.
 
         Raises:
-            SegzsError: the segment does not know its image, or its mask is empty.
+            SegzsError: the segment was read from a file without pixels, or its mask is empty.
         """
         if self.image is None:
             raise SegzsError("the segment was read from a file without pixels; use ImageAnnotations.on(image) first")
@@ -121,7 +122,7 @@ class Segment(Value):
 
     def to_png(self) -> bytes:
         """`crop` as the bytes of a PNG file."""
-        return _png(self.crop())
+        return to_png(self.crop())
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write `crop` to a PNG file.
@@ -223,35 +224,20 @@ class Segments(Sequence[Segment]):
 
     def show(self) -> None:
         """Show the overlay: inline in a notebook, elsewhere in the system's viewer."""
-        try:
-            from IPython.core.getipython import get_ipython
-        except ImportError:
-            get_ipython = None
-        if get_ipython is not None and get_ipython() is not None:
-            from IPython.display import display
-
-            display(self)
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            ipython.display.display(self)
         else:
             self.overlay().show()
 
     def table(self) -> str:
         """A text table with a row for each segment."""
-        header = ("#", "name", "probability", "box", "area", "IoU", "stability")
-        rows = [
-            (
-                str(index),
-                s.name or "-",
-                f"{s.probability:.2f}" if s.names else "-",
-                ",".join(map(str, s.box)),
-                str(s.area),
-                f"{s.predicted_iou:.2f}",
-                f"{s.stability_score:.2f}",
-            )
-            for index, s in enumerate(self.items)
-        ]
-        widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in [header, *rows]]
-        return "\n".join(line.rstrip() for line in lines)
+        rows: list[tuple[str, ...]] = [("#", "name", "probability", "box", "area", "IoU", "stability")]
+        for index, s in enumerate(self.items):
+            name = (s.name, f"{s.probability:.2f}") if s.names else ("-", "-")
+            scores = (f"{s.predicted_iou:.2f}", f"{s.stability_score:.2f}")
+            rows.append((str(index), *name, ",".join(map(str, s.box)), str(s.area), *scores))
+        return text_table(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -292,7 +278,7 @@ class Segments(Sequence[Segment]):
 
     def to_png(self) -> bytes:
         """`overlay` as the bytes of a PNG file."""
-        return _png(self.overlay())
+        return to_png(self.overlay())
 
     def _repr_png_(self) -> bytes:
         return self.to_png()
@@ -301,17 +287,21 @@ class Segments(Sequence[Segment]):
         return self.table()
 
     def __add__(self, other: Segments) -> Segments:
-        """Segments of the same image, together.
-
-        Raises:
-            AnnotationError: the other segments lie on another image.
-        """
+        """Segments of the same image, together; raises `AnnotationError` if the others lie on another one."""
         if not isinstance(other, Segments):
             return NotImplemented
         return self.replace(self.items + other.items)
 
 
-def _png(picture: PIL.Image.Image) -> bytes:
+def to_png(image: PIL.Image.Image) -> bytes:
+    """An image as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

@@ -13,34 +13,21 @@ import requests
 from filelock import FileLock
 from tqdm import tqdm
 
-from segzs.checkpoints.locate import (
-    CLIP_CONFIG,
-    CLIP_WEIGHTS,
-    builtin_config,
-    changed_files,
-    clip_folder_name,
-    clip_in,
-    hub_of,
-    locate_clip,
-    verify,
-)
+from segzs.checkpoints import locate
 from segzs.checkpoints.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
 from segzs.errors import ModelError, UnknownModelError, WeightsError
 from segzs.settings import cache_folder, is_offline, search_folders
 
 CHUNK = 1 << 20
-CLIP_FILES = (CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
+CLIP_FILES = (locate.CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
 
 
 def fetch(name: str, folder: Path | None = None) -> list[Path]:
-    """Download a preset, a SAM or a CLIP, unless it is on this machine.
+    """Download a preset, a SAM or a CLIP, unless it is on this machine; returns the SAM's file and the CLIP's folder.
 
     Args:
         name: a preset, ``sam:NAME`` for a SAM, or a CLIP as ``ARCHITECTURE:TAG`` or ``hf-hub:ORG/NAME``.
         folder: where to write; None writes to the cache folder.
-
-    Returns:
-        The file of the SAM, the folder of the CLIP, or both.
 
     Raises:
         ModelError: the name is unknown, SEGZS_OFFLINE is set, or the download failed; run it again to resume.
@@ -66,7 +53,7 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
 def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
     for parent in (folder, *search_folders()):
         if (parent / row.file).is_file():
-            verify(row, parent / row.file)
+            locate.verify(row, parent / row.file)
             return parent / row.file
     if not row.url:
         raise ModelError(f"{row.file} is part of segzs, but missing; install segzs again")
@@ -76,31 +63,31 @@ def _fetch_sam(row: SamCheckpoint, folder: Path) -> Path:
 
 def _fetch_clip(name: str, folder: Path) -> Path:
     if name == "tiny":
-        return locate_clip(name).folder
-    target, row = folder / clip_folder_name(name), CLIPS.get(name, ClipCheckpoint(name))
-    for file in changed_files(target):
+        return locate.locate_clip(name).folder
+    target, row = folder / locate.clip_folder_name(name), CLIPS.get(name, ClipCheckpoint(name))
+    for file in locate.changed_files(target):
         file.unlink()  # downloaded again below
     for parent in (folder, *search_folders()):
         with suppress(WeightsError):  # incomplete, as after a broken download
-            return clip_in(parent / clip_folder_name(name), row).folder
-    hub = hub_of(name)
+            return locate.clip_in(parent / locate.clip_folder_name(name), row).folder
+    hub = locate.hub_of(name)
     _check_online(name)
     from huggingface_hub import snapshot_download
 
     try:
-        for weights in CLIP_WEIGHTS:  # the first that exists; most repositories have the same weights in both formats
+        for weights in locate.CLIP_WEIGHTS:  # the first that exists; most repositories have both formats
             snapshot_download(hub, revision=row.revision, local_dir=target, allow_patterns=[*CLIP_FILES, weights])
             if (target / weights).is_file():
                 break
     except Exception as error:  # the hub's client raises errors of many libraries
         raise ModelError(f"cannot download {name} from the hub ({hub}): {error}") from error
-    for file in changed_files(target):
+    for file in locate.changed_files(target):
         file.unlink()
         raise WeightsError(f"{file} was not what the hub published, and was deleted; run the same command again")
-    if not (target / CLIP_CONFIG).is_file() and not name.startswith("hf-hub:"):
+    if not (target / locate.CLIP_CONFIG).is_file() and not name.startswith("hf-hub:"):
         architecture, _, tag = name.partition(":")
-        (target / CLIP_CONFIG).write_text(json.dumps(builtin_config(architecture, tag)), "utf-8")
-    return clip_in(target, row).folder
+        (target / locate.CLIP_CONFIG).write_text(json.dumps(locate.builtin_config(architecture, tag)), "utf-8")
+    return locate.clip_in(target, row).folder
 
 
 def _check_online(name: str) -> None:
@@ -109,17 +96,9 @@ def _check_online(name: str) -> None:
 
 
 def download(url: str, target: Path, size: int, sha256: str) -> Path:
-    """Download a file; an incomplete file of an earlier try is continued.
+    """Download a file of so many bytes; an incomplete file of an earlier try is continued.
 
-    Args:
-        url: where the file is.
-        target: where to write it.
-        size: its size in bytes.
-        sha256: its SHA-256.
-
-    Raises:
-        ModelError: the connection failed; run it again to resume.
-        WeightsError: the file has another SHA-256; it is deleted.
+    Raises `ModelError` if the connection failed. A file with another SHA-256 is deleted; raises `WeightsError`.
     """
     part = target.with_name(target.name + ".part")
     try:

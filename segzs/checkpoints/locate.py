@@ -45,14 +45,9 @@ class ClipFiles:
 
 
 def locate_sam(name: str | os.PathLike[str]) -> SamFile:
-    """Find the file of a SAM.
+    """Find the file of a SAM by its name in the registry, or ``ARCHITECTURE:FILE`` for your own weights.
 
-    Args:
-        name: a name of the registry, or ``ARCHITECTURE:FILE`` for your own weights.
-
-    Raises:
-        ModelError: the name is unknown, or the file is missing; the message says what to run.
-        WeightsError: the file has another SHA-256 than the registry states.
+    Raises `ModelError` if the name is unknown or the file is missing, and `WeightsError` if its SHA-256 is another.
 
     >>> locate_sam("tiny").spec.architecture
     'tiny'
@@ -73,7 +68,8 @@ def locate_sam(name: str | os.PathLike[str]) -> SamFile:
     row = SAMS[name]
     local = find_file(row.file)
     if local is None:
-        raise _missing(f"SAM {name} ({row.file}, {row.bytes / 1e6:,.0f} MB)", name)
+        size = f"{row.bytes / 1e6:,.0f} MB"
+        raise ModelError(f"SAM {name} ({row.file}, {size}) is not on this machine; run: segzs fetch {name}")
     return SamFile(row, local, verify(row, local))
 
 
@@ -90,7 +86,7 @@ def locate_clip(name: str | os.PathLike[str]) -> ClipFiles:
               with QuickGELU, such as OpenAI's, need an architecture with it, such as ``ViT-B-32-quickgelu``.
 
     Raises:
-        ModelError: the name is unknown, or the files are missing; the message says what to run.
+        ModelError: the name is unknown, or the files are missing.
         WeightsError: weights are missing beside a configuration, or the configuration cannot be read.
 
     >>> locate_clip("tiny").spec.name
@@ -122,15 +118,11 @@ def locate_clip(name: str | os.PathLike[str]) -> ClipFiles:
         if (folder / clip_folder_name(name) / CLIP_CONFIG).is_file():
             return clip_in(folder / clip_folder_name(name), row)
     hub_of(name)
-    raise _missing(f"CLIP {name}", name)
+    raise ModelError(f"CLIP {name} is not on this machine; run: segzs fetch {name}")
 
 
 def clip_in(folder: Path, row: ClipCheckpoint) -> ClipFiles:
-    """The files of a CLIP in a folder.
-
-    Raises:
-        WeightsError: a file is missing.
-    """
+    """The files of a CLIP in a folder; raises `WeightsError` if one is missing."""
     if not (folder / CLIP_CONFIG).is_file():
         raise WeightsError(f"{folder} has no {CLIP_CONFIG}; it is not a CLIP that open_clip saved")
     for name in CLIP_WEIGHTS:
@@ -156,11 +148,7 @@ def find_file(name: str) -> Path | None:
 
 
 def verify(row: SamCheckpoint | ClipCheckpoint, path: Path) -> str:
-    """The SHA-256 of a checkpoint's file.
-
-    Raises:
-        WeightsError: the registry row states another one.
-    """
+    """The SHA-256 of a checkpoint's file; raises `WeightsError` if the registry row states another one."""
     digest = file_sha256(path)
     if row.sha256 and digest != row.sha256:
         advice = "install segzs again" if row.name == "tiny" else f"delete it and run: segzs fetch {row.name}"
@@ -172,12 +160,7 @@ def verify(row: SamCheckpoint | ClipCheckpoint, path: Path) -> str:
 
 
 def verify_clip(name: str) -> Path:
-    """Check the weights of a CLIP against their own length and the hub's SHA-256, and return their path.
-
-    Raises:
-        ModelError: the CLIP is missing.
-        WeightsError: the weights are damaged.
-    """
+    """Check the weights of a CLIP against their own length and the hub's SHA-256, and return their path."""
     files = locate_clip(name)
     if files.weights.suffix == ".safetensors":
         try:
@@ -204,11 +187,7 @@ def remedy(row: ClipCheckpoint) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read an open_clip configuration: ``model_cfg`` and ``preprocess_cfg``.
-
-    Raises:
-        WeightsError: the file is not such a configuration.
-    """
+    """Read an open_clip configuration: ``model_cfg`` and ``preprocess_cfg``; raises `WeightsError` for other files."""
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -221,10 +200,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def builtin_config(architecture: str, tag: str | None = None) -> dict[str, Any]:
     """The configuration that open_clip has for an architecture and a pretrained tag.
 
-    Without a tag, the preprocessing is the one that all tags of the architecture share.
-
-    Raises:
-        ModelError: open_clip has no such architecture, or the preprocessing of its tags differs.
+    Without a tag, the preprocessing is the one that all tags of the architecture share; raises `ModelError` if they
+    differ.
 
     >>> builtin_config("ViT-B-32")["model_cfg"]["embed_dim"]
     512
@@ -248,10 +225,7 @@ def builtin_config(architecture: str, tag: str | None = None) -> dict[str, Any]:
 
 
 def hub_of(name: str) -> str:
-    """The hub repository of a CLIP.
-
-    Raises:
-        ModelError: open_clip does not know the CLIP, or the hub has it in another format.
+    """The hub repository of a CLIP; raises `ModelError` if open_clip has no such CLIP or the hub no such format.
 
     >>> hub_of("ViT-B-32:openai")
     'timm/vit_base_patch32_clip_224.openai'
@@ -277,10 +251,6 @@ def hub_of(name: str) -> str:
 def clip_folder_name(name: str) -> str:
     """The folder of a downloaded CLIP: its name without special characters."""
     return "clip-" + name.replace("hf-hub:", "").replace(":", "-").replace("/", "-")
-
-
-def _missing(what: str, name: str) -> ModelError:
-    return ModelError(f"{what} is not on this machine; run: segzs fetch {name}")
 
 
 def file_sha256(path: Path) -> str:

@@ -39,13 +39,7 @@ class WithoutRandomWeights(TorchFunctionMode):
 def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load a state dict whose keys and shapes must equal the module's; values are cast to the module's dtypes.
 
-    Args:
-        module: the module to fill.
-        weights: tensors by name.
-        source: how error messages call the weights, such as "sam.pth as vit_b".
-
-    Raises:
-        WeightsError: keys or shapes differ; the message names the first differences.
+    ``source`` is how the `WeightsError` for other keys or shapes calls the weights.
 
     >>> load_strictly(nn.Linear(3, 2), {"weight": torch.zeros(2, 3)}, "my.pt as linear")
     Traceback (most recent call last):
@@ -70,11 +64,7 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) ->
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file or a PyTorch file, without executing pickles.
 
-    Returns:
-        Tensors by name, on the CPU.
-
-    Raises:
-        WeightsError: the file is damaged, is of another kind, or contains anything but tensors.
+    Raises `WeightsError` if the file is damaged, is of another kind, or contains anything but tensors.
     """
     try:
         if path.suffix == ".safetensors":  # cloned, because loaded tensors share memory with the file

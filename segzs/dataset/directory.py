@@ -122,18 +122,18 @@ def _check_separate(root: Path, folder: Path) -> None:
 
 def _check_run(folder: Path, labeller: ImageLabeller, images: ImageList) -> None:
     path, source = folder / RUN_FILE, str(Path(images.root).resolve())
+    foreign = [name for name in RESULTS if (folder / name).exists()]
+    if foreign and not path.exists():
+        raise UsageError(
+            f"{folder} holds {foreign[0]} but no {RUN_FILE}, so segzs may not have written it; choose another folder"
+        )
 
     def write(data: bytes) -> None:
-        if foreign := [name for name in RESULTS if (folder / name).exists()]:
-            raise UsageError(
-                f"{folder} holds {foreign[0]} but no {RUN_FILE}, so that segzs may not have written it; choose another "
-                "folder"
-            )
         with output_errors(path), atomic_write(path, "wb", durable=True) as file:
             file.write(data)
 
-    run = {"format": "segzs-run/1", "folder": source, "glob": list(images.glob), "settings": labeller.settings}
-    check_run(str(path), run, path.read_bytes, write)
+    run = {"format": "segzs-run/1", "folder": source, "glob": images.glob, "images": len(images)}
+    check_run(str(path), {**run, "settings": labeller.settings}, path.read_bytes, write, may_grow=True)
 
 
 def _overlay(folder: Path, name: str, sha256: str) -> Path:

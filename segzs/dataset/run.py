@@ -35,21 +35,30 @@ def lock_folder(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_run(file: str, run: dict[str, Any], read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+def check_run(
+    file: str,
+    run: dict[str, Any],
+    read: Callable[[], bytes],
+    write: Callable[[bytes], None],
+    *,
+    may_grow: bool = False,
+) -> None:
     """Write what a run depends on to a file, or check that the run in the folder depends on the same.
 
-    ``run`` has values for JSON, with ``format`` among them; ``read`` and ``write`` are for the file.
+    ``run`` has values for JSON, with ``format`` and ``images``, their number, among them; that one may change if
+    ``may_grow``. ``read`` and ``write`` are for the file.
 
     Raises:
         UsageError: the folder holds results of other images or settings.
         OutputError: the file cannot be read, or segzs did not write it.
     """
-    text = json.dumps(run, indent=1, ensure_ascii=False)
+    text = f"{json.dumps(run, indent=1, ensure_ascii=False)}\n"
+    data = text.encode(errors="backslashreplace")  # names that are not UTF-8 become JSON's escapes
     run = json.loads(text)
     try:
         earlier = json.loads(read())
     except FileNotFoundError:
-        write(f"{text}\n".encode(errors="backslashreplace"))  # names that are not UTF-8 become JSON's escapes
+        write(data)
         return
     except (OSError, ValueError) as error:
         raise OutputError(f"{file} cannot be read: {error}; choose another folder") from error
@@ -60,11 +69,14 @@ def check_run(file: str, run: dict[str, Any], read: Callable[[], bytes], write: 
             f"{file} belongs to the directory {earlier.get('folder')}, not {run.get('folder')}; choose another folder, "
             'or, if the directory was moved, change "folder" in this file'
         )
-    if changes := _changes(earlier, run):
+    same = earlier | {"images": run["images"]} if may_grow else earlier
+    if changes := _changes(same, run):
         raise UsageError(
             f"{file} belongs to other images or settings ({'; '.join(changes)}); choose another folder, or repeat the "
             "earlier command to resume"
         )
+    if same != earlier:
+        write(data)
 
 
 def _changes(earlier: Any, now: Any, name: str = "") -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -100,6 +100,16 @@ class LeftOut:
         """Warn if rows were left out."""
         if self.count:
             warn(str(self), FormatWarning)
+
+
+def warn_if_interrupted(folder: Path, labelled: int) -> None:
+    """Warn if a folder that `segzs label` wrote holds fewer images than its run had."""
+    with suppress(OSError, *INVALID):
+        images = json.loads((folder / "segzs-run.json").read_bytes())["images"]
+        failures = [folder / "failures.jsonl", *(folder / "failures").glob("*.jsonl")]
+        failed = sum(len(path.read_bytes().splitlines()) for path in failures if path.is_file())
+        if (missing := images - labelled - failed) > 0:
+            warn(f"{folder}: {missing} of {images} images are missing; repeat segzs label to resume", FormatWarning)
 
 
 def read_files(paths: Iterable[Path], read: Callable[[Path], Iterator[T]]) -> Iterator[T]:

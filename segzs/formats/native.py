@@ -29,7 +29,7 @@ from typing import Any
 from segzs.errors import AnnotationError
 from segzs.files import atomic_write
 from segzs.formats.annotations import Digests, ImageAnnotations, image_of_row, rle_of, segment_of
-from segzs.formats.files import INVALID, explain, load_json, read_files, reading
+from segzs.formats.files import INVALID, explain, load_json, read_files, reading, warn_if_interrupted
 from segzs.masks import RLE
 
 FORMAT = "segzs/1"
@@ -46,8 +46,11 @@ def write(annotations: Iterable[ImageAnnotations], destination: Path) -> None:
 def read(path: Path) -> Iterator[ImageAnnotations]:
     """Read a ``.jsonl``, a ``.json``, or a folder: its ``segments.jsonl``, or else all its ``.segzs.json``."""
     if path.is_dir():
-        lines = path / "segments.jsonl"
-        yield from read_files([lines] if lines.is_file() else sorted(path.rglob("*.segzs.json")), read)
+        lines, count = path / "segments.jsonl", 0
+        for one in read_files([lines] if lines.is_file() else sorted(path.rglob("*.segzs.json")), read):
+            count += 1
+            yield one
+        warn_if_interrupted(path, count)
     elif path.name.lower().endswith(".jsonl"):
         yield from read_lines(path)
     else:

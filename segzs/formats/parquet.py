@@ -14,7 +14,7 @@ from typing import IO, Any
 from segzs.errors import OutputError
 from segzs.files import atomic_write
 from segzs.formats.annotations import Digests, ImageAnnotations, image_of_row, rle_of, segment_of
-from segzs.formats.files import read_files, reading
+from segzs.formats.files import read_files, reading, warn_if_interrupted
 
 EXPECTED = "a Parquet file that segzs wrote"
 ROWS = 10_000
@@ -92,7 +92,11 @@ def to_bytes(annotations: Iterable[ImageAnnotations]) -> bytes:
 def read(path: Path) -> Iterator[ImageAnnotations]:
     """Read a file, image after image, or the files of a folder that a cluster wrote."""
     if path.is_dir():
-        yield from read_files(sorted((path / "segments").glob("*.parquet")), read)
+        count = 0
+        for one in read_files(sorted((path / "segments").glob("*.parquet")), read):
+            count += 1
+            yield one
+        warn_if_interrupted(path, count)
         return
     with reading(path, EXPECTED):
         yield from map(_image, _rows_of_images(path))

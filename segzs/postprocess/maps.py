@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +17,7 @@ from segzs.errors import SegzsError
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.postprocess.merging import has_name, owners_of_nested, score
-from segzs.segments import UNKNOWN, Name, Segment, Segments
+from segzs.segments import UNKNOWN, Name, Segment, Segments, text_table, to_png
 from segzs.values import Value, read_only
 
 MIN_AREA = 0.0005
@@ -60,11 +59,7 @@ class SemanticMap(Value):
         return {self.labels[numbers[i]]: float(counts[i]) / self.classes.size for i in order}
 
     def mask(self, label: str) -> np.ndarray:
-        """The pixels of a label: bool (height, width).
-
-        Raises:
-            SegzsError: the map has no such label.
-        """
+        """The pixels of a label: bool (height, width); raises `SegzsError` if the map has no such label."""
         if label not in self.labels:
             raise SegzsError(f"the map has no label {label!r}; its labels are {', '.join(self.labels[:5])}, ...")
         return self.classes == self.labels.index(label)
@@ -78,15 +73,11 @@ class SemanticMap(Value):
         return overlay(self.image.pixels, masks, captions, [tints[label] for label in labels])
 
     def indexed(self) -> PIL.Image.Image:
-        """An image with the values of ``classes``: 8 bit with a palette for up to 256 labels, else 16 bit grey.
-
-        Raises:
-            SegzsError: there are more than 65,536 labels.
-        """
+        """An image with the values of ``classes``: 8 bit with a palette for up to 256 labels, else 16 bit grey."""
         if len(self.labels) <= 256:
-            picture = PIL.Image.fromarray(self.classes.astype(np.uint8))
-            picture.putpalette([value for colour in self._colours for value in colour])
-            return picture
+            image = PIL.Image.fromarray(self.classes.astype(np.uint8))
+            image.putpalette([value for colour in self._colours for value in colour])
+            return image
         if len(self.labels) > 65536:
             raise SegzsError(f"a PNG can hold 65,536 labels; the map has {len(self.labels):,}")
         return PIL.Image.fromarray(self.classes)
@@ -110,18 +101,15 @@ class SemanticMap(Value):
 
     def table(self) -> str:
         """A text table with a row for each label that occurs: index, label, share of the image."""
-        rows = [("#", "label", "share")]
-        rows += [(str(self.labels.index(label)), label, f"{share:.1%}") for label, share in self.shares.items()]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        shares = self.shares.items()
+        rows = [(str(self.labels.index(label)), label, f"{share:.1%}") for label, share in shares]
+        return text_table([("#", "label", "share"), *rows])
 
     def __str__(self) -> str:
         return self.table()
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+        return to_png(self.overlay())
 
 
 def semantic_map(
@@ -134,20 +122,11 @@ def semantic_map(
 
     Each mask votes for its name with its probability times its predicted IoU. Where masks overlap, the votes for one
     name add up and the name with the most votes wins; of equal votes the smaller mask wins. Where no mask has a name,
-    the most probable label of the cells wins, or "unknown".
+    the most probable label of the cells wins, or "unknown". The labels of the map are "unknown", ``labels`` and other
+    names of segments.
 
-    Args:
-        segments: named segments.
-        labels: the vocabulary; other names of segments are appended.
-        cells: float32 (rows, columns, labels [+ 1]), the probability of each label, and of "unknown" last, in the cells
-            of a grid over the image; None leaves the pixels outside of masks "unknown".
-        min_confidence: cells with a lower probability are "unknown".
-
-    Returns:
-        The map; its labels are "unknown" and ``labels``.
-
-    Raises:
-        SegzsError: ``min_confidence`` is not from 0 to 1.
+    ``cells`` is float32 (rows, columns, labels [+ 1]): the probability of each label, and of "unknown" last, in the
+    cells of a grid over the image; cells with a lower one than ``min_confidence``, or None, are "unknown".
     """
     check_number("min_confidence", min_confidence, "a probability from 0 to 1", 0, 1)
     image, items = segments.image, [segment for segment in segments if has_name(segment) and segment.area]
@@ -171,10 +150,6 @@ def panoptic_segments(segments: Segments, semantic: SemanticMap) -> Segments:
     A pixel belongs to the segment with the map's label that has the highest score; a nested segment with the same name
     joins the larger one. Labelled pixels outside of the segments become one segment for each label, with a predicted
     IoU and stability score of 0. Remains smaller than 0.05 % of the image are dropped.
-
-    Args:
-        segments: named segments.
-        semantic: the `semantic_map` of them.
     """
     items, image, classes = segments.items, segments.image, semantic.classes
     owner = np.full(classes.shape, -1, np.int32)

@@ -40,11 +40,8 @@ def owners_of_nested(items: Sequence[Segment]) -> list[int]:
     owners = list(range(len(items)))
     kept: list[int] = []
     for index in sorted(owners, key=lambda index: (-score(items[index]), -items[index].area)):
-        same = [
-            other
-            for other in kept
-            if items[other].name == items[index].name and nested[index, other] > NESTED_THRESHOLD
-        ]
+        near = [other for other in kept if nested[index, other] > NESTED_THRESHOLD]
+        same = [other for other in near if items[other].name == items[index].name]
         if same and has_name(items[index]):
             owners[index] = max(same, key=lambda other: nested[index, other])
         else:
@@ -55,13 +52,8 @@ def owners_of_nested(items: Sequence[Segment]) -> list[int]:
 def join_touching(segments: Segments, name: NameMasks) -> Segments:
     """Join touching segments with the same name where the union has that name with at least the same probability.
 
-    Args:
-        segments: named segments.
-        name: returns the ranked names of masks of the same image; called with the unions.
-
-    Returns:
-        The segments, largest first. A union has the mean predicted IoU and stability score of its parts, weighted by
-        area, and no logits.
+    ``name`` returns the ranked names of masks; it is called with the unions. They have the mean predicted IoU and
+    stability score of their parts, weighted by area, and no logits. Largest first.
     """
     items, rejected = list(segments.items), set()
     while True:

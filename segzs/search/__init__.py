@@ -1,1 +1,1 @@
-"""Search the segments of a labelled directory by words or by a picture."""
+"""Search the segments of a labelled directory by words or by an image."""

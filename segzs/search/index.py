@@ -61,14 +61,8 @@ class Indexed:
 class Match:
     """A segment that matches a query.
 
-    Attributes:
-        score: cosine similarity, from -1 to 1.
-        file: path relative to the labelled directory.
-        segment: index in the record of the file.
-        name: the name of the segment.
-        probability: the probability of the name.
-        box: x1, y1, x2, y2 in pixels.
-        sha256: digest of the file.
+    ``score`` is the cosine similarity, ``file`` relative to the labelled directory, with the digest ``sha256``,
+    ``segment`` the index in its record, ``box`` x1, y1, x2, y2 in pixels.
     """
 
     score: float
@@ -104,7 +98,7 @@ class SegmentIndex:
         """Open the index in the folder ``out``.
 
         Raises:
-            OutputError: there is no index, or lancedb is not installed; the message names the command to run.
+            OutputError: there is no index, or lancedb is not installed.
             ModelMismatchError: another CLIP made the features.
         """
         folder = Path(out)
@@ -227,14 +221,7 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
 def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: str = "auto") -> ClipModel:
     """Load the CLIP that made the index in ``out``, or, where there is no index, the one that named its segments.
 
-    Args:
-        out: the output folder of ``segzs label DIR --out out``.
-        clip: another CLIP; see `segzs.load`.
-        device: "cpu", "cuda", "mps", or "auto".
-
-    Raises:
-        OutputError: ``out`` is not such a folder, or lancedb is not installed.
-        ModelError: the model is not on this machine; the message names the command to run.
+    ``clip`` and ``device`` are as for `segzs.load`. Raises `OutputError` or `ModelError` if that is not possible.
     """
     folder = Path(out)
     run, table = _read_run(folder), open_table(folder)
@@ -250,31 +237,18 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
 
 
 def _rows(record: ImageAnnotations, root: Path, clip: ClipModel, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an image.
-
-    Raises:
-        ImageError, AnnotationError: the image was removed or changed.
-    """
+    """The rows of an image; raises `ImageError` or `AnnotationError` if it was removed or changed."""
     segments = record.on(root / record.file)
     regions = RegionEncoder(clip, Cropping(settings["background"], settings["margin"]))
-    features = regions.encode(segments.image, [segment.rle for segment in segments])
-    image = {
-        "image": _key(record),
-        "file": record.file.encode(errors="surrogateescape"),
-        "sha256": record.digests.file,
-        "pixels": record.digests.pixels,
-    }
-    return [
-        {
-            **image,
-            "segment": number,
-            "name": segment.name.encode(errors="backslashreplace").decode(),
-            "probability": segment.probability,
-            "box": segment.box,
-            "feature": feature,
-        }
-        for number, (segment, feature) in enumerate(zip(segments, features.cpu().numpy(), strict=True))
-    ]
+    features = regions.encode(segments.image, [segment.rle for segment in segments]).cpu().numpy()
+    file, digests = record.file.encode(errors="surrogateescape"), record.digests
+    image = {"image": _key(record), "file": file, "sha256": digests.file, "pixels": digests.pixels}
+    rows = []
+    for number, (segment, feature) in enumerate(zip(segments, features, strict=True)):
+        name = segment.name.encode(errors="backslashreplace").decode()
+        row = {"segment": number, "name": name, "probability": segment.probability, "box": segment.box}
+        rows.append({**image, **row, "feature": feature})
+    return rows
 
 
 def _key(record: ImageAnnotations) -> str:
@@ -286,11 +260,7 @@ def _digest(run: dict[str, Any]) -> str:
 
 
 def _read_run(folder: Path) -> dict[str, Any]:
-    """The run file of a labelled directory.
-
-    Raises:
-        OutputError: the folder is not the output folder of one.
-    """
+    """The run file of a labelled directory; raises `OutputError` for other folders."""
     try:
         run = json.loads((folder / RUN_FILE).read_bytes())
         if run["format"] != "segzs-run/1" or not (folder / "segments.jsonl").is_file():

@@ -26,11 +26,7 @@ RETRAIN_FACTOR = 2
 
 
 def connect(folder: Path) -> Any:
-    """Open the database in a folder.
-
-    Raises:
-        OutputError: lancedb is not installed.
-    """
+    """Open the database in a folder; raises `OutputError` if lancedb is not installed."""
     try:
         import lancedb
     except ImportError as error:
@@ -39,11 +35,7 @@ def connect(folder: Path) -> Any:
 
 
 def open_table(folder: Path) -> Any | None:
-    """Open the table; None if it does not exist.
-
-    Raises:
-        OutputError: the table is damaged, or lancedb is not installed.
-    """
+    """Open the table; None if it does not exist. Raises `OutputError` if it is damaged."""
     database, path = connect(folder), folder / f"{TABLE}.lance"
     if not any((path / "_versions").glob("*")):  # a run may have been killed before it wrote the first version
         return None

@@ -23,7 +23,8 @@ from segzs.dataset import directory, journal
 from segzs.dataset.directory import label_directory
 from segzs.dataset.listing import list_images
 from segzs.dataset.pipeline import Failure
-from segzs.errors import OutputError, SegzsError, UsageError
+from segzs.errors import FormatWarning, OutputError, SegzsError, UsageError
+from segzs.formats import read
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.native import read_lines
 from tests.dataset.fake import FakeLabeller, contents, paint
@@ -426,7 +427,11 @@ def test_an_interrupt_ends_the_threads_and_the_run_resumes(photos: Path, tmp_pat
         list(label_directory(Interrupted(), photos, tmp_path / "out"))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("segzs")]
     assert [row["file"] for row in rows(tmp_path / "out" / "segments.jsonl")] == ["a/1.bmp", "a/1.png"]
+    total = len(list_images(photos))
+    with pytest.warns(FormatWarning, match=rf"out: {total - 2} of {total} images are missing; repeat segzs label"):
+        assert len(list(read(tmp_path / "out"))) == 2
     run(photos, tmp_path / "out")
+    list(read(tmp_path / "out"))  # without a warning
     run(photos, tmp_path / "uninterrupted")
     assert contents(tmp_path / "out") == contents(tmp_path / "uninterrupted")
 

@@ -50,6 +50,13 @@ def test_the_more_alike_masks_are_the_more_they_count() -> None:
     assert torch.allclose(voted(logits, likeness(logits))[0, 0], expected, atol=1e-3)
 
 
+def test_a_border_of_the_mean_colour_is_no_padding(tiny: SamModel) -> None:
+    pixels = np.full((512, 768, 3), 127, np.uint8)
+    pixels[:200, :300] = 20
+    features = encode(tiny, Image(pixels)).features
+    assert extent(features) == (512 // 16, 768 // 16)
+
+
 def test_an_answer_is_voted_but_in_training(tiny: SamModel, desk: Image) -> None:
     """With the same predicted IoU, where there is no padding."""
     encoded, decoder = encode(tiny, Image(desk.pixels[:, : desk.height])), copy.deepcopy(tiny.module.mask_decoder)

@@ -27,7 +27,8 @@ STRIDE = 16
 DEPTH, HEADS = 2, 4
 COARSE = 2
 """Every so many rows and columns of a mask are enough to judge it."""
-PIXEL_MEAN, PIXEL_STD = 127.0, 128.0
+PIXEL_MEAN, PIXEL_STD = 127 + 2**-10, 128.0
+"""No pixel value is the mean, so that zeros are only in padding."""
 MULTIPLE = 32
 """Sides of what the backbone takes are multiples of it."""
 OUTSIDE = -10.0
