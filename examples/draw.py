@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 768, 576
 SEED = 7
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 GLYPH_PIXELS = 109
-"""The one size at which the font holds its pictures."""
+"""The one size at which the font holds its images."""
 FINER = 4
 """Objects are drawn this much larger, sharpened, and averaged down."""
 
@@ -169,29 +169,29 @@ def lamp() -> np.ndarray:
 
 
 def cutout(emoji: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
-    """The emoji's picture, cropped: float32 RGBA in 0..1, colours times alpha, as Pillow draws it over nothing."""
+    """The emoji's image, cropped: float32 RGBA in 0..1, colours times alpha, as Pillow draws it over nothing."""
     canvas = Image.new("RGBA", (2 * GLYPH_PIXELS, 2 * GLYPH_PIXELS))
     ImageDraw.Draw(canvas).text((0, 0), emoji, font=font, embedded_color=True)
     return np.asarray(canvas.crop(canvas.getchannel("A").getbbox()), np.float32) / 255
 
 
-def lay(thing: Thing, picture: np.ndarray) -> np.ndarray:
+def lay(thing: Thing, image: np.ndarray) -> np.ndarray:
     """The thing alone, in place: (HEIGHT, WIDTH, 4), colours times alpha."""
     if thing.mirrored:
-        picture = picture[:, ::-1]
-    height, width = picture.shape[:2]
+        image = image[:, ::-1]
+    height, width = image.shape[:2]
     side = int(thing.size * 1.5)
     scale = FINER * thing.size / max(height, width)
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), thing.turn, scale)
     matrix[:, 2] += (FINER * side - np.array([width, height])) / 2
-    large = cv2.warpAffine(picture, matrix, (FINER * side, FINER * side), flags=cv2.INTER_CUBIC)
+    large = cv2.warpAffine(image, matrix, (FINER * side, FINER * side), flags=cv2.INTER_CUBIC)
     small = cv2.resize(crisp(large), (side, side), interpolation=cv2.INTER_AREA)
     return shift(small, thing.x - side // 2, thing.y - side // 2)
 
 
-def crisp(picture: np.ndarray) -> np.ndarray:
+def crisp(image: np.ndarray) -> np.ndarray:
     """Steepens the edges that enlarging made soft: every pixel takes its darkest or lightest neighbour, the nearer."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), FINER / 2)
+    smooth = cv2.GaussianBlur(image, (0, 0), FINER / 2)
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (FINER + 1, FINER + 1))
     low, high = cv2.erode(smooth, around), cv2.dilate(smooth, around)
     return np.where(high - smooth < smooth - low, high, low).clip(0, 1)

@@ -95,28 +95,28 @@ def overlay(
         _tint(canvas, shape, colour, factor)
     for shape, _, colour in shapes:
         _outline(canvas, shape, colour, factor)
-    picture = PIL.Image.fromarray(canvas)
-    _write_captions(picture, pixels.shape[:2], shapes, factor)
-    return picture
+    image = PIL.Image.fromarray(canvas)
+    _write_captions(image, pixels.shape[:2], shapes, factor)
+    return image
 
 
 def contact_sheet(
-    pictures: Sequence[np.ndarray | None], captions: Sequence[str], *, columns: int = 5, side: int = 200
+    images: Sequence[np.ndarray | None], captions: Sequence[str], *, columns: int = 5, side: int = 200
 ) -> PIL.Image.Image:
     """Small images in rows, each above its caption of at most two lines.
 
     Args:
-        pictures: uint8 RGB (height, width, 3) of any size, fitted into squares; None is a grey square.
+        images: uint8 RGB (height, width, 3) of any size, fitted into squares; None is a grey square.
         captions: a text for each image.
         columns: number of images in a row.
         side: side of the squares in pixels.
     """
     letters, gap = side // 14, side // 25
     row = side + 3 * letters + 2 * gap
-    width = min(columns, max(1, len(pictures)))
-    sheet = PIL.Image.new("RGB", (width * (side + gap) + gap, max(1, ceil(len(pictures) / width)) * row), "white")
+    width = min(columns, max(1, len(images)))
+    sheet = PIL.Image.new("RGB", (width * (side + gap) + gap, max(1, ceil(len(images) / width)) * row), "white")
     pen = PIL.ImageDraw.Draw(sheet)
-    for index, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for index, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = gap + index % width * (side + gap), gap + index // width * row
         tile = PIL.Image.new("RGB", (side, side), GREY)
         if pixels is not None:
@@ -149,26 +149,26 @@ def _outline(canvas: np.ndarray, shape: _Shape, colour: Colour, factor: int) -> 
 
 
 def _write_captions(
-    picture: PIL.Image.Image, size: tuple[int, int], shapes: Sequence[tuple[_Shape, str, Colour]], factor: int
+    image: PIL.Image.Image, size: tuple[int, int], shapes: Sequence[tuple[_Shape, str, Colour]], factor: int
 ) -> None:
     """Write each caption on a tag of its colour, at the position that hides other tags and objects least."""
     covered = np.zeros(size, np.uint16)  # number of shapes at each pixel
     for shape, _, _ in shapes:
         _part(covered, shape.box)[:] += shape.inside
-    pen = PIL.ImageDraw.Draw(picture)
+    pen = PIL.ImageDraw.Draw(image)
     lines = min(60, 36 * max(1, sqrt(len(shapes) / 16)))  # lines of text that fit the height: more for many shapes
-    height = max(13, round(min(picture.size) / lines))
+    height = max(13, round(min(image.size) / lines))
     pad = round(height * 0.3)
     taken: list[Rectangle] = []
     for shape, caption, colour in reversed(shapes):  # small shapes first: they have the fewest free positions
         font = font_for(height, caption)
-        text = shorten(caption, font, picture.width - 2 * pad - 2)
+        text = shorten(caption, font, image.width - 2 * pad - 2)
         if not text:
             continue
         left, top, right, bottom = (round(side) for side in pen.textbbox((0, 0), text, font=font))
         tag = (right - left + 2 * pad, bottom - top + 2 * pad)
         _part(covered, shape.box)[:] -= shape.inside
-        spot = _best_spot(shape.box, tag, picture.size, taken, covered, factor)
+        spot = _best_spot(shape.box, tag, image.size, taken, covered, factor)
         _part(covered, shape.box)[:] += shape.inside
         taken.append(spot)
         pen.rounded_rectangle(spot, radius=pad, fill=colour, outline=(255, 255, 255), width=max(1, height // 12))

@@ -118,27 +118,27 @@ def test_a_file_of_results_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
 def test_detections_are_segmented_and_named_in_their_order(segmenter: segzs.Segmenter, scene) -> None:
-    known = scene("desk")
-    image, index = segmenter.encode(known.path), known.names.index("laptop")
-    x1, y1, x2, y2 = known.masks[index].box
+    content = scene("desk")
+    image, index = segmenter.encode(content.path), content.names.index("laptop")
+    x1, y1, x2, y2 = content.masks[index].box
     mixed = [
-        {"segmentation": known.masks[0].coco()},
+        {"segmentation": content.masks[0].coco()},
         {"bbox": [x1, y1, x2 - x1, y2 - y1]},
-        {"segmentation": known.masks[1].coco()},
+        {"segmentation": content.masks[1].coco()},
     ]
-    kept, laptop, last = segmenter.with_labels(known.names).regions(image, mixed)
-    assert (kept.rle.decode() == known.masks[0].decode()).all()
-    assert (last.rle.decode() == known.masks[1].decode()).all()
+    kept, laptop, last = segmenter.with_labels(content.names).regions(image, mixed)
+    assert (kept.rle.decode() == content.masks[0].decode()).all()
+    assert (last.rle.decode() == content.masks[1].decode()).all()
     assert laptop.name == "laptop"
-    assert iou([laptop.rle], [known.masks[index]])[0, 0] > 0.8
+    assert iou([laptop.rle], [content.masks[index]])[0, 0] > 0.8
     assert len(segmenter.regions(image, [])) == 0
 
 
 @pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
 def test_supervision_detections_are_read(segmenter: segzs.Segmenter, scene) -> None:
     pytest.importorskip("supervision", reason="needs the extra segzs[supervision]")
-    known = scene("desk")
-    image = segmenter.encode(known.path)
-    items = tuple(segzs.Segment(mask, 1, 1) for mask in known.masks[:2])
+    content = scene("desk")
+    image = segmenter.encode(content.path)
+    items = tuple(segzs.Segment(mask, 1, 1) for mask in content.masks[:2])
     detections = segzs.Segments(image.image, items).to_supervision()
     assert [segment.rle for segment in segmenter.regions(image, detections)] == [segment.rle for segment in items]

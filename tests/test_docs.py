@@ -87,7 +87,7 @@ def with_python() -> Iterator[Any]:
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PIL.Image.Image, "show", lambda picture: None)
+    monkeypatch.setattr(PIL.Image.Image, "show", lambda image: None)
     names: dict[str, object] = {"__name__": "documentation"}
     for block in read_blocks(page):
         if block.language == "python" and not block.reason:

@@ -29,8 +29,8 @@ def block(height: int, width: int, x1: int, y1: int, x2: int, y2: int) -> RLE:
     return RLE.encode(mask)
 
 
-def pixels_of(picture, colour: tuple[int, int, int]) -> int:
-    return int((np.asarray(picture) == colour).all(2).sum())
+def pixels_of(image, colour: tuple[int, int, int]) -> int:
+    return int((np.asarray(image) == colour).all(2).sum())
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -169,7 +169,7 @@ def test_a_contact_sheet_has_rows_of_fitted_images() -> None:
     assert sheet.shape == (2 * (100 + 21 + 8), 2 * 104 + 4, 3)
     assert (sheet[54, 8:100] == (255, 0, 0)).all()  # as wide as there is room, in the middle
     assert (sheet[10, 8:100] == 255).all()
-    assert (sheet[8:100, 112:200] == 150).all()  # one without a picture is grey
+    assert (sheet[8:100, 112:200] == 150).all()  # one without an image is grey
     assert (sheet[54 + 129, 8:100] == (255, 0, 0)).all()
     assert (sheet[104:129, 4:104] < 128).any()
     assert (sheet[104:129, 108:208] == 255).all()

@@ -21,7 +21,7 @@ from segzs.image import read_image
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 
 
-def picture(height: int = 6, width: int = 9, seed: int = 0) -> np.ndarray:
+def drawing(height: int = 6, width: int = 9, seed: int = 0) -> np.ndarray:
     """Noise: no two of its rotations or mirror images are alike."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -49,7 +49,7 @@ class Stream:
 
 
 def test_path_str_bytes_and_file_objects_give_the_same_pixels(tmp_path: Path) -> None:
-    pixels = picture()
+    pixels = drawing()
     path = tmp_path / "ünï cödé 猫.png"
     PIL.Image.fromarray(pixels).save(path)
     data = path.read_bytes()
@@ -62,7 +62,7 @@ def test_path_str_bytes_and_file_objects_give_the_same_pixels(tmp_path: Path) ->
 
 
 def test_an_image_is_returned_as_it_is() -> None:
-    image = read_image(picture())
+    image = read_image(drawing())
     assert read_image(image) is image
 
 
@@ -116,7 +116,7 @@ def test_half_transparent_pixels_mix_with_the_background() -> None:
 
 
 def stored(upright: np.ndarray, number: int) -> np.ndarray:
-    """How a camera stores an upright picture under an orientation number of the EXIF standard."""
+    """How a camera stores an upright image under an orientation number of the EXIF standard."""
     turned = upright.transpose(1, 0, 2)
     return {
         1: upright,
@@ -132,7 +132,7 @@ def stored(upright: np.ndarray, number: int) -> np.ndarray:
 
 @pytest.mark.parametrize("number", range(1, 9))
 def test_images_are_turned_upright(number: int) -> None:
-    upright = picture()
+    upright = drawing()
     raw = PIL.Image.fromarray(np.ascontiguousarray(stored(upright, number)))
     data = encoded(raw, "PNG", exif=orientation(number))
     assert np.array_equal(read_image(data).pixels, upright)
@@ -142,7 +142,7 @@ def test_images_are_turned_upright(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(1, 9))
 def test_a_jpeg_has_the_orientation_of_opencv(number: int) -> None:
-    blocks = np.kron(picture(2, 3), np.ones((16, 16, 1), np.uint8))
+    blocks = np.kron(drawing(2, 3), np.ones((16, 16, 1), np.uint8))
     data = encoded(PIL.Image.fromarray(blocks), "JPEG", quality=95, exif=orientation(number))
     theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     ours = read_image(data).pixels
@@ -206,7 +206,7 @@ def test_pixels_are_rounded_to_8_bits() -> None:
 
 
 def test_channels_are_reversed_only_with_bgr() -> None:
-    pixels = picture()
+    pixels = drawing()
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     assert np.array_equal(read_image(bgr, bgr=True).pixels, pixels)
     assert np.array_equal(read_image(bgr).pixels, bgr)
@@ -217,7 +217,7 @@ def test_channels_are_reversed_only_with_bgr() -> None:
 
 
 def test_views_and_strides_are_read_correctly() -> None:
-    pixels = picture()
+    pixels = drawing()
     assert np.array_equal(read_image(pixels[::-1, ::2]).pixels, pixels[::-1, ::2])
 
 
@@ -235,7 +235,7 @@ def test_views_and_strides_are_read_correctly() -> None:
     ],
 )
 def test_tensors_are_read(convert: Any) -> None:
-    pixels = picture()
+    pixels = drawing()
     tensor = convert(torch.from_numpy(pixels.transpose(2, 0, 1).copy()))
     assert np.array_equal(read_image(tensor).pixels, pixels)
 
@@ -259,7 +259,7 @@ def test_tensors_of_one_and_four_channels_are_read() -> None:
 
 
 def test_the_digest_depends_on_pixels_and_not_on_the_file() -> None:
-    pixels = picture()
+    pixels = drawing()
     same = [pixels, encoded(PIL.Image.fromarray(pixels), "PNG"), encoded(PIL.Image.fromarray(pixels), "BMP")]
     assert len({read_image(source).digest for source in same}) == 1
     changed = pixels.copy()
@@ -269,7 +269,7 @@ def test_the_digest_depends_on_pixels_and_not_on_the_file() -> None:
 
 
 def test_pixels_are_read_only_and_independent_of_the_source() -> None:
-    source = picture()
+    source = drawing()
     image = read_image(source)
     before = image.pixels.copy()
     source[:] = 0
@@ -283,7 +283,7 @@ def test_pixels_are_read_only_and_independent_of_the_source() -> None:
 
 
 def truncated(kind: str) -> bytes:
-    data = encoded(PIL.Image.fromarray(picture(64, 64)), kind)
+    data = encoded(PIL.Image.fromarray(drawing(64, 64)), kind)
     return data[: len(data) // 2]
 
 
@@ -312,7 +312,7 @@ class Broken:
         ("x" * 5000, "too long"),
         ("", "folder"),
         (b"", "0 bytes"),
-        (b"not a picture, only words" * 9, "not an image"),
+        (b"not an image, only words" * 9, "not an image"),
         (truncated("JPEG"), "truncated"),
         (truncated("PNG"), "truncated"),
         (io.StringIO("text"), "StringIO"),

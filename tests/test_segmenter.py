@@ -82,15 +82,15 @@ def probabilities(segment: Segment) -> dict[str, float]:
 def test_the_example_objects_are_segmented_and_named(
     name: str, scene: Callable[[str], Scene], segmenter: Segmenter
 ) -> None:
-    known = scene(name)
+    content = scene(name)
     segmenter = segmenter.with_labels([label for each in SCENES for label in scene(each).names])
-    segments = segmenter.segment(segmenter.encode(known.path), [Prompt.box(*mask.box) for mask in known.masks])
-    overlaps = iou([segment.rle for segment in segments], known.masks).diagonal()
-    assert (overlaps >= 0.75).sum() >= 8, dict(zip(known.names, overlaps.round(2), strict=True))
+    segments = segmenter.segment(segmenter.encode(content.path), [Prompt.box(*mask.box) for mask in content.masks])
+    overlaps = iou([segment.rle for segment in segments], content.masks).diagonal()
+    assert (overlaps >= 0.75).sum() >= 8, dict(zip(content.names, overlaps.round(2), strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnfamiliarWarning)
-        names = segmenter.name(given(known)).names
-    assert sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True)) >= 8, names
+        names = segmenter.name(given(content)).names
+    assert sum(ours == theirs for ours, theirs in zip(names, content.names, strict=True)) >= 8, names
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -295,10 +295,10 @@ def test_eight_threads_and_two_images_give_the_results_of_one_thread(named: Segm
     """No model keeps features of an image: interleaved calls give the results of serial ones."""
     corners = [(40 + 50 * i, 30 + 60 * i) for i in range(6)]
     prompts = [Prompt.box(x, y, x + 140, y + 130) for x, y in corners] + [Prompt.point(x + 40, y) for x, y in corners]
-    pictures = [segzs.read_image(EXAMPLES / "desk.png"), segzs.read_image(EXAMPLES / "toolbox.png").pixels[:, :500]]
+    images = [segzs.read_image(EXAMPLES / "desk.png"), segzs.read_image(EXAMPLES / "toolbox.png").pixels[:, :500]]
 
     def answer(segmenter: Segmenter, number: int) -> Segments:
-        photo = segmenter.encode(pictures[number % 2])
+        photo = segmenter.encode(images[number % 2])
         segments = segmenter.segment(photo, prompts[number % 3 :: 3])
         for prompt in prompts[number % 4 :: 4]:
             segments += segmenter.segment(photo, prompt)
@@ -333,15 +333,15 @@ def test_labels_that_the_embedded_clip_was_not_trained_on_give_a_warning(segment
 def test_images_that_the_embedded_models_were_not_trained_on_give_a_warning(
     named: Segmenter, scene: Callable[[str], Scene]
 ) -> None:
-    known = given(scene("desk"))
+    content = given(scene("desk"))
     for familiar, expected in ((1.1, 1), (-1.1, 0), (None, 0)):
         clip = replace(named.clip, spec=replace(named.clip.spec, ood_threshold=familiar))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnfamiliarWarning)
-            replace(named, classifier=replace(named.classifier, clip=clip)).name(known)
-        said = [str(warning.message) for warning in caught if warning.category is UnfamiliarWarning]
-        assert len(said) == expected
-        assert all("segzs fetch vit_b" in message for message in said)
+            replace(named, classifier=replace(named.classifier, clip=clip)).name(content)
+        text = [str(warning.message) for warning in caught if warning.category is UnfamiliarWarning]
+        assert len(text) == expected
+        assert all("segzs fetch vit_b" in message for message in text)
 
 
 def test_load_uses_its_arguments(tmp_path: Path) -> None:
@@ -443,11 +443,11 @@ def test_a_few_unfamiliar_objects_give_no_warning(segmenter: Segmenter, monkeypa
 
 
 def test_an_empty_mask_gives_no_warning(segmenter: Segmenter, scene: Callable) -> None:
-    known = given(scene("desk"))
-    empty = replace(known[0], rle=RLE.encode(np.zeros((known.image.height, known.image.width), bool)))
+    content = given(scene("desk"))
+    empty = replace(content[0], rle=RLE.encode(np.zeros((content.image.height, content.image.width), bool)))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnfamiliarWarning)
-        segmenter.name(Segments(known.image, (empty,)))
+        segmenter.name(Segments(content.image, (empty,)))
 
 
 def test_a_device_without_memory_is_refused() -> None:
@@ -488,11 +488,11 @@ def test_pooled_names_encode_an_image_once(named: Segmenter, desk: EncodedImage,
 def test_pooled_names_are_better_than_chance(named: Segmenter, scene: Callable[[str], Scene]) -> None:
     """The embedded CLIP was trained on crops; its dense features still are far better than chance."""
     right = of = 0
-    for known in map(scene, SCENES):
-        labelled = named.with_labels(sorted(set(known.names)))
+    for content in map(scene, SCENES):
+        labelled = named.with_labels(sorted(set(content.names)))
         pooled = pool_regions(replace(labelled, classifier=replace(labelled.classifier, negatives=None)))
-        names = pooled.name(given(known)).names
-        right += sum(ours == theirs for ours, theirs in zip(names, known.names, strict=True))
+        names = pooled.name(given(content)).names
+        right += sum(ours == theirs for ours, theirs in zip(names, content.names, strict=True))
         of += len(names)
     assert right / of > 0.3  # chance is 1 in 10
 

@@ -1,4 +1,4 @@
-"""Segment and Segments: values that are a sequence, a table, JSON, polygons and pictures."""
+"""Segment and Segments: values that are a sequence, a table, JSON, polygons and images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from segzs.draw import colours
 from segzs.masks import RLE
 
 
-def pixels_of(picture: PIL.Image.Image, colour: tuple[int, int, int]) -> int:
-    return int((np.asarray(picture) == colour).all(2).sum())
+def pixels_of(image: PIL.Image.Image, colour: tuple[int, int, int]) -> int:
+    return int((np.asarray(image) == colour).all(2).sum())
 
 
 @pytest.fixture
 def desk(scene) -> Segments:
-    known = scene("desk")
+    content = scene("desk")
     items = tuple(
         Segment(mask, 0.9, 0.8, (Name(name, 0.75), Name("猫", 0.15), Name("unknown", 0.1)), np.ones((4, 4), np.float32))
-        for name, mask in zip(known.names, known.masks, strict=True)
+        for name, mask in zip(content.names, content.masks, strict=True)
     )
-    return Segments(read_image(known.path), items, "tiny+tiny")
+    return Segments(read_image(content.path), items, "tiny+tiny")
 
 
 def test_segments_are_a_sequence(desk: Segments) -> None:
@@ -180,18 +180,18 @@ def test_without_a_vocabulary_there_are_no_names(desk: Segments) -> None:
 
 
 def test_a_notebook_shows_the_overlay(desk: Segments) -> None:
-    with PIL.Image.open(io.BytesIO(desk._repr_png_())) as picture:
-        assert picture.size == (768, 576)
-        assert picture.tobytes() == desk.overlay().tobytes()
+    with PIL.Image.open(io.BytesIO(desk._repr_png_())) as image:
+        assert image.size == (768, 576)
+        assert image.tobytes() == desk.overlay().tobytes()
     with PIL.Image.open(io.BytesIO(desk[:0]._repr_png_())) as empty:
         assert empty.tobytes() == desk.image.pixels.tobytes()
 
 
 def test_outside_of_notebooks_show_opens_the_viewer(desk: Segments, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[PIL.Image.Image] = []
-    monkeypatch.setattr(PIL.Image.Image, "show", lambda picture: opened.append(picture))
+    monkeypatch.setattr(PIL.Image.Image, "show", lambda image: opened.append(image))
     desk.show()
-    assert [picture.size for picture in opened] == [(768, 576)]
+    assert [image.size for image in opened] == [(768, 576)]
 
 
 def test_equal_names_have_equal_colours(desk: Segments) -> None:

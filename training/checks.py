@@ -23,7 +23,7 @@ SIDE = LARGE // MASK_STRIDE
 
 @dataclass(frozen=True)
 class Checked:
-    """A picture with longest side `LARGE`, and its objects: P boxes, P points, P masks as shares of stride-4 cells."""
+    """An image with longest side `LARGE`, and its objects: P boxes, P points, P masks as shares of stride-4 cells."""
 
     kind: str
     pixels: np.ndarray
@@ -66,32 +66,32 @@ def _checked(kind: str, pixels: np.ndarray, masks: list[np.ndarray]) -> Checked:
 
 
 @torch.no_grad()
-def check(sam: nn.Module, pictures: Iterator[Checked], device: torch.device) -> dict[str, float]:
-    """Mean IoU of boxes and centre clicks by kind of picture, and of cheap masks: the one it chose, and the best."""
+def check(sam: nn.Module, images: Iterator[Checked], device: torch.device) -> dict[str, float]:
+    """Mean IoU of boxes and centre clicks by kind of image, and of cheap masks: the one it chose, and the best."""
     resize_inputs(sam, LARGE)
     scores: dict[str, list[float]] = {}
-    for picture in pictures:
+    for image in images:
         pixels = torch.zeros(1, 3, LARGE, LARGE, device=device)
-        height, width = picture.pixels.shape[:2]
-        shown = torch.from_numpy(picture.pixels).permute(2, 0, 1).float().to(device)
-        pixels[0, :, :height, :width] = (shown - sam.pixel_mean) / sam.pixel_std
-        points, target = picture.points.to(device)[:, None], picture.target.to(device)
+        height, width = image.pixels.shape[:2]
+        visible = torch.from_numpy(image.pixels).permute(2, 0, 1).float().to(device)
+        pixels[0, :, :height, :width] = (visible - sam.pixel_mean) / sam.pixel_std
+        points, target = image.points.to(device)[:, None], image.target.to(device)
         labels = torch.ones(points.shape[:2], device=device)
         with torch.autocast(device.type, torch.bfloat16):
             embedding = sam.image_encoder(pixels)
             pe = sam.prompt_encoder.get_dense_pe()
             for kind, prompt in (
                 ("click", ((points, labels), None, None)),
-                ("box", (None, picture.boxes.to(device), None)),
+                ("box", (None, image.boxes.to(device), None)),
             ):
                 logits, ious = sam.mask_decoder.predict_masks(embedding, pe, *sam.prompt_encoder(*prompt))
                 chosen = torch.zeros(len(logits), 1) if kind == "box" else 1 + ious[:, 1:].argmax(1, keepdim=True)
                 chosen = logits.float()[torch.arange(len(logits)), chosen[:, 0].long()]
-                scores.setdefault(f"{picture.kind}_{kind}", []).extend(hard_iou(chosen, target).tolist())
+                scores.setdefault(f"{image.kind}_{kind}", []).extend(hard_iou(chosen, target).tolist())
         x16, x8, _ = unpack(embedding.float())
-        logits, ious = sam.point_head(sam.point_head.prepare(x16, x8), picture.points.to(device)[None])
+        logits, ious = sam.point_head(sam.point_head.prepare(x16, x8), image.points.to(device)[None])
         large = logits[0].repeat_interleave(2, -1).repeat_interleave(2, -2)
         true = hard_iou(large, target[:, None].expand_as(large))
-        scores.setdefault(f"{picture.kind}_cheap", []).extend(true.gather(1, ious[0].argmax(1)[:, None])[:, 0].tolist())
-        scores.setdefault(f"{picture.kind}_cheap_best", []).extend(true.amax(1).tolist())
+        scores.setdefault(f"{image.kind}_cheap", []).extend(true.gather(1, ious[0].argmax(1)[:, None])[:, 0].tolist())
+        scores.setdefault(f"{image.kind}_cheap_best", []).extend(true.amax(1).tolist())
     return {name: float(np.mean(values)) for name, values in scores.items()}

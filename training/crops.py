@@ -75,7 +75,7 @@ class Studio:
         self.drawings = {
             style: {code: prepare(cutout) for code, cutout in packs.cutouts(style).items()} for style in styles
         }
-        self.backdrops = [_at_most(picture, BACKDROP_SIDE) for picture in packs.backgrounds()]
+        self.backdrops = [_at_most(image, BACKDROP_SIDE) for image in packs.backgrounds()]
 
     def crop(self, style: str, code: str, size: int, recipe: Recipe, rng: random.Random) -> np.ndarray:
         """One crop of one concept, size size 3 uint8."""
@@ -102,11 +102,11 @@ class Studio:
         return degrade(image, rng, seed) if rng.random() < recipe.degrade else image
 
     def _backdrop(self, size: int, rng: random.Random) -> np.ndarray:
-        picture = rng.choice(self.backdrops)
-        height, width = picture.shape[:2]
+        image = rng.choice(self.backdrops)
+        height, width = image.shape[:2]
         side = rng.randint(40, min(height, width))
         top, left = rng.randint(0, height - side), rng.randint(0, width - side)
-        patch = picture[top : top + side, left : left + side]
+        patch = image[top : top + side, left : left + side]
         return cv2.resize(patch, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
     def nothing(self, size: int, rng: random.Random) -> np.ndarray:
@@ -288,6 +288,6 @@ def _has_a_side(name: str) -> bool:
     return "left" in name or "right" in name
 
 
-def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
-    scale = min(1.0, side / min(picture.shape[:2]))
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def _at_most(image: np.ndarray, side: int) -> np.ndarray:
+    scale = min(1.0, side / min(image.shape[:2]))
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -84,11 +84,11 @@ def measure_everything(
     """Add everything mode's recall and precision at IoU 0.75, those of SAM alone, and the recall without thresholds."""
     ours = [segment.rle for segment in segmenter.everything(photo)]
     alone = [masks.rle for masks in generate_masks(segmenter.sam, photo)]
-    for name, found in (("everything", ours), ("everything, SAM alone", alone)):
-        overlap = iou(truths, found) if found else np.zeros((len(truths), 1))
+    for name, result in (("everything", ours), ("everything, SAM alone", alone)):
+        overlap = iou(truths, result) if result else np.zeros((len(truths), 1))
         scores.add(f"{name}: recall at IoU 0.75", overlap.max(1) >= 0.75)
-        scores.add(f"{name}: masks a scene", [len(found)])
-        scores.add(f"{name}: precision at IoU 0.75", overlap.max(0) >= 0.75 if found else [])
+        scores.add(f"{name}: masks a scene", [len(result)])
+        scores.add(f"{name}: precision at IoU 0.75", overlap.max(0) >= 0.75 if result else [])
     unfiltered = [masks.rle for masks in generate_masks(segmenter.sam, photo, UNFILTERED)]
     scores.add("everything: recall at IoU 0.75 of all masks", iou(truths, unfiltered).max(1) >= 0.75)
 
@@ -122,11 +122,9 @@ def measure_names(
 
 
 def _add_unfamiliar(segmenter: segzs.Segmenter, best: torch.Tensor, scores: Scores) -> None:
-    """Add whether a picture is said to be unfamiliar, by what its objects are most like, and each object alone."""
-    scores.add("pictures said to be unfamiliar", [is_out_of_distribution(segmenter.clip, best)])
-    scores.add(
-        "objects alone said to be unfamiliar", [is_out_of_distribution(segmenter.clip, one[None]) for one in best]
-    )
+    """Add whether an image is called unfamiliar, by what its objects are most like, and each object alone."""
+    scores.add("images called unfamiliar", [is_out_of_distribution(segmenter.clip, best)])
+    scores.add("objects alone called unfamiliar", [is_out_of_distribution(segmenter.clip, one[None]) for one in best])
 
 
 def measure_scenes(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], count: int) -> dict[str, float]:
@@ -183,7 +181,7 @@ def grabcut(pixels: np.ndarray, box: np.ndarray) -> RLE:
     try:
         bgr = np.ascontiguousarray(pixels[..., ::-1])
         cv2.grabCut(bgr, labels, rectangle, background, foreground, 5, cv2.GC_INIT_WITH_RECT)
-    except cv2.error:  # a box that fills the picture leaves it no background to learn from
+    except cv2.error:  # a box that fills the image leaves it no background to learn from
         labels[y1:y2, x1:x2] = cv2.GC_FGD
     return RLE.encode((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
@@ -207,10 +205,10 @@ def measure_photos(segmenter: segzs.Segmenter, packs: Packs, objects: int) -> di
         score.add("GrabCut IoU, same box", [iou([a], [b])[0, 0] for a, b in zip(cut, photo.masks, strict=True)])
         filled = [RLE.encode(_filled(mask)) for mask in photo.masks]
         score.add("IoU of the box itself", [iou([a], [b])[0, 0] for a, b in zip(filled, photo.masks, strict=True)])
-        pictures = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.region_encoder.cropping)
-        best = (pictures @ features.T).argmax(1).tolist()
+        images = encode_masks(segmenter.clip, pixels, photo.masks, segmenter.region_encoder.cropping)
+        best = (images @ features.T).argmax(1).tolist()
         score.add(f"top-1 of {len(labels)} names", [labels[i] == n for i, n in zip(best, photo.names, strict=True)])
-        _add_unfamiliar(segmenter, max_similarity(segmenter.clip, pictures), score)
+        _add_unfamiliar(segmenter, max_similarity(segmenter.clip, images), score)
         seen[photo.source] += photo.names
     result = {}
     for source, score in scores.items():
@@ -233,8 +231,8 @@ def markdown(columns: dict[str, dict[str, float]]) -> str:
     lines = [f"| | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
     for name in names:
         cells = [column.get(name) for column in columns.values()]
-        shown = ["" if cell is None else f"{cell:g}" if isinstance(cell, int) else f"{cell:.3f}" for cell in cells]
-        lines.append(f"| {name} | {' | '.join(shown)} |")
+        visible = ["" if cell is None else f"{cell:g}" if isinstance(cell, int) else f"{cell:.3f}" for cell in cells]
+        lines.append(f"| {name} | {' | '.join(visible)} |")
     return "\n".join(lines)
 
 
@@ -252,10 +250,10 @@ def main() -> None:
     if arguments.scenes:
         kinds = {"training styles": TRAINING_STYLES, f"unseen style ({UNSEEN_STYLE})": (UNSEEN_STYLE,)}
         print(f"Scenes, {arguments.scenes} of each kind; mean over objects\n", flush=True)
-        found = {
+        result = {
             name: measure_scenes(segmenter, arguments.packs, styles, arguments.scenes) for name, styles in kinds.items()
         }
-        print(markdown(found), flush=True)
+        print(markdown(result), flush=True)
     if arguments.photo_objects:
         print(
             f"\nPhotographs (photos/dev), up to {arguments.photo_objects} objects each; mean over objects\n", flush=True

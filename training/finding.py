@@ -1,6 +1,6 @@
 """Finding by words, measured on scenes of eight objects: ``python -m training.finding``.
 
-Every object is asked for by its exact name, and as many names that are not in the scene; then by a drawing of it in
+Every object is searched by its exact name, and as many names that are not in the scene; then by a drawing of it in
 another hand ("like"). Found is the first answer with an IoU of 0.5 or more with the true visible mask of an object of
 that name. The cut-offs were chosen on other scenes.
 """
@@ -42,7 +42,7 @@ FITS = {
 
 
 def on_white(drawing: np.ndarray) -> Image:
-    """A cut-out, uint8 RGBA (height, width, 4), as a picture."""
+    """A cut-out, uint8 RGBA (height, width, 4), as an image."""
     return read_image(PIL.Image.fromarray(drawing))
 
 
@@ -67,10 +67,10 @@ def measure(
         ours = [mask.rle for mask in answers]
         stability = torch.tensor([mask.stability_score for mask in answers])
         scores["everything mode"].add("objects with a mask", iou(truths, ours).max(1, initial=0) >= FOUND_IOU)
-        shown = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
+        displayed = {name: drawings[codes[name]] for name in [*called, *absent] if codes[name] in drawings}
         queries = {
             "words": {name: encode_query(segmenter.clip, name) for name in [*called, *absent]},
-            "like": {name: encode_object(segmenter.clip, on_white(drawing))[0] for name, drawing in shown.items()},
+            "like": {name: encode_object(segmenter.clip, on_white(drawing))[0] for name, drawing in displayed.items()},
         }
         for source, masks, stable in (
             ("everything mode", ours, stability),
@@ -93,8 +93,8 @@ def measure(
                 scores[source].add(f"{kind}: first, without cut-off", [right])
                 for least in LEAST:
                     scores[source].add(f"{kind}, {least:g}: named object first", [right and fit >= least])
-    asked = {source: len(score.values["words: first, without cut-off"]) for source, score in scores.items()}
-    return {source: {"names asked for": asked[source], **score.means()} for source, score in scores.items()}
+    given = {source: len(score.values["words: first, without cut-off"]) for source, score in scores.items()}
+    return {source: {"names searched": given[source], **score.means()} for source, score in scores.items()}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the tiny CLIP's image tower learns from named pictures: a correction for photographs, drawings, and the gate.
+"""What the tiny CLIP's image tower learns from named images: a correction for photographs, drawings, and the gate.
 
 All of it works on features of frozen trunks, so that it takes minutes.
 """
@@ -23,7 +23,7 @@ SCALE, SMOOTHING = 20.0, 0.05
 BALANCE, MOST = 0.5, 40
 """A name with n photographs is drawn as often as the square root of n says, of at most forty."""
 STAY, STAY_TEXT = 2.0, 0.3
-"""How much it costs to move pictures, and names, away from where they were untrained."""
+"""How much it costs to move images, and names, away from where they were untrained."""
 RELATED, SAME = 0.75, 0.9
 """Names so near in WordNet's tree are no mistakes for each other: dogs and their breeds, words of one meaning."""
 IMAGINED, IMAGINED_WEIGHT = 128, 0.5
@@ -52,24 +52,24 @@ def mixed(views: dict[str, Tensor]) -> Tensor:
 def train_photographs(classes: Classes, views: Views, words: Words, steps: int = STEPS, seed: int = 0) -> Photographs:
     """Train on photographs of the names in ``words``, the 1,000 classes beside them.
 
-    A photograph shall be nearest to its name among all names and classes that are no relatives of it. Pictures that are
+    A photograph shall be nearest to its name among all names and classes that are no relatives of it. Images that are
     imagined from the rows of the classifier keep the classes where they are.
     """
     rng = random.Random(seed)
     torch.manual_seed(seed)
     row_of = {name: row for row, name in enumerate(words.names)}
-    places: dict[str, list[range]] = defaultdict(list)
+    positions: dict[str, list[range]] = defaultdict(list)
     stacked: list[Tensor] = []
     total = 0
     for name, each in zip(views.names, views.features, strict=True):
         if name in row_of:
             stacked.append(mixed(each))
-            places[name].append(range(total, total + len(stacked[-1])))
+            positions[name].append(range(total, total + len(stacked[-1])))
             total += len(stacked[-1])
     means = torch.cat(stacked)
-    known, spread = classes.features(means), _scaled(classes, means)
-    names = list(places)
-    weights = [min(len(places[name]), MOST) ** BALANCE for name in names]
+    anchors, spread = classes.features(means), _scaled(classes, means)
+    names = list(positions)
+    weights = [min(len(positions[name]), MOST) ** BALANCE for name in names]
     start = classes.targets(words)
     own = classes.own_targets
     relatives = _relatives(words, classes.anchors)
@@ -79,12 +79,12 @@ def train_photographs(classes: Classes, views: Views, words: Words, steps: int =
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     for _ in range(steps):
         drawn = rng.choices(names, weights, k=BATCH)
-        rows = [rng.choice(rng.choice(places[name])) for name in drawn]
+        rows = [rng.choice(rng.choice(positions[name])) for name in drawn]
         right = torch.tensor([row_of[name] for name in drawn])
         targets = F.normalize(torch.cat([start + shifts, own]), dim=-1)
-        features = F.normalize(known[rows] + spread[rows] @ correction, dim=-1)
+        features = F.normalize(anchors[rows] + spread[rows] @ correction, dim=-1)
         loss = _apart(features, targets, right, relatives[right])
-        loss = loss + STAY * (1 - (features * known[rows]).sum(1)).mean()
+        loss = loss + STAY * (1 - (features * anchors[rows]).sum(1)).mean()
         loss = loss + STAY_TEXT * (1 - (targets[: len(start)] * start).sum(1)).mean()
         chosen = torch.randint(len(own), (IMAGINED,))
         imagined = _imagined(classes, means, chosen)
@@ -111,7 +111,7 @@ def _scaled(classes: Classes, means: Tensor) -> Tensor:
 
 
 def _imagined(classes: Classes, means: Tensor, chosen: Tensor) -> Tensor:
-    """Features as pictures of classes may have them: along their rows, with noise."""
+    """Features as images of classes may have them: along their rows, with noise."""
     length = IMAGINED_LENGTH * (0.7 + 0.6 * torch.rand(len(chosen), 1))
     noise = 0.3 * means.std(0).mean() * torch.randn(len(chosen), means.shape[1])
     return classes.usual + classes.rows[chosen] * length + noise

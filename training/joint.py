@@ -36,7 +36,7 @@ def kernel_ridge(names: Words, anchors: Words, values: Tensor, strength: float =
 class Classes:
     """ImageNet's classes in the joint space, and the maps there from the mean of EfficientNet-Lite's last map.
 
-    ``usual`` is the mean that the last batch norm expects of a picture, the origin of the first part.
+    ``usual`` is the mean that the last batch norm expects of an image, the origin of the first part.
     """
 
     trunk: nn.Module = field(repr=False)
@@ -111,20 +111,20 @@ class Targets:
 
     def of(self, words: Words, batch: int = 4096) -> Tensor:
         """Unit rows (N, 512)."""
-        known = joined(self.classes.anchors, self.photographed)
+        content = joined(self.classes.anchors, self.photographed)
         shifts = torch.cat([torch.zeros(len(self.classes.anchors.names), SEEN), self.shifts])
         solved = [
             (each.kernel(each) + RIDGE * torch.eye(len(each.names)), values)
-            for each, values in ((known, shifts), (self.drawn, self.drawings))
+            for each, values in ((content, shifts), (self.drawn, self.drawings))
         ]
         by_photographs, by_drawings = (torch.linalg.solve(among, values) for among, values in solved)
-        found = []
+        result = []
         for start in range(0, len(words.names), batch):
             part = words.rows(range(start, min(start + batch, len(words.names))))
-            seen = F.normalize(self.classes.targets(part) + part.kernel(known) @ by_photographs, dim=-1)
+            seen = F.normalize(self.classes.targets(part) + part.kernel(content) @ by_photographs, dim=-1)
             drawn = F.normalize(part.kernel(self.drawn) @ by_drawings, dim=-1)
-            found.append(torch.cat([(1 - DRAWN_WEIGHT**2) ** 0.5 * seen, DRAWN_WEIGHT * drawn], 1))
-        targets = torch.cat(found)
+            result.append(torch.cat([(1 - DRAWN_WEIGHT**2) ** 0.5 * seen, DRAWN_WEIGHT * drawn], 1))
+        targets = torch.cat(result)
         return self._exact(words.names, targets)
 
     def _exact(self, names: Sequence[str], targets: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ def soft_masks(instances: Tensor, labels: Tensor, stride: int = MASK_STRIDE) -> 
 def mask_error(logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss, cross-entropy and Dice of logits ... H W against soft targets of the same shape -> ...
 
-    Sums are relative to the object's area, not the picture's: an error costs the same on a large canvas. The weights
-    make focal loss and cross-entropy what their means were on pictures of twelve times an object's area.
+    Sums are relative to the object's area, not the image's: an error costs the same on a large canvas. The weights
+    make focal loss and cross-entropy what their means were on images of twelve times an object's area.
     """
     probability = torch.sigmoid(logits)
     cross = F.softplus(logits) - logits * target
@@ -41,8 +41,8 @@ def hard_iou(logits: Tensor, target: Tensor) -> Tensor:
     return (ours & theirs).sum((-2, -1)) / union
 
 
-def prompt_loss(masks: Tensor, predicted_iou: Tensor, target: Tensor, asked: Tensor) -> Tensor:
-    """Loss of N prompts: masks N 4 H W, predicted IoU N 4, target N H W; ``asked`` N is False for the background.
+def prompt_loss(masks: Tensor, predicted_iou: Tensor, target: Tensor, given: Tensor) -> Tensor:
+    """Loss of N prompts: masks N 4 H W, predicted IoU N 4, target N H W; ``given`` N is False for the background.
 
     The first mask answers alone; of the other three the best one counts most. Every mask's IoU is predicted.
     """
@@ -50,9 +50,9 @@ def prompt_loss(masks: Tensor, predicted_iou: Tensor, target: Tensor, asked: Ten
     errors = mask_error(masks, target)
     several = errors[:, 1:]
     error = errors[:, 0] + 0.8 * several.amin(1) + 0.2 * several.mean(1)
-    truth = torch.where(asked[:, None], hard_iou(voted(masks, likeness(masks)).detach(), target), 0.0)
+    truth = torch.where(given[:, None], hard_iou(voted(masks, likeness(masks)).detach(), target), 0.0)
     rank_error = F.mse_loss(predicted_iou, truth)
-    return (error * asked).sum() / asked.sum().clamp(min=1) + 10 * rank_error
+    return (error * given).sum() / given.sum().clamp(min=1) + 10 * rank_error
 
 
 def point_loss(masks: Tensor, predicted_iou: Tensor, target: Tensor, on_object: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ RESAMPLES = 1000
 
 def mean_iou(of_pixels: SemanticMap, truth: dict[str, np.ndarray]) -> float:
     """The mean over the true labels, "unknown" among them, of the IoU with where the map has them."""
-    found = {label: of_pixels.mask(label) for label in truth}
-    return float(np.mean([(found[x] & truth[x]).sum() / max((found[x] | truth[x]).sum(), 1) for x in truth]))
+    result = {label: of_pixels.mask(label) for label in truth}
+    return float(np.mean([(result[x] & truth[x]).sum() / max((result[x] | truth[x]).sum(), 1) for x in truth]))
 
 
 def truth_of(scene: Scene, names: dict[str, str]) -> dict[str, np.ndarray]:
@@ -44,30 +44,30 @@ def truth_of(scene: Scene, names: dict[str, str]) -> dict[str, np.ndarray]:
 def measure_map(
     segmenter: segzs.Segmenter,
     photo: segzs.EncodedImage,
-    found: Segments,
+    result: Segments,
     truth: dict[str, np.ndarray],
     scores: Scores,
 ) -> None:
     """Add the mean IoU of a scene's map, and of those of masks alone and of dense features alone."""
-    found, labels = segmenter.name(found), segmenter.vocabulary.labels
+    result, labels = segmenter.name(result), segmenter.vocabulary.labels
     seen = segmenter.semantic(photo, Segments(photo.image, ()), min_confidence=0)
-    scores.add("mean IoU: masks, then dense features", [mean_iou(segmenter.semantic(photo, found), truth)])
-    scores.add("mean IoU: masks alone", [mean_iou(semantic_map(found, labels), truth)])
+    scores.add("mean IoU: masks, then dense features", [mean_iou(segmenter.semantic(photo, result), truth)])
+    scores.add("mean IoU: masks alone", [mean_iou(semantic_map(result, labels), truth)])
     scores.add("mean IoU: dense features alone", [mean_iou(seen, truth)])
     scores.add('mean IoU: "unknown" everywhere', [mean_iou(semantic_map(Segments(photo.image, ()), labels), truth)])
 
 
-def measure_merging(segmenter: segzs.Segmenter, found: Segments, truths: Sequence[RLE], scores: Scores) -> None:
-    """Add recall and precision at IoU 0.75 of segments as they are found, without repeats, and merged."""
+def measure_merging(segmenter: segzs.Segmenter, result: Segments, truths: Sequence[RLE], scores: Scores) -> None:
+    """Add recall and precision at IoU 0.75 of segments as generated, without repeats, and merged."""
 
     def name(masks: Sequence[RLE]) -> list[tuple[segzs.Name, ...]]:
-        features = encode_masks(segmenter.clip, found.image.pixels, masks, segmenter.region_encoder.cropping)
+        features = encode_masks(segmenter.clip, result.image.pixels, masks, segmenter.region_encoder.cropping)
         return segmenter.classifier.names(features)
 
     for how, items in {
-        "found": found,
-        "no repeats": suppress_nested(found),
-        "merged": merge_segments(found, name),
+        "generated": result,
+        "no repeats": suppress_nested(result),
+        "merged": merge_segments(result, name),
     }.items():
         overlap = iou(truths, [segment.rle for segment in items])
         scores.add(f"everything, {how}: recall at IoU 0.75", overlap.max(1, initial=0) >= 0.75)
@@ -85,11 +85,11 @@ def measure(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], c
         truth = truth_of(scene, names)
         others = [name for name in rng.permutation(list(names.values())) if name not in truth][:DISTRACTORS]
         photo = segmenter.encode(scene.pixels)
-        found = segmenter.everything(photo)
+        result = segmenter.everything(photo)
         among_few = segmenter.with_labels([*(name for name in truth if name != UNKNOWN), *others])
-        measure_map(among_few, photo, found, truth, scores)
+        measure_map(among_few, photo, result, truth, scores)
         truths = [RLE.encode(scene.instances == n) for n in visible_labels(scene.instances, SMALLEST_VISIBLE)]
-        measure_merging(segmenter, found, truths, scores)
+        measure_merging(segmenter, result, truths, scores)
     return scores
 
 

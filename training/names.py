@@ -39,7 +39,7 @@ HALVES = 5
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture, the exact masks of its objects, and their names."""
+    """An image, the exact masks of its objects, and their names."""
 
     image: Image
     masks: list[RLE]
@@ -59,8 +59,8 @@ def photographs(packs: Packs) -> Iterator[Picture]:
         ]
         if image["source"] == "coco" and wanted:
             masks = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in wanted]
-            picture = read_image(str(folder / "images" / image["file_name"]))
-            yield Picture(picture, masks, [names[row["category_id"]] for row in wanted])
+            drawing = read_image(str(folder / "images" / image["file_name"]))
+            yield Picture(drawing, masks, [names[row["category_id"]] for row in wanted])
 
 
 def drawings(packs: Packs, count: int) -> Iterator[Picture]:
@@ -118,13 +118,13 @@ def unfamiliar(segmenter: segzs.Segmenter, features: list[Tensor]) -> float:
     return float(np.mean([is_out_of_distribution(clip, max_similarity(clip, each)) for each in features]))
 
 
-def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[str]) -> dict[str, float]:
-    """All figures of pictures, with these labels, as a segmenter names."""
+def measure(segmenter: segzs.Segmenter, images: list[Picture], labels: list[str]) -> dict[str, float]:
+    """All figures of images, with these labels, as a segmenter names."""
     started = time.perf_counter()
-    seen = [segmenter.region_encoder.encode(picture.image, picture.masks) for picture in pictures]
+    seen = [segmenter.region_encoder.encode(image.image, image.masks) for image in images]
     seconds = time.perf_counter() - started
     clip, features = segmenter.clip, torch.cat(seen)
-    right = torch.tensor([labels.index(name) for picture in pictures for name in picture.names])
+    right = torch.tensor([labels.index(name) for image in images for name in image.names])
     text_features = encode_vocabulary(clip, Vocabulary(labels))
     rank = ranks(features, text_features, right)
     return {
@@ -133,7 +133,7 @@ def measure(segmenter: segzs.Segmenter, pictures: list[Picture], labels: list[st
         **accuracy(rank, right, labels),
         f"top-1 of {FEW_LABELS} random labels": ((1 - rank / (len(labels) - 1)) ** (FEW_LABELS - 1)).mean().item(),
         "AUROC of unknown, half of the labels removed": unknown_auroc(clip, features, right, labels),
-        "pictures called unfamiliar": unfamiliar(segmenter, seen),
+        "images called unfamiliar": unfamiliar(segmenter, seen),
         "similarity of the right label": (features * text_features[right]).sum(1).mean().item(),
         "similarity of the best general word": max_similarity(clip, features).mean().item(),
         "milliseconds an object": 1000 * seconds / len(right),
@@ -152,13 +152,13 @@ def main() -> None:
     warnings.simplefilter("ignore", segzs.UnfamiliarWarning)
     segmenter = segzs.load("tiny", cache=False)
     kinds = {"photographs": list(photographs(arguments.packs))}
-    labels = {"photographs": sorted({name for picture in kinds["photographs"] for name in picture.names})}
+    labels = {"photographs": sorted({name for image in kinds["photographs"] for name in image.names})}
     if arguments.scenes:
         kinds["drawings"] = list(drawings(arguments.packs, arguments.scenes))
         labels["drawings"] = [concept.name for concept in arguments.packs.concepts()]
     columns = {
-        f"{kind}, {naming}": measure(with_regions(segmenter, naming), pictures, labels[kind])
-        for kind, pictures in kinds.items()
+        f"{kind}, {naming}": measure(with_regions(segmenter, naming), images, labels[kind])
+        for kind, images in kinds.items()
         for naming in arguments.naming
     }
     print(markdown(columns))

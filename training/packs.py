@@ -1,4 +1,4 @@
-"""The picture packs on disk: cut-outs with their names, and backgrounds, decoded once into memory."""
+"""The image packs on disk: cut-outs with their names, and backgrounds, decoded once into memory."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Packs:
         return _concepts(self.root)
 
     def cutouts(self, style: str) -> dict[str, np.ndarray]:
-        """Code -> uint8 RGBA picture, for the concepts that the style draws."""
+        """Code -> uint8 RGBA image, for the concepts that the style draws."""
         return _cutouts(self.root, style)
 
     def single_things(self, folder: str) -> tuple[np.ndarray, ...]:
-        """Every uint8 RGBA picture of a folder of ``photo_cutouts``."""
+        """Every uint8 RGBA image of a folder of ``photo_cutouts``."""
         return _single_things(self.root, folder)
 
     def backgrounds(self) -> tuple[np.ndarray, ...]:
-        """Every background as a uint8 RGB picture."""
+        """Every background as a uint8 RGB image."""
         return _backgrounds(self.root)
 
 
@@ -94,10 +94,10 @@ def _backgrounds(root: Path) -> tuple[np.ndarray, ...]:
 
 
 def read_picture(file: Path, conversion: int) -> np.ndarray:
-    """A picture as uint8 RGB, or RGBA where ``conversion`` says so."""
+    """An image as uint8 RGB, or RGBA where ``conversion`` says so."""
     pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise FileNotFoundError(f"{file} is not a readable picture")
+        raise FileNotFoundError(f"{file} is not a readable image")
     wanted = 4 if conversion == cv2.COLOR_BGRA2RGBA else 3
     if pixels.ndim == 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA if wanted == 4 else cv2.COLOR_GRAY2BGR)

@@ -1,7 +1,7 @@
 """Measure a SAM on the development photographs: ``python -m training.photo_masks``.
 
 Objects are those of `training.evaluate.photos`. Everything mode is measured on the COCO photographs: its recall of all
-outlined things larger than 1 % of the picture, whatever may not be outlined, and its precision where nearly every pixel
+outlined things larger than 1 % of the image, whatever may not be outlined, and its precision where nearly every pixel
 is outlined: the share of its masks that have an IoU of 0.5 or 0.75 with an outlined thing or region of stuff.
 """
 
@@ -33,7 +33,7 @@ OBJECTS = 6
 NUCLEI = "dsb2018"
 LARGE_SHARE = 0.01
 SIDES = {"under a tenth": (0.0, 0.1), "a tenth to three": (0.1, 0.3), "over three": (0.3, 2.0)}
-"""Objects by the longer side of their box, as shares of the picture's."""
+"""Objects by the longer side of their box, as shares of the image's."""
 CLICKS = (1, 3, 5)
 THRESHOLDS = (0.5, 0.75)
 
@@ -95,14 +95,14 @@ def measure_everything(sam: SamModel, packs: Packs, most: int) -> dict[str, floa
         outlined = [RLE(*row["segmentation"]["size"], row["segmentation"]["counts"]) for row in rows]
         smallest = LARGE_SHARE * image["width"] * image["height"]
         things = [mask for mask, row in zip(outlined, rows, strict=True) if row["isthing"] and row["area"] >= smallest]
-        picture = read_image(str(folder / "images" / image["file_name"]))
-        found = [mask.rle for mask in generate_masks(sam, encode(sam, picture))]
-        scores.add("masks a photograph", [len(found)])
-        overlap = iou(things, found) if found and things else np.zeros((len(things), 1))
+        drawing = read_image(str(folder / "images" / image["file_name"]))
+        result = [mask.rle for mask in generate_masks(sam, encode(sam, drawing))]
+        scores.add("masks a photograph", [len(result)])
+        overlap = iou(things, result) if result and things else np.zeros((len(things), 1))
         for threshold in THRESHOLDS:
             scores.add(f"recall at IoU {threshold:g}", overlap.max(1) >= threshold)
-        if image["annotated"] == "things+stuff" and found:
-            right = iou(outlined, found).max(0)
+        if image["annotated"] == "things+stuff" and result:
+            right = iou(outlined, result).max(0)
             for threshold in THRESHOLDS:
                 scores.add(f"precision at IoU {threshold:g}, of outlined things and stuff", right >= threshold)
     return {"things": len(scores.values["recall at IoU 0.5"]), **scores.means()}

@@ -1,7 +1,7 @@
 """Photographs and drawings with names, as the mean of EfficientNet-Lite's last map sees them.
 
 A photograph's object has up to three views: its crop ("keep"), the crop with its surroundings grey ("grey"), and the
-mean over its mask of one pass over the whole photograph ("dense"). Pictures under the GPL or a share-alike licence are
+mean over its mask of one pass over the whole photograph ("dense"). Images under the GPL or a share-alike licence are
 left out.
 """
 
@@ -80,31 +80,31 @@ class Views:
 
 
 class Eye:
-    """EfficientNet-Lite without its classifier, on pictures as the tiny CLIP gets them."""
+    """EfficientNet-Lite without its classifier, on images as the tiny CLIP gets them."""
 
     def __init__(self, trunk: nn.Module, device: torch.device) -> None:
         self.trunk, self.device = trunk.to(device, memory_format=torch.channels_last), device
 
     def maps(self, pixels: np.ndarray) -> Tensor:
         """uint8 (N, H, W, 3) -> float32 (N, channels, rows, columns)."""
-        pictures = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16):
-            return self.trunk.forward_features((pictures.float() - 127) / 128).float().cpu()
+            return self.trunk.forward_features((images.float() - 127) / 128).float().cpu()
 
-    def means(self, pictures: Iterable[np.ndarray]) -> Tensor:
-        """Of pictures of any size, squashed to a square: float16 (N, channels)."""
-        found, waiting = [], []
-        for picture in pictures:
-            waiting.append(resized(picture, SIDE, SIDE))
+    def means(self, images: Iterable[np.ndarray]) -> Tensor:
+        """Of images of any size, squashed to a square: float16 (N, channels)."""
+        result, waiting = [], []
+        for image in images:
+            waiting.append(resized(image, SIDE, SIDE))
             if len(waiting) == BATCH:
-                found.append(self.maps(np.stack(waiting)).mean((2, 3)))
+                result.append(self.maps(np.stack(waiting)).mean((2, 3)))
                 waiting.clear()
         if waiting:
-            found.append(self.maps(np.stack(waiting)).mean((2, 3)))
-        return torch.cat(found).half()
+            result.append(self.maps(np.stack(waiting)).mean((2, 3)))
+        return torch.cat(result).half()
 
     def dense(self, pixels: np.ndarray) -> Tensor:
-        """The cells of a whole picture: (rows, columns, channels)."""
+        """The cells of a whole image: (rows, columns, channels)."""
         share = DENSE_SIDE / min(pixels.shape[:2])
         rows, columns = (max(1, round(side * share / CELL)) for side in pixels.shape[:2])
         return self.maps(resized(pixels, columns * CELL, rows * CELL)[None])[0].permute(1, 2, 0)
@@ -114,9 +114,9 @@ def labelled(eye: Eye, packs: Packs) -> Views:
     """Every photograph with a name that training may see."""
     names: list[str] = []
     features: list[dict[str, Tensor]] = []
-    for found, views in (*_objects(eye, packs), _small(eye, packs), _surfaces(eye, packs), _stuff(eye, packs)):
-        names += found
-        features += [{kind: values[row] for kind, values in views.items()} for row in range(len(found))]
+    for result, views in (*_objects(eye, packs), _small(eye, packs), _surfaces(eye, packs), _stuff(eye, packs)):
+        names += result
+        features += [{kind: values[row] for kind, values in views.items()} for row in range(len(result))]
     return Views(names, features)
 
 
@@ -169,16 +169,16 @@ def _stuff(eye: Eye, packs: Packs) -> tuple[list[str], dict[str, Tensor]]:
     """What was named by points: the mean of the cells around those of one name in one photograph."""
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for line in STUFF.read_text().splitlines():
-        file, name, *places = line.split(",")
-        points[file, name] = [tuple(map(float, place.split())) for place in places]
+        file, name, *positions = line.split(",")
+        points[file, name] = [tuple(map(float, index.split())) for index in positions]
     names, means = [], []
     files = sorted({file for file, _ in points})
     for file in files:
         cells = eye.dense(_read(packs.root / "photos" / "train" / "images" / file))
         rows, columns = cells.shape[:2]
-        for (other, name), places in points.items():
+        for (other, name), positions in points.items():
             if other == file:
-                chosen = [cells[int(y * rows), int(x * columns)] for x, y in places]
+                chosen = [cells[int(y * rows), int(x * columns)] for x, y in positions]
                 names.append(name)
                 means.append(torch.stack(chosen).mean(0))
     return names, {"dense": torch.stack(means).half()}
@@ -194,14 +194,14 @@ def drawn(packs: Packs, repeats: int) -> Iterator[tuple[str, np.ndarray]]:
                     yield code, studio.crop(style, code, SIDE, STRONG if repeat else MILD, rng)
 
 
-def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A picture at a size, smoothed where it becomes smaller."""
-    smaller = width * height < picture.shape[0] * picture.shape[1]
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+def resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image at a size, smoothed where it becomes smaller."""
+    smaller = width * height < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
 def _read(file: Path) -> np.ndarray:
     pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
     if pixels is None:
-        raise FileNotFoundError(f"{file} is not a readable picture")
+        raise FileNotFoundError(f"{file} is not a readable image")
     return np.ascontiguousarray(pixels[..., ::-1])

@@ -84,8 +84,8 @@ class MiniLM:
             start = 0
             while start < len(word):
                 ends = range(len(word), start, -1)
-                found = ((end, self.pieces.get("##" * (start > 0) + word[start:end])) for end in ends)
-                end, piece = next(((e, p) for e, p in found if p is not None), (len(word), self.pieces["[UNK]"]))
+                result = ((end, self.pieces.get("##" * (start > 0) + word[start:end])) for end in ends)
+                end, piece = next(((e, p) for e, p in result if p is not None), (len(word), self.pieces["[UNK]"]))
                 tokens.append(piece)
                 start = end
         return [*tokens, self.pieces["[SEP]"]]
@@ -147,11 +147,11 @@ class WordNet:
     @cached_property
     def senses(self) -> dict[str, tuple[int, ...]]:
         """Of every noun, its senses, the most frequent one first."""
-        found = {}
+        result = {}
         for line in _lines(self._folder / "index.noun"):
             fields = line.split()
-            found[fields[0].replace("_", " ")] = tuple(map(int, fields[-int(fields[2]) :]))
-        return found
+            result[fields[0].replace("_", " ")] = tuple(map(int, fields[-int(fields[2]) :]))
+        return result
 
     def above(self, offset: int) -> set[int]:
         """A synset and all that it is a kind of."""
@@ -173,7 +173,7 @@ def _lines(file: Path) -> Iterable[str]:
 
 
 def _file(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if not found:
+    result = sorted(folder.glob(pattern))
+    if not result:
         raise SystemExit(f"{folder} holds no {pattern}; the commands that fetch it are in training/pretrained.py")
-    return found[-1]
+    return result[-1]

@@ -9,7 +9,7 @@ import numpy as np
 
 SMALLEST_AREA = 60
 SEPARATE_ODDS = 0.4
-"""Of an object that nothing covers, to be asked for; half-hidden ones are harder, and have up to 1 more."""
+"""Of an object that nothing covers, to be prompted; half-hidden ones are harder, and have up to 1 more."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def visible_labels(instances: np.ndarray, smallest: int = SMALLEST_AREA) -> np.n
 
 
 def centre(mask: np.ndarray) -> tuple[int, int]:
-    """The pixel (x, y) of a mask that is farthest from its edge, the picture's border counting as edge."""
+    """The pixel (x, y) of a mask that is farthest from its edge, the image's border counting as edge."""
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8, copy=False))
     part = np.pad(mask[y : y + height, x : x + width].astype(np.uint8, copy=False), 1)
     row, column = np.unravel_index(cv2.distanceTransform(part, cv2.DIST_L2, 3).argmax(), part.shape)

@@ -16,7 +16,7 @@ UNLABELLED = -1
 
 @dataclass(frozen=True)
 class Scene:
-    """One composited picture.
+    """One composited image.
 
     ``pixels`` is uint8 RGB (H, W, 3); ``instances`` is int16 (H, W): 0 where the background shows, `UNLABELLED`, or
     i + 1 where object i does; ``codes[i]`` is the concept of object i, or None for a shape without a name.
@@ -46,10 +46,10 @@ class Recipe:
     swarm: float = 0.08
     """Probability that a scene gets a swarm of small shapes."""
     degrade: float = 0.5
-    """Probability of each of blur, noise and a light gradient over the whole picture."""
+    """Probability of each of blur, noise and a light gradient over the whole image."""
     shadow: float = 0.4
     margin: float = 0.35
-    """Share of an object's box that stays inside the picture on each side of its middle; 0.5 is all of it."""
+    """Share of an object's box that stays inside the image on each side of its middle; 0.5 is all of it."""
     codes: frozenset[str] = frozenset()
     """Only these concepts; all where it is empty."""
 
@@ -80,9 +80,9 @@ class Compositor:
 
     def __post_init__(self) -> None:
         self._cutouts: list[tuple[str | None, np.ndarray]] = [
-            (code, picture)
+            (code, image)
             for style in self.recipe.styles
-            for code, picture in self.packs.cutouts(style).items()
+            for code, image in self.packs.cutouts(style).items()
             if not self.recipe.codes or code in self.recipe.codes
         ]
         self._backgrounds = self.packs.backgrounds()
@@ -100,28 +100,28 @@ class Compositor:
                 codes.append(None)
                 self._paste(pixels, instances, shape, size, len(codes))
         for _ in range(rng.integers(recipe.objects[0], recipe.objects[1] + 1)):
-            code, picture = (None, self._shape()) if rng.random() < recipe.shapes else self._cutout()
+            code, image = (None, self._shape()) if rng.random() < recipe.shapes else self._cutout()
             size = np.exp(rng.uniform(*np.log(recipe.size))) * min(height, width)
             codes.append(code)
-            self._paste(pixels, instances, picture, size, len(codes))
+            self._paste(pixels, instances, image, size, len(codes))
         return Scene(self._degrade(pixels), instances, tuple(codes))
 
     def paste_one(self, pixels: np.ndarray, instances: np.ndarray, label: int) -> None:
-        """Lay one more object on a picture, in place."""
+        """Lay one more object on an image, in place."""
         size = np.exp(self.rng.uniform(*np.log(self.recipe.size))) * min(instances.shape)
         self._paste(pixels, instances, self._cutout()[1], size, label)
 
     def _cutout(self) -> tuple[str | None, np.ndarray]:
         code: str | None
         if self.single_things and (not self._cutouts or self.rng.random() < 0.5):
-            code, picture = None, self.single_things[self.rng.integers(len(self.single_things))]
+            code, image = None, self.single_things[self.rng.integers(len(self.single_things))]
         else:
-            code, picture = self._cutouts[self.rng.integers(len(self._cutouts))]
+            code, image = self._cutouts[self.rng.integers(len(self._cutouts))]
         if self.rng.random() < 0.5:
-            picture = picture[:, ::-1]
+            image = image[:, ::-1]
         if self.rng.random() < self.recipe.restyle:
-            picture = restyle(picture, self.rng)
-        return code, picture
+            image = restyle(image, self.rng)
+        return code, image
 
     def _background(self, height: int, width: int) -> np.ndarray:
         """A crop of a background, or two of them blended, scaled to fill; sometimes a plain colour."""
@@ -129,10 +129,10 @@ class Compositor:
         if rng.random() < 0.08:
             colour = rng.integers(0, 256, 3)
             return np.ascontiguousarray(np.broadcast_to(colour, (height, width, 3)).astype(np.uint8))
-        picture = self._texture(height, width)
+        image = self._texture(height, width)
         if self.recipe.restyle and rng.random() < 0.3:
-            picture = jitter(picture, rng)
-        return picture
+            image = jitter(image, rng)
+        return image
 
     def _texture(self, height: int, width: int) -> np.ndarray:
         rng = self.rng
@@ -167,7 +167,7 @@ class Compositor:
         return np.dstack([jitter(fill, rng), alpha])
 
     def _paste(self, pixels: np.ndarray, instances: np.ndarray, rgba: np.ndarray, size: float, label: int) -> None:
-        """Draw ``rgba`` with its longest visible side ``size`` pixels long, at a random place and angle."""
+        """Draw ``rgba`` with its longest visible side ``size`` pixels long, at a random position and angle."""
         rng = self.rng
         height, width = instances.shape
         rows, columns = np.flatnonzero((rgba[..., 3] > 127).any(1)), np.flatnonzero((rgba[..., 3] > 127).any(0))

@@ -26,7 +26,7 @@ SMALLEST_VISIBLE = 400
 def write_scenes(packs: Packs, recipe: Recipe, count: int, seed: int, out: Path, ending: str = "png") -> dict:
     """Draw ``count`` scenes of 768x576 into ``out`` and return what its annotations.json says.
 
-    Objects of which fewer than 400 pixels are visible are in the pictures, and not in the file.
+    Objects of which fewer than 400 pixels are visible are in the images, and not in the file.
     """
     compositor = Compositor(packs, recipe, np.random.default_rng(seed))
     names = {concept.code: concept.name for concept in packs.concepts()}
@@ -55,13 +55,13 @@ def write_scenes(packs: Packs, recipe: Recipe, count: int, seed: int, out: Path,
                     "iscrowd": 0,
                 }
             )
-    known = {
+    content = {
         "images": images,
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
     }
-    (out / "annotations.json").write_text(json.dumps(known))
-    return known
+    (out / "annotations.json").write_text(json.dumps(content))
+    return content
 
 
 def main() -> None:
@@ -75,14 +75,14 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=40, metavar="N")
     parser.add_argument("--objects", type=int, metavar="N", help="exactly so many a scene (default: 4 to 9)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ending", choices=["png", "jpg"], default="png", help="format of the pictures")
+    parser.add_argument("--ending", choices=["png", "jpg"], default="png", help="format of the images")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     arguments = parser.parse_args()
     recipe = replace(MEASURED, styles=tuple(arguments.style or [UNSEEN_STYLE]))
     if arguments.objects:
         recipe = replace(recipe, objects=(arguments.objects, arguments.objects))
-    known = write_scenes(arguments.packs, recipe, arguments.scenes, arguments.seed, arguments.out, arguments.ending)
-    counted = ", ".join(f"{len(known[what])} {what}" for what in ("images", "annotations", "categories"))
+    content = write_scenes(arguments.packs, recipe, arguments.scenes, arguments.seed, arguments.out, arguments.ending)
+    counted = ", ".join(f"{len(content[what])} {what}" for what in ("images", "annotations", "categories"))
     print(f"{arguments.out / 'annotations.json'}: {counted}")
 
 

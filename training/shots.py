@@ -47,14 +47,14 @@ def drawn(segmenter: segzs.Segmenter, packs: Packs, rows: set[int], scenes: int,
     row_of = {concept.code: row for row, concept in enumerate(concepts)}
     recipe = replace(DRAWINGS, codes=frozenset(concepts[row].code for row in rows))
     compositor = Compositor(packs, recipe, np.random.default_rng([2026, seed]))
-    features, found = [], []
+    features, result = [], []
     for _ in range(scenes):
         scene = compositor.scene(SIDE, SIDE)
         visible = visible_labels(scene.instances, SMALLEST_VISIBLE)
         masks = [RLE.encode(scene.instances == label) for label in visible]
         features.append(encode_images(segmenter.clip, crops(scene.pixels, masks, segmenter.region_encoder.cropping)))
-        found += [row_of[scene.codes[label - 1] or ""] for label in visible]
-    return Drawn(torch.cat(features), np.array(found))
+        result += [row_of[scene.codes[label - 1] or ""] for label in visible]
+    return Drawn(torch.cat(features), np.array(result))
 
 
 def worst_labels(segmenter: segzs.Segmenter, objects: Drawn, count: int) -> np.ndarray:

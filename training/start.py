@@ -45,16 +45,16 @@ IMAGE_SUFFIXES, SIDE, RIDGE = 96, 512, 0.01
 
 def lite0_weights(file: Path) -> dict[str, Tensor]:
     """The weights of ImageNet's EfficientNet-Lite0 by the names of `segzs.sam.networks.lite.Lite0`."""
-    places = [(stage, index) for stage, count in enumerate(BLOCKS) for index in range(count)]
+    positions = [(stage, index) for stage, count in enumerate(BLOCKS) for index in range(count)]
     renamed = {}
     for key, value in torch.load(file, map_location="cpu", weights_only=True).items():
         head, _, rest = key.partition(".")
         if head in TOP:
             renamed[f"{TOP[head]}.{rest}"] = value
-        elif found := re.match(r"_blocks\.(\d+)\.(\w+)\.(\w+)$", key):
-            stage, index = places[int(found[1])]
+        elif result := re.match(r"_blocks\.(\d+)\.(\w+)\.(\w+)$", key):
+            stage, index = positions[int(result[1])]
             names = OTHERS if stage else FIRST
-            renamed[f"blocks.{stage}.{index}.{names[found[2]]}.{found[3]}"] = value
+            renamed[f"blocks.{stage}.{index}.{names[result[2]]}.{result[3]}"] = value
     network = build_lite0()
     network.load_state_dict(renamed)
     return {f"network.{name}": value for name, value in fold_norms(network.eval()).state_dict().items()}
@@ -74,7 +74,7 @@ def fit(inputs: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def fit_laterals(sam: nn.Module, earlier: dict[str, Tensor], pictures: list[np.ndarray]) -> None:
+def fit_laterals(sam: nn.Module, earlier: dict[str, Tensor], images: list[np.ndarray]) -> None:
     """Give the lateral convolutions of ``sam`` weights with which they answer as those of ``earlier`` did."""
     prefix = "image_encoder."
     regnet = timm.create_model("regnetx_004", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False).eval()
@@ -82,8 +82,8 @@ def fit_laterals(sam: nn.Module, earlier: dict[str, Tensor], pictures: list[np.n
     encoder = sam.image_encoder
     inputs: dict[str, list[Tensor]] = {"16": [], "8": [], "4": []}
     targets: dict[str, list[Tensor]] = {"16": [], "8": [], "4": []}
-    for picture in pictures:
-        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    for image in images:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         before = regnet((pixels - torch.tensor(EARLIER_MEAN)[:, None, None]) / torch.tensor(EARLIER_STD)[:, None, None])
         now = encoder.backbone((pixels - PIXEL_MEAN) / PIXEL_STD)
         old4, old8, old16, old32 = (

@@ -32,19 +32,19 @@ STYLES = {"training": TRAINING_STYLES, "unseen": (UNSEEN_STYLE,)}
 
 @dataclass
 class Hits:
-    """Whether each object was found, and whether each mask is one's."""
+    """Whether each object has a mask, and whether each mask is one's."""
 
-    found: list[bool] = field(default_factory=list)
+    recalled: list[bool] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
 
     def add(self, truths: Sequence[RLE], masks: Sequence[RLE]) -> None:
         overlap = iou(truths, masks) if masks else np.zeros((len(truths), 1))
-        self.found += (overlap.max(1) >= 0.75).tolist()
+        self.recalled += (overlap.max(1) >= 0.75).tolist()
         self.right += (overlap.max(0) >= 0.75).tolist() if masks else []
 
     def cells(self, scenes: int) -> str:
         """Recall, precision, masks a scene."""
-        return f"{np.mean(self.found):.3f} | {np.mean(self.right or [0]):.3f} | {len(self.right) / scenes:.1f}"
+        return f"{np.mean(self.recalled):.3f} | {np.mean(self.right or [0]):.3f} | {len(self.right) / scenes:.1f}"
 
 
 def selected_by_sam(generator: MaskGenerator, candidates: list[Candidate]) -> list[RLE]:

@@ -34,7 +34,7 @@ SHOWN = 8
 Namers = Callable[[Tensor, Tensor], ZeroShotClassifier]
 """From rows of labels and rows of labels that are hidden from the contrast words to what names with them."""
 Way = Callable[[Tensor, ZeroShotClassifier], Tensor]
-"""How much speaks for "unknown" with features (N, width): the larger, the more; above 0 it is said."""
+"""How much speaks for "unknown" with features (N, width): the larger, the more; above 0 the name is "unknown"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Seen:
 def pieces(instances: np.ndarray, rng: np.random.Generator) -> list[RLE]:
     """Boxes and ellipses of 8-50 % of the short side, on the background but for up to a fifth of them."""
     height, width = instances.shape
-    found: list[RLE] = []
+    result: list[RLE] = []
     for _ in range(200):
         canvas = np.zeros((height, width), np.uint8)
         a, b = np.exp(rng.uniform(np.log(0.04), np.log(0.25), 2)) * height
@@ -60,10 +60,10 @@ def pieces(instances: np.ndarray, rng: np.random.Generator) -> list[RLE]:
             cv2.rectangle(canvas, (int(x - a), int(y - b)), (int(x + a), int(y + b)), 1, -1)
         free = (canvas > 0) & (instances == 0)
         if free.sum() >= max(SMALLEST_VISIBLE, 0.8 * canvas.sum()):
-            found.append(RLE.encode(free))
-        if len(found) == PATCHES:
+            result.append(RLE.encode(free))
+        if len(result) == PATCHES:
             break
-    return found
+    return result
 
 
 def look(segmenter: segzs.Segmenter, packs: Packs, styles: tuple[str, ...], count: int, seed: int) -> list[Seen]:
@@ -127,11 +127,11 @@ def without(classifier: ZeroShotClassifier, hidden: Tensor) -> ZeroShotClassifie
     return replace(classifier, negatives=replace(negatives, general=negatives.general[~removed]))
 
 
-def auroc(unknown: list[float], known: list[float]) -> float:
-    """The chance that something unknown looks it more than something known, ties counting half."""
-    ordered = np.sort(known)
+def auroc(unknown: list[float], labelled: list[float]) -> float:
+    """The chance that something unknown scores higher than something labelled, ties counting half."""
+    ordered = np.sort(labelled)
     below = np.searchsorted(ordered, unknown, "left") + np.searchsorted(ordered, unknown, "right")
-    return float(below.mean() / 2 / len(known))
+    return float(below.mean() / 2 / len(labelled))
 
 
 def measure(
@@ -142,7 +142,7 @@ def measure(
     ``blind``: the absent labels are not among the contrast words either, as with objects that have no general word.
     """
     rng = np.random.default_rng(0)
-    unknown, known, right = [], [], []
+    unknown, labelled, right = [], [], []
     for scene in seen:
         own = rng.permutation(scene.right.unique().numpy())
         kept = own[: max(2, len(own) // 2)]
@@ -151,11 +151,11 @@ def measure(
         classifier = namers(chosen, torch.from_numpy(own[len(kept) :] if blind else own[:0]))
         scores, there = way(scene.objects, classifier), torch.isin(scene.right, chosen)
         unknown += scores[~there].tolist()
-        known += scores[there].tolist()
+        labelled += scores[there].tolist()
         named = chosen[classifier.similarity(scene.objects).argmax(1)] == scene.right
         right += (named & (scores < 0))[there].tolist()
     kind = f"{size} labels" if size else "half of the scene's labels"
-    figures = {f"{kind}: AUROC": auroc(unknown, known)}
+    figures = {f"{kind}: AUROC": auroc(unknown, labelled)}
     if thresholds:
         figures[f'{kind}: absent ones called "unknown"'] = float((np.array(unknown) > 0).mean())
         figures[f"{kind}: present ones named right"] = float(np.mean(right))
@@ -163,25 +163,25 @@ def measure(
 
 
 def most_mistaken(namers: Namers, seen: list[Seen], names: Sequence[str]) -> list[tuple[str, int]]:
-    """The labels that, each alone, are said of most pieces of the background, and of how many."""
+    """The labels that, each alone, name most pieces of the background, and of how many."""
     background, none = torch.cat([s.background for s in seen]), torch.zeros(0, dtype=torch.long)
     namers_alone = (namers(torch.tensor([row]), none) for row in range(len(names)))
-    said = [int((classifier.probabilities(background)[:, 0] > 0.5).sum()) for classifier in namers_alone]
-    return [(names[i], said[i]) for i in np.argsort(said)[::-1][:SHOWN].tolist()]
+    decisions = [int((classifier.probabilities(background)[:, 0] > 0.5).sum()) for classifier in namers_alone]
+    return [(names[i], decisions[i]) for i in np.argsort(decisions)[::-1][:SHOWN].tolist()]
 
 
 def measure_alone(namers: Namers, seen: list[Seen], tried: dict[str, Way], labels: int) -> dict:
-    """How often one label alone is said with more than one half: of the background, and of what it names."""
+    """How often one label alone names with more than one half: of the background, and of what it names."""
     features, background = torch.cat([s.objects for s in seen]), torch.cat([s.background for s in seen])
     right = torch.cat([s.right for s in seen])
-    said: dict[str, list[Tensor]] = {name: [] for name in tried}
+    decisions: dict[str, list[Tensor]] = {name: [] for name in tried}
     of_own: dict[str, list[bool]] = {name: [] for name in tried}
     for label in range(labels):
         classifier = namers(torch.tensor([label]), right[:0])
         for name, way in tried.items():
-            said[name].append(way(background, classifier) < 0)
+            decisions[name].append(way(background, classifier) < 0)
             of_own[name] += (way(features[right == label], classifier) < 0).tolist()
-    tables = {name: torch.stack(rows) for name, rows in said.items()}
+    tables = {name: torch.stack(rows) for name, rows in decisions.items()}
     return {
         name: {
             "one label: pieces of background named": float(table.float().mean()),

@@ -27,7 +27,7 @@ MEANT = dict(line.split(": ") for line in _LINES)
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Names, their MiniLM features (N, 384), and their places in WordNet's tree (N, ancestors): unit rows or zero."""
+    """Names, their MiniLM features (N, 384), and their WordNet ancestors (N, ancestors): unit rows or zero."""
 
     names: tuple[str, ...]
     sentence: Tensor = field(repr=False)
@@ -112,13 +112,13 @@ class Lexicon:
 
 def singulars(name: str) -> list[str]:
     """A name and what it may be the plural of."""
-    found = [name]
+    result = [name]
     for ending, instead in (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", "")):
         if name.endswith(ending) and len(name) > len(ending) + 2:
-            found.append(name.removesuffix(ending) + instead)
+            result.append(name.removesuffix(ending) + instead)
     if name.endswith("men"):
-        found.append(name.removesuffix("men") + "man")
-    return found
+        result.append(name.removesuffix("men") + "man")
+    return result
 
 
 def plural(name: str) -> str:

@@ -23,49 +23,49 @@ from segzs.dataset.labeller import Labeller
 from segzs.dataset.pipeline import Failure
 
 
-def encoded(picture: PIL.Image.Image, kind: str, **options: object) -> bytes:
+def encoded(image: PIL.Image.Image, kind: str, **options: object) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def deep(picture: PIL.Image.Image) -> bytes:
+def deep(image: PIL.Image.Image) -> bytes:
     """16 bits per channel."""
-    return encoded(PIL.Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257), "PNG")
+    return encoded(PIL.Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), "PNG")
 
 
-def cmyk(picture: PIL.Image.Image) -> bytes:
-    return encoded(picture.convert("CMYK"), "JPEG")
+def cmyk(image: PIL.Image.Image) -> bytes:
+    return encoded(image.convert("CMYK"), "JPEG")
 
 
-def animated(picture: PIL.Image.Image) -> bytes:
-    return encoded(picture, "GIF", save_all=True, append_images=[picture.rotate(90), picture.rotate(180)])
+def animated(image: PIL.Image.Image) -> bytes:
+    return encoded(image, "GIF", save_all=True, append_images=[image.rotate(90), image.rotate(180)])
 
 
-def huge(picture: PIL.Image.Image) -> bytes:
+def huge(image: PIL.Image.Image) -> bytes:
     """A PNG whose header declares 100,000 x 100,000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    data = encoded(picture, "PNG")
+    data = encoded(image, "PNG")
     return data[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
 
-def jpeg(picture: PIL.Image.Image) -> bytes:
-    return encoded(picture, "JPEG")
+def jpeg(image: PIL.Image.Image) -> bytes:
+    return encoded(image, "JPEG")
 
 
 def half(make: Callable[[PIL.Image.Image], bytes]) -> Callable[[PIL.Image.Image], bytes]:
-    return lambda picture: (data := make(picture))[: len(data) // 2]
+    return lambda image: (data := make(image))[: len(data) // 2]
 
 
-def gif_without_a_frame(picture: PIL.Image.Image) -> bytes:
-    return animated(picture)[:900]
+def gif_without_a_frame(image: PIL.Image.Image) -> bytes:
+    return animated(image)[:900]
 
 
 GOOD = {"jpg": jpeg, "deep.png": deep, "cmyk.jpg": cmyk, "animated.gif": animated}
 BAD: dict[str, Callable[[PIL.Image.Image], bytes]] = {
     "truncated.jpg": half(jpeg),
-    "empty.jpg": lambda picture: b"",
-    "text.jpg": lambda picture: b"not an image",
+    "empty.jpg": lambda image: b"",
+    "text.jpg": lambda image: b"not an image",
     "huge.png": huge,
     "truncated-deep.png": half(deep),
     "truncated-cmyk.jpg": half(cmyk),
@@ -77,8 +77,8 @@ def draw(folder: Path, images: int, bad: int) -> None:
     """Draw images of different sizes, with damaged ones among them."""
     rng = np.random.default_rng(0)
     damaged = set(np.linspace(3, images - 1, bad, dtype=int).tolist()) if bad else set()
-    with PIL.Image.open(IMAGE) as picture:
-        desk = picture.convert("RGB")
+    with PIL.Image.open(IMAGE) as image:
+        desk = image.convert("RGB")
     for number in range(images):
         width, height = rng.integers(96, 256, 2)
         x, y = rng.integers(0, desk.width - width), rng.integers(0, desk.height - height)

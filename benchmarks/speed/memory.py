@@ -44,8 +44,8 @@ def resident() -> float:
 
 def peak(side: int) -> float:
     """The peak memory of one side above the memory at its start, in GiB."""
-    with PIL.Image.open(IMAGE) as picture:
-        pixels = np.array(picture.convert("RGB").resize(SIZE))
+    with PIL.Image.open(IMAGE) as image:
+        pixels = np.array(image.convert("RGB").resize(SIZE))
     run = all_objects(pixels)[side]
     watch = Watch()
     watch.start()

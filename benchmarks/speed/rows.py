@@ -146,8 +146,8 @@ def names_of_100(naming: str) -> Pair:
 
     @torch.inference_mode()
     def theirs() -> torch.Tensor:
-        pictures = [PIL.Image.fromarray(picture) for picture in crops(pixels, masks)]
-        return torch.cat([clip.module.encode_image(transform(p)[None], normalize=True) for p in pictures])
+        images = [PIL.Image.fromarray(image) for image in crops(pixels, masks)]
+        return torch.cat([clip.module.encode_image(transform(p)[None], normalize=True) for p in images])
 
     if naming == "pooled":
         return lambda: pool(ours, dense_features(ours, pixels), masks), theirs

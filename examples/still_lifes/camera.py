@@ -23,7 +23,7 @@ class Camera:
     focus: float
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2): x and y as shares of half the picture's width, y upwards."""
+        """(N, 2): x and y as shares of half the image's width, y upwards."""
         ahead = (self.target - self.eye) / np.linalg.norm(self.target - self.eye)
         right = np.cross(ahead, self.up)
         right /= np.linalg.norm(right)
@@ -33,7 +33,7 @@ class Camera:
 
 
 def viewed(rng: Random, things: Sequence[Thing], room: Room, aspect: float) -> Camera:
-    """A camera held by hand: the things about fill the picture, some may be cut by its edges."""
+    """A camera held by hand: the things about fill the image, some may be cut by its edges."""
     points = np.concatenate([thing.points[:: max(len(thing.points) // 400, 1)] for thing in things])
     low, high = np.percentile(points, [2, 98], axis=0)
     target = (low + high) / 2

@@ -22,7 +22,7 @@ class Scene:
 
 
 def compose(seed: int, aspect: float = 4 / 3) -> Scene:
-    """The scene of a seed, for pictures whose width is ``aspect`` times their height."""
+    """The scene of a seed, for images whose width is ``aspect`` times their height."""
     rng = np.random.default_rng(seed)
     name = str(rng.choice(list(ROOMS), p=[0.35, 0.35, 0.15, 0.15]))
     back = {"kitchen": 22.0, "table": 26.0, "shelf": 17.0, "sill": 16.0}[name] + rng.uniform(-2, 6)

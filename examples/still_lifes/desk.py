@@ -220,7 +220,7 @@ def remote_control(rng: Random) -> Thing:
             if rng.uniform() < 0.15:
                 continue
             tint = int(rng.integers(2, 6)) if row in (0, rows - 2) else 0 if rng.uniform() < 0.9 else 1
-            place = ((column - 1) * w * 0.28, h / 2 - 1.8 - row * (h - 4) / rows, 0.93)
-            buttons.setdefault(tint, []).append(box((0.85, 0.6, 0.28), 0.13, 4).moved(np.eye(3), place))
+            centre = ((column - 1) * w * 0.28, h / 2 - 1.8 - row * (h - 4) / rows, 0.93)
+            buttons.setdefault(tint, []).append(box((0.85, 0.6, 0.28), 0.13, 4).moved(np.eye(3), centre))
     parts += [Part(joined(meshes), paint(rgb(*colours[tint]), 0.6)) for tint, meshes in buttons.items()]
     return laid("remote control", parts)

@@ -14,12 +14,12 @@ def develop(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     exposure = min(0.30 / middle, 1.6 / np.percentile(light, 96)) * np.exp(rng.normal(0, 0.12))
     tint = radiance.mean((0, 1))
     balance = (tint.mean() / tint) ** rng.uniform(0.4, 0.8)
-    picture = radiance * exposure * balance
-    glare = cv2.GaussianBlur(np.minimum(picture, 8).astype(np.float32), (0, 0), width / 60)
-    picture = 0.965 * picture + 0.035 * glare
+    image = radiance * exposure * balance
+    glare = cv2.GaussianBlur(np.minimum(image, 8).astype(np.float32), (0, 0), width / 60)
+    image = 0.965 * image + 0.035 * glare
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    picture = picture * (1 - rng.uniform(0.06, 0.16) * (x**2 + y**2))[..., None]
-    tone = curve(picture * 1.15)
+    image = image * (1 - rng.uniform(0.06, 0.16) * (x**2 + y**2))[..., None]
+    tone = curve(image * 1.15)
     tone = tone - 0.035 * np.sin(2 * np.pi * tone)
     grain = rng.normal(0, 1, (height, width, 3)) * [1.0, 0.8, 1.3] * 0.5 + rng.normal(0, 1, (height, width, 1))
     grain = cv2.GaussianBlur(grain.astype(np.float32), (0, 0), 0.7)

@@ -16,21 +16,21 @@ def panorama(rng: Random, light: float) -> np.ndarray:
     rows, columns = 128, 256
     v, u = np.mgrid[:rows, :columns] / np.array([rows, columns])[:, None, None]
     tone = rgb(*PAINTS[rng.integers(len(PAINTS))])
-    picture = light * np.broadcast_to(tone, (rows, columns, 3)) * (1.1 - 0.5 * v)[..., None]
-    picture = mix(picture, light * 1.1 * rgb(236, 232, 226), ramp(v, 0.30, 0.27))
-    picture = mix(picture, light * 0.35 * rgb(120, 90, 66), ramp(v, 0.60, 0.64))
+    image = light * np.broadcast_to(tone, (rows, columns, 3)) * (1.1 - 0.5 * v)[..., None]
+    image = mix(image, light * 1.1 * rgb(236, 232, 226), ramp(v, 0.30, 0.27))
+    image = mix(image, light * 0.35 * rgb(120, 90, 66), ramp(v, 0.60, 0.64))
     for _ in range(9):
         left, top = rng.uniform(0, 1), rng.uniform(0.36, 0.52)
         inside = ((u - left) % 1 < rng.uniform(0.02, 0.10)) & (v > top) & (v < top + rng.uniform(0.08, 0.25))
-        picture = np.where(inside[..., None], light * shade(rng, rgb(90, 70, 56), 0.5), picture)
+        image = np.where(inside[..., None], light * shade(rng, rgb(90, 70, 56), 0.5), image)
     for _ in range(int(rng.integers(1, 3))):
         left = rng.uniform(0, 1)
         across = (u - left) % 1 / 0.09
         inside = (across < 1) & (v > 0.32) & (v < 0.52)
         bars = (abs(across - 0.5) < 0.03) | (abs(v - 0.42) < 0.006)
         sky = 7 * light * mix(np.array([0.9, 1.0, 1.15]), np.array([0.7, 0.8, 0.6]), ramp(v, 0.44, 0.5))
-        picture = np.where((inside & ~bars)[..., None], sky, picture)
-    return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2)
+        image = np.where((inside & ~bars)[..., None], sky, image)
+    return cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.2)
 
 
 def pane(rng: Random, centre: np.ndarray, towards: np.ndarray, width: float, height: float, power: float) -> Part:

@@ -40,15 +40,15 @@ def text_mask(rows: int, columns: int, lines: list[tuple[str, float, float]]) ->
     return np.asarray(image, np.float32) / 255
 
 
-def worn(rng: Random, picture: np.ndarray) -> np.ndarray:
+def worn(rng: Random, image: np.ndarray) -> np.ndarray:
     """Faint unevenness, and rubbed edges."""
-    rows, columns = picture.shape[:2]
+    rows, columns = image.shape[:2]
     at = plane(10, 10 * rows / columns, 64)
     cloud = cv2.resize(noise(rng, at, 3, 3), (columns, rows), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:rows, :columns]
     edge = np.minimum(np.minimum(x, columns - 1 - x), np.minimum(y, rows - 1 - y)) / columns
     rubbed = 0.35 * np.exp(-edge / 0.008) * (0.6 + 0.4 * cloud).clip(0)
-    return mix(picture * np.exp(0.05 * cloud)[..., None], rgb(214, 206, 194), rubbed)
+    return mix(image * np.exp(0.05 * cloud)[..., None], rgb(214, 206, 194), rubbed)
 
 
 def cover(
@@ -57,7 +57,7 @@ def cover(
     """The front of a book: a stamped cloth cover, bold shapes, or a landscape."""
     y, x = np.mgrid[:rows, :columns] / columns
     style = rng.choice(["stamped", "shapes", "landscape"])
-    picture = np.broadcast_to(ground, (rows, columns, 3)).copy()
+    image = np.broadcast_to(ground, (rows, columns, 3)).copy()
     ink = rgb(*INKS[rng.integers(len(INKS))])
     ink = (
         ink if abs(ink.mean() - ground.mean()) > 0.1 else rgb(240, 236, 226) if ground.mean() < 0.3 else rgb(30, 30, 34)
@@ -70,21 +70,21 @@ def cover(
                 if rng.uniform() < 0.6
                 else np.maximum(abs(x - cx), abs(y - cy)) < size * 0.8
             )
-            picture[inside] = shade(rng, rgb(*INKS[rng.integers(len(INKS))]))
+            image[inside] = shade(rng, rgb(*INKS[rng.integers(len(INKS))]))
     elif style == "landscape":
         sky = mix(ground, rgb(236, 220, 196), np.clip(y / y.max() * 1.6, 0, 1))
-        picture = sky
+        image = sky
         for layer in range(5):
             along = np.stack([x[0] * 4, np.full(columns, 7.0 * layer), np.zeros(columns)], -1)
             ridge = (0.5 + 0.12 * layer) * y.max() + 0.12 * noise(rng, along, 1.2, 4)
-            picture = mix(picture, shade(rng, ground * (0.8 - 0.14 * layer)), ramp(y - ridge[None], 0, 0.006))
+            image = mix(image, shade(rng, ground * (0.8 - 0.14 * layer)), ramp(y - ridge[None], 0, 0.006))
     first, second, third = words
     lines = [(first.upper(), 0.10, 0.09), (f"{second} {third}".upper(), 0.18, 0.14), (person, 0.9, 0.08)]
-    picture = mix(picture, ink, text_mask(rows, columns, lines))
+    image = mix(image, ink, text_mask(rows, columns, lines))
     if style == "stamped":
         frame = np.minimum(np.minimum(x, 1 - x), np.minimum(y, y.max() - y))
-        picture = mix(picture, ink, ramp(abs(frame - 0.06), 0.006, 0.003))
-    return worn(rng, picture)
+        image = mix(image, ink, ramp(abs(frame - 0.06), 0.006, 0.003))
+    return worn(rng, image)
 
 
 def spine(
@@ -93,10 +93,10 @@ def spine(
     """The back of a book, its text along it: (rows, columns) with rows the longer."""
     ink = rgb(236, 228, 206) if ground.mean() < 0.3 else rgb(34, 32, 34)
     mask = text_mask(columns, rows, [(f"{' '.join(words)}   ·   {person}".upper(), 0.5, 0.045)])
-    picture = mix(np.broadcast_to(ground, (rows, columns, 3)), ink, np.rot90(mask, -1))
+    image = mix(np.broadcast_to(ground, (rows, columns, 3)), ink, np.rot90(mask, -1))
     y = np.linspace(0, 1, rows)[:, None] * np.ones(columns)
     bands = ramp(abs(abs(y - 0.5) - 0.44), 0.006, 0.004)
-    return worn(rng, mix(picture, ink, bands * (rng.uniform() < 0.5)))
+    return worn(rng, mix(image, ink, bands * (rng.uniform() < 0.5)))
 
 
 def label(rng: Random, columns: int, rows: int) -> np.ndarray:
@@ -110,12 +110,12 @@ def label(rng: Random, columns: int, rows: int) -> np.ndarray:
         (str(rng.integers(2004, 2022)), 0.78, 0.10),
         ("GRAND VIN", 0.92, 0.04),
     ]
-    picture = mix(np.broadcast_to(ground, (rows, columns, 3)), ink, text_mask(rows, columns, lines))
+    image = mix(np.broadcast_to(ground, (rows, columns, 3)), ink, text_mask(rows, columns, lines))
     y, x = np.mgrid[:rows, :columns] / columns
     crest = np.hypot(x - 0.5, (y - 0.57 * y.max()) * 1.2)
-    picture = mix(picture, rgb(168, 128, 60), ramp(abs(crest - 0.07), 0.014, 0.01) + 0.8 * ramp(crest, 0.04, 0.035))
+    image = mix(image, rgb(168, 128, 60), ramp(abs(crest - 0.07), 0.014, 0.01) + 0.8 * ramp(crest, 0.04, 0.035))
     frame = np.minimum(np.minimum(x, 1 - x), np.minimum(y, y.max() - y))
-    return worn(rng, mix(picture, ink, ramp(abs(frame - 0.03), 0.005, 0.003)))
+    return worn(rng, mix(image, ink, ramp(abs(frame - 0.03), 0.005, 0.003)))
 
 
 def clock_face(rng: Random, size: int = 768) -> np.ndarray:

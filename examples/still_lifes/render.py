@@ -1,4 +1,4 @@
-"""The picture and the visible mask of each thing, with the path tracer `mitsuba` and the denoiser `pyoidn`."""
+"""The image and the visible mask of each thing, with the path tracer `mitsuba` and the denoiser `pyoidn`."""
 
 from __future__ import annotations
 

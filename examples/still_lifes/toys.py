@@ -18,13 +18,13 @@ def seam(rng: Random, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         [a * np.cos(t) + b * np.cos(3 * t), a * np.sin(t) - b * np.sin(3 * t), 2 * np.sqrt(a * b) * np.sin(2 * t)], 1
     )
     line = (line / np.linalg.norm(line, axis=1, keepdims=True)).astype(np.float32)
-    best, place = np.full(at.shape[:2], -2, np.float32), np.zeros(at.shape[:2], np.float32)
+    best, along = np.full(at.shape[:2], -2, np.float32), np.zeros(at.shape[:2], np.float32)
     unit = at.astype(np.float32)
     for number, point in enumerate(line):
         near = unit @ point
-        place = np.where(near > best, number / len(line), place)
+        along = np.where(near > best, number / len(line), along)
         best = np.maximum(best, near)
-    return np.arccos(best.clip(-1, 1)), place
+    return np.arccos(best.clip(-1, 1)), along
 
 
 def tennis_ball(rng: Random) -> Thing:
@@ -53,9 +53,9 @@ def baseball(rng: Random) -> Thing:
     unit = ball_points()
     at = refined(unit, 480, 960)
     at = at / np.linalg.norm(at, axis=-1, keepdims=True)
-    distance, place = seam(rng, at)
+    distance, along = seam(rng, at)
     stitch = (
-        ramp(np.abs((place * 108 + distance * 9) % 1 - 0.5), 0.22, 0.14)
+        ramp(np.abs((along * 108 + distance * 9) % 1 - 0.5), 0.22, 0.14)
         * ramp(distance, 0.085, 0.075)
         * ramp(distance, 0.008, 0.016)
     )

@@ -201,7 +201,7 @@ def test_the_architecture_decides_about_quick_gelu(bare: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
-def test_a_fetched_clip_and_a_folder_are_found(bare: Path, weights: str) -> None:
+def test_a_fetched_clip_and_a_folder_are_located(bare: Path, weights: str) -> None:
     folder = clip_folder(bare / "clip-ViT-B-16-datacomp_xl_s13b_b90k", weights)
     for spec in (B16, str(folder)):
         located = locate_clip(spec)

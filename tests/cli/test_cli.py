@@ -34,13 +34,13 @@ def label(run: Run, segmenter: segzs.Segmenter, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, scene) -> list[Path]:
+def drawings(tmp_path: Path, scene) -> list[Path]:
     """Two images of the same name in different folders, and a smaller third one."""
     paths = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png", tmp_path / "small.png"]
     for path, name in zip(paths, ("desk", "picnic", "toolbox"), strict=True):
         path.parent.mkdir(exist_ok=True)
-        with PIL.Image.open(scene(name).path) as picture:
-            picture.resize((200, 150) if name == "toolbox" else picture.size).save(path)
+        with PIL.Image.open(scene(name).path) as image:
+            image.resize((200, 150) if name == "toolbox" else image.size).save(path)
     return paths
 
 
@@ -127,9 +127,9 @@ def test_wrong_use_has_status_2_and_a_message_on_stderr(run: Run, arguments: lis
 
 
 def test_a_map_is_an_indexed_png_with_its_labels_and_an_overlay(
-    label: Run, pictures: list[Path], tmp_path: Path
+    label: Run, drawings: list[Path], tmp_path: Path
 ) -> None:
-    code, table, _ = label(pictures[0], "--box", "258,45,502,258", "--map", "semantic", "--out", tmp_path / "out")
+    code, table, _ = label(drawings[0], "--box", "258,45,502,258", "--map", "semantic", "--out", tmp_path / "out")
     assert code == 0
     assert table.split()[:3] == ["#", "label", "share"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -138,20 +138,20 @@ def test_a_map_is_an_indexed_png_with_its_labels_and_an_overlay(
         "1.map.png",
     ]
     laptop = {row["name"]: row for row in json.loads((tmp_path / "out/1.map.json").read_text())["labels"]}["laptop"]
-    with PIL.Image.open(tmp_path / "out/1.map.png") as picture:
-        share = float((np.asarray(picture) == laptop["id"]).mean())
+    with PIL.Image.open(tmp_path / "out/1.map.png") as image:
+        share = float((np.asarray(image) == laptop["id"]).mean())
     assert share == pytest.approx(laptop["share"], abs=1e-6)
 
 
-def test_a_panoptic_map_is_segments_without_overlap(label: Run, pictures: list[Path], tmp_path: Path) -> None:
-    code, out, _ = label(pictures[0], "--map", "panoptic", "--json")
+def test_a_panoptic_map_is_segments_without_overlap(label: Run, drawings: list[Path], tmp_path: Path) -> None:
+    code, out, _ = label(drawings[0], "--map", "panoptic", "--json")
     assert code == 0
     row = json.loads(out)
     assert sum(segment["area"] for segment in row["segments"]) <= row["image"]["width"] * row["image"]["height"]
 
 
-def test_a_map_of_a_directory_is_refused(label: Run, pictures: list[Path], tmp_path: Path) -> None:
-    code, _, err = label(pictures[0].parent, "--map", "semantic", "--out", tmp_path / "out")
+def test_a_map_of_a_directory_is_refused(label: Run, drawings: list[Path], tmp_path: Path) -> None:
+    code, _, err = label(drawings[0].parent, "--map", "semantic", "--out", tmp_path / "out")
     assert code == 2
     assert "--map cannot be used with a directory, only with image files" in err
 
@@ -180,43 +180,43 @@ def test_a_table_on_stdout_and_messages_on_stderr(run: Run, scene) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
-def test_json_is_one_line_per_image(label: Run, pictures: list[Path], segmenter: segzs.Segmenter) -> None:
-    code, out, _ = label(*pictures, "--box", "20,20,90,90", "--json")
+def test_json_is_one_line_per_image(label: Run, drawings: list[Path], segmenter: segzs.Segmenter) -> None:
+    code, out, _ = label(*drawings, "--box", "20,20,90,90", "--json")
     assert code == 0
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [row["file"] for row in rows] == [str(path) for path in pictures]
-    for row, path in zip(rows, pictures, strict=True):
+    assert [row["file"] for row in rows] == [str(path) for path in drawings]
+    for row, path in zip(rows, drawings, strict=True):
         expected = segmenter.segment(segmenter.encode(path), [Prompt.box(20, 20, 90, 90)])
         assert row == {"file": str(path), **json.loads(expected.to_json())}
 
 
-def test_everything_is_the_default_without_prompts(label: Run, pictures: list[Path]) -> None:
-    code, implied, _ = label(pictures[0])
+def test_everything_is_the_default_without_prompts(label: Run, drawings: list[Path]) -> None:
+    code, implied, _ = label(drawings[0])
     assert code == 0
-    assert label(pictures[0], "--everything")[:2] == (0, implied)
+    assert label(drawings[0], "--everything")[:2] == (0, implied)
     assert implied.startswith(("#", "no objects found"))
 
 
-def test_several_tables_have_titles(label: Run, pictures: list[Path]) -> None:
-    code, out, _ = label(*pictures, "--point", "40,40")
+def test_several_tables_have_titles(label: Run, drawings: list[Path]) -> None:
+    code, out, _ = label(*drawings, "--point", "40,40")
     assert code == 0
-    assert [line for line in out.splitlines() if line.endswith(".png")] == [str(path) for path in pictures]
+    assert [line for line in out.splitlines() if line.endswith(".png")] == [str(path) for path in drawings]
 
 
-def test_an_image_that_the_prompt_does_not_fit_fails_alone(label: Run, pictures: list[Path]) -> None:
-    code, out, err = label(*pictures, "--point", "500,400", "--json")
+def test_an_image_that_the_prompt_does_not_fit_fails_alone(label: Run, drawings: list[Path]) -> None:
+    code, out, err = label(*drawings, "--point", "500,400", "--json")
     assert code == 1
-    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(path) for path in pictures[:2]]
+    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(path) for path in drawings[:2]]
     assert "small.png: the point (500, 400) is outside the image of 200x150 pixels" in err
     assert "1 of 3 images failed" in err
 
 
-def test_images_that_cannot_be_read_fail_alone(label: Run, pictures: list[Path], tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_fail_alone(label: Run, drawings: list[Path], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("words")
     broken = tmp_path / "broken.png"
-    broken.write_bytes(pictures[0].read_bytes()[:9000])
+    broken.write_bytes(drawings[0].read_bytes()[:9000])
     wrong = [tmp_path / "nowhere.png", tmp_path, tmp_path / "notes.txt", broken]
-    code, out, err = label(*wrong, pictures[2], "--point", "40,40", "--json", "--out", tmp_path / "out")
+    code, out, err = label(*wrong, drawings[2], "--point", "40,40", "--json", "--out", tmp_path / "out")
     assert code == 1
     assert len(out.splitlines()) == 1
     assert all(f"error: {path}" in err for path in wrong)
@@ -235,9 +235,9 @@ def test_a_single_missing_image(label: Run, tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_out_holds_an_overlay_and_both_json_files(label: Run, pictures: list[Path], tmp_path: Path) -> None:
+def test_out_holds_an_overlay_and_both_json_files(label: Run, drawings: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    code, table, err = label(pictures[0], "--box", "18,21,220,224", "--out", out)
+    code, table, err = label(drawings[0], "--box", "18,21,220,224", "--out", out)
     assert code == 0
     with PIL.Image.open(out / "1.overlay.png") as overlay:
         assert overlay.size == (768, 576)
@@ -250,10 +250,10 @@ def test_out_holds_an_overlay_and_both_json_files(label: Run, pictures: list[Pat
     assert "1.overlay.png" in err
 
 
-def test_images_of_the_same_name_do_not_overwrite_each_other(label: Run, pictures: list[Path], tmp_path: Path) -> None:
-    numbered = shutil.copy(pictures[2], tmp_path / "1-2.png")
-    capital = shutil.copy(pictures[2], tmp_path / "SMALL.png")
-    images = [*pictures, numbered, capital]
+def test_images_of_the_same_name_do_not_overwrite_each_other(label: Run, drawings: list[Path], tmp_path: Path) -> None:
+    numbered = shutil.copy(drawings[2], tmp_path / "1-2.png")
+    capital = shutil.copy(drawings[2], tmp_path / "SMALL.png")
+    images = [*drawings, numbered, capital]
     for _ in range(2):  # the second run writes into the folder of the first
         code, out, _ = label(*images, "--point", "40,40", "--json", "--out", tmp_path / "out")
         assert code == 0
@@ -267,14 +267,14 @@ def test_images_of_the_same_name_do_not_overwrite_each_other(label: Run, picture
     assert answers == {json.loads(line)["image"]["sha256"] for line in out.splitlines()}
 
 
-def test_out_does_not_overwrite_inputs(run: Run, pictures: list[Path]) -> None:
-    picture = pictures[0]
-    folder, stem = picture.parent, picture.stem
+def test_out_does_not_overwrite_inputs(run: Run, drawings: list[Path]) -> None:
+    image = drawings[0]
+    folder, stem = image.parent, image.stem
     results, drawn = folder / f"{stem}.coco.json", folder / f"{stem}.overlay.png"
     results.write_text("[]")
-    shutil.copy(picture, drawn)
+    shutil.copy(image, drawn)
     before = drawn.read_bytes()
-    for inputs in ((picture, "--detections", results), (drawn, picture)):
+    for inputs in ((image, "--detections", results), (drawn, image)):
         code, _, err = run("label", *inputs, "--out", folder)
         assert code == 2
         assert "would overwrite an input" in err
@@ -283,29 +283,29 @@ def test_out_does_not_overwrite_inputs(run: Run, pictures: list[Path]) -> None:
     assert not (folder / f"{stem}.segzs.json").exists()
 
 
-def test_a_file_in_place_of_the_out_folder(run: Run, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_out_folder(run: Run, drawings: list[Path], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way")
-    code, out, err = run("label", pictures[0], "--out", tmp_path / "out")
+    code, out, err = run("label", drawings[0], "--out", tmp_path / "out")
     assert (code, out) == (1, "")
     assert f"{tmp_path / 'out'} is a file; give a folder" in err
     assert "loading" not in err
 
 
-def test_a_file_name_that_is_not_utf8(label: Run, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8(label: Run, drawings: list[Path], tmp_path: Path) -> None:
     strange = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     try:
-        shutil.copy(os.fsencode(pictures[2]), strange)
+        shutil.copy(os.fsencode(drawings[2]), strange)
     except OSError:
         pytest.skip("this file system refuses such names")
     for options in ([], ["--json"]):
-        code, out, _ = label(os.fsdecode(strange), pictures[2], "--point", "40,40", "--out", tmp_path / "out", *options)
+        code, out, _ = label(os.fsdecode(strange), drawings[2], "--point", "40,40", "--out", tmp_path / "out", *options)
         assert code == 0
         assert "caf" in out
 
 
-def test_a_result_that_cannot_be_written_is_still_printed(label: Run, pictures: list[Path], tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_is_still_printed(label: Run, drawings: list[Path], tmp_path: Path) -> None:
     (tmp_path / "out" / "small.segzs.json").mkdir(parents=True)
-    code, out, err = label(pictures[2], pictures[0], "--point", "40,40", "--json", "--out", tmp_path / "out")
+    code, out, err = label(drawings[2], drawings[0], "--point", "40,40", "--json", "--out", tmp_path / "out")
     assert code == 1
     assert len(out.splitlines()) == 2
     assert "small.segzs.json cannot be written" in err
@@ -428,11 +428,11 @@ def test_fetch_of_a_model_that_is_here_prints_its_paths(run: Run) -> None:
     assert all(Path(line).exists() for line in out.splitlines())
 
 
-def test_main_restores_the_warnings_of_its_caller(label: Run, pictures: list[Path]) -> None:
+def test_main_restores_the_warnings_of_its_caller(label: Run, drawings: list[Path]) -> None:
     import warnings
 
     before = warnings.showwarning
-    label(pictures[2], "--point", "40,40")
+    label(drawings[2], "--point", "40,40")
     assert warnings.showwarning is before
 
 
@@ -499,10 +499,10 @@ def test_python_m_segzs_is_segzs() -> None:
 
 
 def test_an_unknown_model_in_the_environment_is_wrong_use(
-    run: Run, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+    run: Run, drawings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEGZS_MODEL", "nope")
-    code, _, err = run("label", pictures[0], "--no-cache")
+    code, _, err = run("label", drawings[0], "--no-cache")
     assert code == 2
     assert "'nope'" in err
     assert "SEGZS_MODEL" in err

@@ -30,8 +30,8 @@ def photos(tmp_path: Path) -> Path:
     """Two images, and a text file with the suffix of an image."""
     for name in ("a/1.png", "b/1.png"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True)
-        with PIL.Image.open(EXAMPLES / "desk.png") as picture:
-            picture.crop((0, 0, 300, 240 if name < "b" else 200)).save(tmp_path / "photos" / name)
+        with PIL.Image.open(EXAMPLES / "desk.png") as image:
+            image.crop((0, 0, 300, 240 if name < "b" else 200)).save(tmp_path / "photos" / name)
     (tmp_path / "photos" / "bad.jpg").write_text("words")
     return tmp_path / "photos"
 
@@ -74,7 +74,7 @@ def test_options_that_exclude_each_other(photos: Path, options: list[str], says:
     assert says in capsys.readouterr().err
 
 
-def test_a_directory_without_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_a_directory_without_images(run: Run, photos: Path, tmp_path: Path) -> None:
     code, _, err = run(photos, "--out", tmp_path / "out", "--glob", "*.gif")
     assert code == 1
     assert re.search(r"none of \d+ files in \S+ matches '\*.gif'", err)

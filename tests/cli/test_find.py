@@ -66,7 +66,7 @@ def test_classify_files_and_folders_without_sam(run: Run, examples: Path, monkey
     assert first[:2] == [str(examples / "computer" / "1.png"), "laptop"]
     assert second[1] == "cactus"
 
-    (examples / "fern" / "2.png").write_text("no picture")
+    (examples / "fern" / "2.png").write_text("no image")
     code, printed, err = run("classify", examples, *labels, "--json")
     lines = [json.loads(line) for line in printed.splitlines()]
     assert (code, [line["label"] for line in lines]) == (1, ["laptop", "cactus"])
@@ -80,8 +80,8 @@ def test_examples_of_a_folder_and_of_a_file(
     run: Run, examples: Path, tmp_path: Path, segmenter: segzs.Segmenter
 ) -> None:
     for name, options in (("classify", ()), ("label", ("--box", "18,21,220,224"))):
-        picture = examples / "fern" / "1.png" if name == "classify" else DESK
-        arguments = (name, picture, "--labels", "mouse", "--examples", examples, "--json", "--no-cache", *options)
+        image = examples / "fern" / "1.png" if name == "classify" else DESK
+        arguments = (name, image, "--labels", "mouse", "--examples", examples, "--json", "--no-cache", *options)
         code, printed, _ = run(*arguments)
         row = json.loads(printed)
         assert (code, row.get("label") or row["segments"][0]["name"]) == (0, "fern")
@@ -112,8 +112,8 @@ def test_detections_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
     arguments = ("--detections", results, "--labels", "laptop,cactus", "--json", "--no-cache")
     code, printed, _ = run("label", DESK, *arguments)
     assert (code, [segment["name"] for segment in json.loads(printed)["segments"]]) == (0, ["laptop"])
-    for pictures, wrong in (((DESK,), ("--point", "3,4")), ((DESK,), ("--tiles", "2")), ((DESK, DESK), ())):
-        code, _, err = run("label", *pictures, *arguments, *wrong)
+    for images, wrong in (((DESK,), ("--point", "3,4")), ((DESK,), ("--tiles", "2")), ((DESK, DESK), ())):
+        code, _, err = run("label", *images, *arguments, *wrong)
         assert (code, "--detections takes one image" in err) == (2, True)
     results.write_text("[")
     code, _, err = run("label", DESK, *arguments)

@@ -56,8 +56,8 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
             len(np.unique(np.asarray(sheet.convert("RGB"))[8:208, 8:208].reshape(-1, 3), axis=0)) > 1000
         )  # a crop, not a grey square
 
-    with PIL.Image.open(EXAMPLES / "desk.png") as picture:
-        picture.crop((x1, y1, x2, y2)).save(tmp_path / "crop.png")
+    with PIL.Image.open(EXAMPLES / "desk.png") as image:
+        image.crop((x1, y1, x2, y2)).save(tmp_path / "crop.png")
     _, printed, _ = run("search", out, "--like", tmp_path / "crop.png", "-n", "1", "--json")
     assert json.loads(printed)["box"] == best["box"]
 

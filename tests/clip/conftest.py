@@ -54,7 +54,7 @@ SIGLIP_PICTURES = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubi
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     """Wide, high, square and tiny parts of the example scenes."""
     desk, tools = (read_image(EXAMPLES / f"{name}.png").pixels for name in ("desk", "toolbox"))
     parts = desk, desk[:, 250:450], tools[40:290, 40:290], tools[100:140, 300:310], tools[::4, ::3]
@@ -68,7 +68,7 @@ def clip(segmenter: segzs.Segmenter) -> ClipModel:
 
 
 def randomised(module: torch.nn.Module, logit_scale: float) -> torch.nn.Module:
-    """Fixed random weights, and a logit scale with which texts and pictures should differ, but not beyond doubt."""
+    """Fixed random weights, and a logit scale with which texts and images should differ, but not beyond doubt."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -99,25 +99,23 @@ def random_clip(folder: Path, model: dict[str, Any] = PLAIN_MODEL, preprocess: d
 
 
 def reference(
-    folder: Path, pictures: list[np.ndarray], labels: list[str], templates: tuple[str, ...]
+    folder: Path, images: list[np.ndarray], labels: list[str], templates: tuple[str, ...]
 ) -> tuple[Tensor, Tensor]:
     """open_clip's own zero-shot classifier of a folder: its weights (labels, width), and probabilities (N, labels)."""
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    return classify(
-        model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{folder}"), pictures, labels, templates
-    )
+    return classify(model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{folder}"), images, labels, templates)
 
 
 def classify(
     model: Any,
     preprocess: Any,
     tokenizer: Any,
-    pictures: list[np.ndarray],
+    images: list[np.ndarray],
     labels: list[str],
     templates: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
     classifier = open_clip.build_zero_shot_classifier(model, tokenizer, labels, templates)
-    batch = torch.stack([preprocess(PIL.Image.fromarray(picture)) for picture in pictures])
+    batch = torch.stack([preprocess(PIL.Image.fromarray(image)) for image in images])
     with torch.no_grad():
         features = model.encode_image(batch, normalize=True)
         return classifier.T, (model.logit_scale.exp() * features @ classifier).softmax(dim=-1)

@@ -35,65 +35,65 @@ def test_crops_are_square_and_keep_the_objects_pixels(
     mask = ellipse(*box)
     code = RLE.encode(mask)
     assert code.box == box
-    picture = crop(pixels, code, Cropping(margin=0, background=background))
+    image = crop(pixels, code, Cropping(margin=0, background=background))
     side = max(box[2] - box[0], box[3] - box[1])
-    assert picture.shape == (side, side, 3)
-    assert picture.dtype == np.uint8
+    assert image.shape == (side, side, 3)
+    assert image.dtype == np.uint8
     left, top = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2
     rows, columns = np.nonzero(mask)
-    assert np.array_equal(picture[rows - top, columns - left], pixels[rows, columns])
+    assert np.array_equal(image[rows - top, columns - left], pixels[rows, columns])
 
 
 @pytest.mark.parametrize(("margin", "side"), [(0, 20), (0.1, 24), (0.5, 40)])
 def test_the_margin_is_a_share_of_the_longer_side(margin: float, side: int, pixels: np.ndarray) -> None:
-    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping(margin=margin, background="keep"))
+    image = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping(margin=margin, background="keep"))
     left, top = 40 - side // 2, 28 - side // 2
-    assert np.array_equal(picture, pixels[top : top + side, left : left + side])
+    assert np.array_equal(image, pixels[top : top + side, left : left + side])
 
 
 def test_outside_of_the_image_is_grey(pixels: np.ndarray) -> None:
-    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping(margin=0.25, background="keep"))
-    assert picture.shape == (30, 30, 3)
-    assert np.array_equal(picture[5:, 5:], pixels[:25, :25])
-    assert (picture[:5] == GREY).all()
-    assert (picture[:, :5] == GREY).all()
+    image = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping(margin=0.25, background="keep"))
+    assert image.shape == (30, 30, 3)
+    assert np.array_equal(image[5:, 5:], pixels[:25, :25])
+    assert (image[:5] == GREY).all()
+    assert (image[:, :5] == GREY).all()
 
 
 def test_grey_replaces_the_background(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 36)
-    picture = crop(pixels, RLE.encode(mask), Cropping(margin=0.2, background="grey"))
-    inside = np.zeros(picture.shape[:2], bool)
+    image = crop(pixels, RLE.encode(mask), Cropping(margin=0.2, background="grey"))
+    inside = np.zeros(image.shape[:2], bool)
     inside[4 : 4 + 20, 4 : 4 + 20] = mask[18:38, 30:50]
-    assert (picture[~inside] == GREY).all()
-    assert not (picture[inside] == GREY).all()
+    assert (image[~inside] == GREY).all()
+    assert not (image[inside] == GREY).all()
 
 
 def test_blur_smooths_the_background_and_keeps_its_colour(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 40)
-    picture = crop(pixels, RLE.encode(mask), Cropping(margin=0.5, background="blur")).astype(float)
+    image = crop(pixels, RLE.encode(mask), Cropping(margin=0.5, background="blur")).astype(float)
     original = pixels[10:50, 20:60].astype(float)
     around = ~mask[10:50, 20:60]
-    assert picture[around].std() < original[around].std() / 3
-    assert picture[around].mean() == pytest.approx(original[around].mean(), abs=10)
+    assert image[around].std() < original[around].std() / 3
+    assert image[around].mean() == pytest.approx(original[around].mean(), abs=10)
 
 
 def test_holes_are_background() -> None:
     mask = np.ones((40, 40), bool)
     mask[15:25, 15:25] = False
     pixels = np.where(mask[..., None], np.uint8(255), np.uint8(0)).repeat(3, axis=2)
-    picture = crop(pixels, RLE.encode(mask), Cropping(margin=0, background="grey"))
-    assert (picture[15:25, 15:25] == GREY).all()
-    assert (picture[mask] == 255).all()
+    image = crop(pixels, RLE.encode(mask), Cropping(margin=0, background="grey"))
+    assert (image[15:25, 15:25] == GREY).all()
+    assert (image[mask] == 255).all()
 
 
 def test_a_cut_out_is_tight_on_the_models_mean_colour(pixels: np.ndarray) -> None:
     mask = ellipse(30, 20, 50, 36)
     preprocessing = PreprocessCfg(mean=(0.1, 0.5, 1.0))
-    picture = crop(pixels, RLE.encode(mask), Cropping("cut", margin=2), preprocessing=preprocessing)
-    assert picture.shape == (20, 20, 3)
+    image = crop(pixels, RLE.encode(mask), Cropping("cut", margin=2), preprocessing=preprocessing)
+    assert image.shape == (20, 20, 3)
     inside = mask[18:38, 30:50]
-    assert np.array_equal(picture[inside], pixels[18:38, 30:50][inside])
-    assert (picture[~inside] == (26, 128, 255)).all()
+    assert np.array_equal(image[inside], pixels[18:38, 30:50][inside])
+    assert (image[~inside] == (26, 128, 255)).all()
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
@@ -101,9 +101,9 @@ def test_crops_of_tiny_and_empty_masks_have_a_minimum_size(background: str, pixe
     dot = np.zeros((HEIGHT, WIDTH), bool)
     assert crop(pixels, RLE.encode(dot), Cropping(background)).shape == (MIN_SIDE, MIN_SIDE, 3)
     dot[30, 45] = True
-    picture = crop(pixels, RLE.encode(dot), Cropping(background))
-    assert picture.shape == (MIN_SIDE, MIN_SIDE, 3)
-    assert (picture == pixels[30, 45]).all(2).any()
+    image = crop(pixels, RLE.encode(dot), Cropping(background))
+    assert image.shape == (MIN_SIDE, MIN_SIDE, 3)
+    assert (image == pixels[30, 45]).all(2).any()
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_crops_have_the_shape_of_the_models_input(
     mode: str, size: int, shape: tuple[int, int], pixels: np.ndarray
 ) -> None:
     preprocessing = PreprocessCfg(size=size, resize_mode=mode)
-    picture = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping("keep", 0), preprocessing=preprocessing)
-    assert picture.shape[:2] == shape
+    image = crop(pixels, RLE.encode(ellipse(30, 20, 50, 36)), Cropping("keep", 0), preprocessing=preprocessing)
+    assert image.shape[:2] == shape
     if mode == "squash":
-        assert np.array_equal(picture, pixels[20:36, 30:50])
+        assert np.array_equal(image, pixels[20:36, 30:50])
 
 
 def test_squashed_crops_are_never_very_narrow(pixels: np.ndarray) -> None:
@@ -134,8 +134,8 @@ def test_squashed_crops_are_never_very_narrow(pixels: np.ndarray) -> None:
 
 def test_outside_of_the_image_is_the_models_padding(pixels: np.ndarray) -> None:
     preprocessing = PreprocessCfg(resize_mode="longest", fill_color=7)
-    picture = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping("keep", 0.25), preprocessing=preprocessing)
-    assert (picture[:5] == 7).all()
+    image = crop(pixels, RLE.encode(ellipse(0, 0, 20, 20)), Cropping("keep", 0.25), preprocessing=preprocessing)
+    assert (image[:5] == 7).all()
 
 
 def test_very_large_crops_are_cut_from_a_smaller_image(pixels: np.ndarray) -> None:
@@ -152,8 +152,8 @@ def test_very_large_crops_are_cut_from_a_smaller_image(pixels: np.ndarray) -> No
 def test_many_crops_equal_single_crops(pixels: np.ndarray) -> None:
     masks = [RLE.encode(ellipse(*box)) for box in ((5, 5, 30, 20), (40, 10, 80, 55))]
     together = crops(pixels, masks, Cropping(margin=0.2, background="grey"))
-    for picture, mask in zip(together, masks, strict=True):
-        assert np.array_equal(picture, crop(pixels, mask, Cropping(margin=0.2, background="grey")))
+    for image, mask in zip(together, masks, strict=True):
+        assert np.array_equal(image, crop(pixels, mask, Cropping(margin=0.2, background="grey")))
 
 
 def test_an_unknown_background_is_refused(pixels: np.ndarray) -> None:

@@ -36,19 +36,19 @@ def loaded(folder: Path, model: dict[str, Any]) -> ClipModel:
     return load_clip(locate_clip(str(random_clip(folder, model))))
 
 
-def full(picture: np.ndarray) -> RLE:
-    return RLE.encode(np.ones(picture.shape[:2], bool))
+def full(image: np.ndarray) -> RLE:
+    return RLE.encode(np.ones(image.shape[:2], bool))
 
 
-def pixel(picture: np.ndarray, x: int, y: int) -> RLE:
-    mask = np.zeros(picture.shape[:2], bool)
+def pixel(image: np.ndarray, x: int, y: int) -> RLE:
+    mask = np.zeros(image.shape[:2], bool)
     mask[y, x] = True
     return RLE.encode(mask)
 
 
-def whole(clip: ClipModel, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+def whole(clip: ClipModel, image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """The model's own image feature at a size."""
-    pixels = normalize(resize(to_tensor(picture), size, clip.preprocessing), clip.preprocessing)
+    pixels = normalize(resize(to_tensor(image), size, clip.preprocessing), clip.preprocessing)
     with torch.inference_mode():
         return clip.module.encode_image(pixels[None], normalize=True)
 
@@ -73,23 +73,23 @@ def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures("one_window")
 def test_the_mean_of_an_averaging_tower_is_the_image_feature(
-    model: dict[str, Any], tmp_path: Path, pictures: list[np.ndarray]
+    model: dict[str, Any], tmp_path: Path, images: list[np.ndarray]
 ) -> None:
     clip = loaded(tmp_path / "clip", model)
-    square = pictures[2]
+    square = images[2]
     ours = pool(clip, dense_features(clip, square), [full(square)])
     torch.testing.assert_close(ours, whole(clip, square, clip.preprocessing.size), rtol=0, atol=1e-4)
 
 
-def test_the_embedded_tower_takes_images_of_any_shape(clip: ClipModel, pictures: list[np.ndarray]) -> None:
+def test_the_embedded_tower_takes_images_of_any_shape(clip: ClipModel, images: list[np.ndarray]) -> None:
     """The dense features are those of the photograph trunk; their mean through its head is its image feature."""
     visual = clip.module.visual
-    for picture in (picture for picture in pictures if min(picture.shape[:2]) > 12):  # pixels, the number of cells
-        dense = dense_features(clip, picture)
+    for image in (image for image in images if min(image.shape[:2]) > 12):  # pixels, the number of cells
+        dense = dense_features(clip, image)
         assert min(dense.shape[:2]) == 12
-        ours = pool(clip, dense, [full(picture)])
+        ours = pool(clip, dense, [full(image)])
         size = 32 * dense.shape[0], 32 * dense.shape[1]
-        pixels = normalize(resize(to_tensor(picture), size, clip.preprocessing), clip.preprocessing)[None]
+        pixels = normalize(resize(to_tensor(image), size, clip.preprocessing), clip.preprocessing)[None]
         with torch.inference_mode():
             theirs = visual.photograph_head(visual.photograph_map(pixels).mean((2, 3)))
         torch.testing.assert_close(ours, F.normalize(theirs, dim=-1), rtol=0, atol=1e-4)
@@ -98,10 +98,10 @@ def test_the_embedded_tower_takes_images_of_any_shape(clip: ClipModel, pictures:
 @pytest.mark.parametrize("model", [PLAIN_MODEL, LAYER_SCALED], ids=["plain", "layer scale"])
 @pytest.mark.usefixtures("one_window")
 def test_a_transformer_returns_the_values_of_its_last_block(
-    model: dict[str, Any], tmp_path: Path, pictures: list[np.ndarray]
+    model: dict[str, Any], tmp_path: Path, images: list[np.ndarray]
 ) -> None:
     """MaskCLIP: the values of each patch through the output projection, then the rest of the block."""
-    clip, square = loaded(tmp_path / "clip", model), pictures[2]
+    clip, square = loaded(tmp_path / "clip", model), images[2]
     visual = clip.module.visual
     last, met = visual.transformer.resblocks[-1], []
     hook = last.register_forward_pre_hook(lambda _, inputs: met.append(inputs[0]))
@@ -118,13 +118,13 @@ def test_a_transformer_returns_the_values_of_its_last_block(
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
-def test_a_transformer_takes_larger_images_in_windows(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_a_transformer_takes_larger_images_in_windows(tmp_path: Path, images: list[np.ndarray]) -> None:
     """Only one window covers a corner of the grid."""
-    clip, picture = loaded(tmp_path / "clip", AVERAGED), pictures[0]
-    dense = dense_features(clip, picture)
+    clip, image = loaded(tmp_path / "clip", AVERAGED), images[0]
+    dense = dense_features(clip, image)
     rows, columns = dense.shape[:2]
     assert (rows, columns) == (12, 16)  # of 16 pixels; the model's own 48 make 3
-    scaled = resize(to_tensor(picture), (rows * 16, columns * 16), clip.preprocessing)
+    scaled = resize(to_tensor(image), (rows * 16, columns * 16), clip.preprocessing)
     corner = scaled[:, -48:, -48:].permute(1, 2, 0).numpy()
     (alone,) = tower_of(clip).trunk(normalize(to_tensor(np.ascontiguousarray(corner)), clip.preprocessing)[None])
     torch.testing.assert_close(dense[-1, -1], alone[-1, -1], rtol=0, atol=1e-5)
@@ -139,17 +139,17 @@ def test_windows_cover_and_overlap_by_about_half(window: int, more: int) -> None
 
 
 @pytest.fixture(scope="module")
-def dense(clip: ClipModel, pictures: list[np.ndarray]) -> Tensor:
+def dense(clip: ClipModel, images: list[np.ndarray]) -> Tensor:
     """The dense features of the desk, 576x768, by the embedded tower: 12x16 cells."""
-    return dense_features(clip, pictures[0])
+    return dense_features(clip, images[0])
 
 
-def test_the_feature_of_a_pixel_is_that_of_its_cell(clip: ClipModel, dense: Tensor, pictures: list[np.ndarray]) -> None:
+def test_the_feature_of_a_pixel_is_that_of_its_cell(clip: ClipModel, dense: Tensor, images: list[np.ndarray]) -> None:
     def between(*cells: tuple[int, int]) -> Tensor:
         mean = torch.stack([dense[row, column] for row, column in cells]).mean(0, keepdim=True)
         return F.normalize(tower_of(clip).head(mean), dim=-1)[0]
 
-    desk = pictures[0]
+    desk = images[0]
     cases = {
         (0, 0): between((0, 0)),
         (767, 575): between((11, 15)),
@@ -163,9 +163,9 @@ def test_the_feature_of_a_pixel_is_that_of_its_cell(clip: ClipModel, dense: Tens
     assert (ours @ ours.T).fill_diagonal_(0).max() < 0.99
 
 
-def test_masks_do_not_depend_on_each_other(clip: ClipModel, dense: Tensor, pictures: list[np.ndarray]) -> None:
+def test_masks_do_not_depend_on_each_other(clip: ClipModel, dense: Tensor, images: list[np.ndarray]) -> None:
     rng = np.random.default_rng(0)
-    masks = [pixel(pictures[0], *rng.integers(0, 570, 2)) for _ in range(5)] + [full(pictures[0])]
+    masks = [pixel(images[0], *rng.integers(0, 570, 2)) for _ in range(5)] + [full(images[0])]
     order = rng.permutation(len(masks))
     together = pool(clip, dense, masks)
     torch.testing.assert_close(pool(clip, dense, [masks[i] for i in order]), together[order], rtol=0, atol=1e-5)
@@ -179,11 +179,11 @@ def test_the_feature_of_an_empty_mask_is_zero(clip: ClipModel, dense: Tensor) ->
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (900, 2)])
 def test_very_long_and_small_images(shape: tuple[int, int], clip: ClipModel, tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     for model in (clip, loaded(tmp_path / "clip", PLAIN_MODEL)):
-        features = dense_features(model, picture)
+        features = dense_features(model, image)
         assert max(features.shape[:2]) <= 8 * 12
-        assert pool(model, features, [full(picture)]).norm() == pytest.approx(1, abs=1e-5)
+        assert pool(model, features, [full(image)]).norm() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -198,15 +198,15 @@ def test_very_long_and_small_images(shape: tuple[int, int], clip: ClipModel, tmp
     ids=["coca", "resnet", "timm vit", "maximum", "attention"],
 )
 def test_towers_without_dense_features_are_refused(
-    model: dict[str, Any], kind: str, tmp_path: Path, pictures: list[np.ndarray]
+    model: dict[str, Any], kind: str, tmp_path: Path, images: list[np.ndarray]
 ) -> None:
     clip = loaded(tmp_path / "clip", model)
     with pytest.raises(ModelError, match=rf"local:clip \({kind}\) has no dense features; choose regions='crops'"):
-        dense_features(clip, pictures[0])
+        dense_features(clip, images[0])
 
 
-def test_bfloat16_features_are_close_to_float32(clip: ClipModel, dense: Tensor, pictures: list[np.ndarray]) -> None:
+def test_bfloat16_features_are_close_to_float32(clip: ClipModel, dense: Tensor, images: list[np.ndarray]) -> None:
     halved = load_clip(locate_clip("tiny"), dtype=torch.bfloat16)
-    ours = pool(halved, dense_features(halved, pictures[0]), [full(pictures[0])])
+    ours = pool(halved, dense_features(halved, images[0]), [full(images[0])])
     assert ours.dtype == torch.float32
-    assert F.cosine_similarity(ours, pool(clip, dense, [full(pictures[0])])) > 0.99
+    assert F.cosine_similarity(ours, pool(clip, dense, [full(images[0])])) > 0.99

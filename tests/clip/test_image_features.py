@@ -26,21 +26,21 @@ from tests.conftest import Scene
     ids=str,
 )
 def test_a_batch_equals_open_clips_transform(
-    size: tuple[int, int], interpolation: str, resize_mode: str, pictures: list[np.ndarray]
+    size: tuple[int, int], interpolation: str, resize_mode: str, images: list[np.ndarray]
 ) -> None:
     preprocessing = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode, fill_color=128)
-    ours = normalize(torch.stack([fit(picture, preprocessing) for picture in pictures]), preprocessing)
+    ours = normalize(torch.stack([fit(image, preprocessing) for image in images]), preprocessing)
     transform = image_transform_v2(preprocessing, is_train=False)
-    reference = torch.stack([transform(PIL.Image.fromarray(picture)) for picture in pictures])
+    reference = torch.stack([transform(PIL.Image.fromarray(image)) for image in images])
     torch.testing.assert_close(ours, reference, rtol=0, atol=1e-5)
 
 
-def test_read_only_images_are_not_changed(pictures: list[np.ndarray]) -> None:
-    picture = pictures[0].copy()
-    picture.setflags(write=False)
-    preprocessing = PreprocessCfg(size=(picture.shape[0],) * 2)
-    fit(picture, preprocessing).zero_()
-    assert np.array_equal(picture, pictures[0])
+def test_read_only_images_are_not_changed(images: list[np.ndarray]) -> None:
+    image = images[0].copy()
+    image.setflags(write=False)
+    preprocessing = PreprocessCfg(size=(image.shape[0],) * 2)
+    fit(image, preprocessing).zero_()
+    assert np.array_equal(image, images[0])
 
 
 @pytest.mark.slow
@@ -54,8 +54,8 @@ def test_features_of_crops_equal_open_clips(background: str, clip: ClipModel, sc
         boxes = [RLE.encode(_filled(mask)) for mask in masks]  # objects with other outlines
         ours.append(encode_images(clip, crops(pixels, [*masks, *boxes], Cropping(background))))
         with torch.inference_mode():
-            for picture in crops(pixels, [*masks, *boxes], Cropping(background)):
-                batch = transform(PIL.Image.fromarray(picture))[None]
+            for image in crops(pixels, [*masks, *boxes], Cropping(background)):
+                batch = transform(PIL.Image.fromarray(image))[None]
                 reference.append(clip.module.encode_image(batch, normalize=True))
     one, other = torch.cat(ours), torch.cat(reference)
     assert (one * other).sum(1).min() > 0.9999

@@ -59,9 +59,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def ours(clip: ClipModel, pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+def ours(clip: ClipModel, images: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     labels = encode_vocabulary(clip, Vocabulary(tuple(LABELS), TEMPLATES))
-    return labels, probabilities(encode_images(clip, pictures) @ labels.T, clip.logit_scale)
+    return labels, probabilities(encode_images(clip, images) @ labels.T, clip.logit_scale)
 
 
 def assert_equal(ours: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
@@ -71,49 +71,49 @@ def assert_equal(ours: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_kind_of_model_equals_open_clip(variant: str, tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_every_kind_of_model_equals_open_clip(variant: str, tmp_path: Path, images: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip", *VARIANTS[variant])
     clip = load_clip(locate_clip(str(folder)))
-    assert_equal(ours(clip, pictures), reference(folder, pictures, LABELS, TEMPLATES))
+    assert_equal(ours(clip, images), reference(folder, images, LABELS, TEMPLATES))
 
 
 @pytest.fixture(scope="module")
-def vit_b_32(tmp_path_factory: pytest.TempPathFactory, pictures: list[np.ndarray]) -> Iterator[tuple[Path, Any]]:
+def vit_b_32(tmp_path_factory: pytest.TempPathFactory, images: list[np.ndarray]) -> Iterator[tuple[Path, Any]]:
     """A folder of ViT-B-32 with random weights, and open_clip's features and probabilities."""
     model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32")
     randomised(model, logit_scale=100).eval()
     folder = tmp_path_factory.mktemp("clip") / "vit_b_32"
     save_clip(folder, open_clip.get_model_config("ViT-B-32"), {}, model.state_dict())
-    yield folder, classify(model, preprocess, open_clip.get_tokenizer("ViT-B-32"), pictures, LABELS, TEMPLATES)
+    yield folder, classify(model, preprocess, open_clip.get_tokenizer("ViT-B-32"), images, LABELS, TEMPLATES)
     (folder / "open_clip_model.safetensors").unlink()
 
 
 @pytest.mark.parametrize("form", ["{}", "ViT-B-32:{}/open_clip_model.safetensors"])
 def test_vit_b_32_of_a_folder_and_of_a_file_equal_open_clip(
-    form: str, vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]
+    form: str, vit_b_32: tuple[Path, Any], images: list[np.ndarray]
 ) -> None:
     folder, expected = vit_b_32
-    assert_equal(ours(load_clip(locate_clip(form.format(folder))), pictures), expected)
+    assert_equal(ours(load_clip(locate_clip(form.format(folder))), images), expected)
 
 
-def test_classify_equals_open_clip(vit_b_32: tuple[Path, Any], pictures: list[np.ndarray]) -> None:
+def test_classify_equals_open_clip(vit_b_32: tuple[Path, Any], images: list[np.ndarray]) -> None:
     folder, (_, expected) = vit_b_32
     naming = Naming(templates=TEMPLATES, unknown=None)
     segmenter = load(labels=LABELS, clip=str(folder), naming=naming, dtype="float32", cache=False)
-    for picture, row in zip(pictures, expected, strict=True):
-        names = {name.label: name.probability for name in segmenter.classify(picture)}
+    for image, row in zip(images, expected, strict=True):
+        names = {name.label: name.probability for name in segmenter.classify(image)}
         np.testing.assert_allclose([names[label] for label in LABELS], row, rtol=0, atol=1e-5)
 
 
-def test_a_file_with_a_configuration_equals_open_clip(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_a_file_with_a_configuration_equals_open_clip(tmp_path: Path, images: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip", SIGLIP_LIKE, SIGLIP_PICTURES)
-    expected = reference(folder, pictures, LABELS, TEMPLATES)
+    expected = reference(folder, images, LABELS, TEMPLATES)
     (folder / "open_clip_config.json").rename(folder / "mine.json")
     (folder / "open_clip_model.safetensors").rename(folder / "mine.safetensors")
-    assert_equal(ours(load_clip(locate_clip(str(folder / "mine.safetensors"))), pictures), expected)
+    assert_equal(ours(load_clip(locate_clip(str(folder / "mine.safetensors"))), images), expected)
 
 
-def test_torch_files_in_half_precision_equal_open_clip(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_torch_files_in_half_precision_equal_open_clip(tmp_path: Path, images: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip")
     clip = load_clip(locate_clip(str(folder)))
     weights = {key: tensor.half() for key, tensor in clip.module.state_dict().items()}
@@ -121,14 +121,14 @@ def test_torch_files_in_half_precision_equal_open_clip(tmp_path: Path, pictures:
     torch.save({"state_dict": {f"module.{k}": v for k, v in weights.items()}}, folder / "open_clip_pytorch_model.bin")
     half = load_clip(locate_clip(str(folder)))
     assert {tensor.dtype for tensor in half.module.state_dict().values()} == {torch.float32}
-    assert_equal(ours(half, pictures), reference(folder, pictures, LABELS, TEMPLATES))
+    assert_equal(ours(half, images), reference(folder, images, LABELS, TEMPLATES))
 
 
-def test_quick_gelu_and_preprocessing_change_the_features(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_quick_gelu_and_preprocessing_change_the_features(tmp_path: Path, images: list[np.ndarray]) -> None:
     features = []
     for name in ("plain", "quick gelu", "mobileclip", "longest"):
         folder = random_clip(tmp_path / name, *VARIANTS[name])
-        features.append(encode_images(load_clip(locate_clip(str(folder))), pictures))
+        features.append(encode_images(load_clip(locate_clip(str(folder))), images))
     for index, one in enumerate(features):
         assert all((one - other).abs().max() > 1e-3 for other in features[:index])
 
@@ -144,18 +144,18 @@ def test_untrained_token_rows_are_zero(clip: ClipModel) -> None:
     assert table[used].any(1).all()
 
 
-def test_features_do_not_depend_on_the_batch(clip: ClipModel, pictures: list[np.ndarray]) -> None:
-    many = [picture[offset:] for offset in range(8) for picture in pictures]  # more than a batch
+def test_features_do_not_depend_on_the_batch(clip: ClipModel, images: list[np.ndarray]) -> None:
+    many = [image[offset:] for offset in range(8) for image in images]  # more than a batch
     together = encode_images(clip, many)
-    alone = torch.cat([encode_images(clip, [picture]) for picture in many])
+    alone = torch.cat([encode_images(clip, [image]) for image in many])
     assert len(together) == 40
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     torch.testing.assert_close(together.norm(dim=1), torch.ones(40))
 
 
-def test_the_order_of_saved_weights_does_not_matter(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_the_order_of_saved_weights_does_not_matter(tmp_path: Path, images: list[np.ndarray]) -> None:
     folder = random_clip(tmp_path / "clip")
-    first = ours(load_clip(locate_clip(str(folder))), pictures)
+    first = ours(load_clip(locate_clip(str(folder))), images)
     weights = load_clip(locate_clip(str(folder))).module.state_dict()
     save_file(dict(reversed(list(weights.items()))), folder / "open_clip_model.safetensors")
-    assert torch.equal(ours(load_clip(locate_clip(str(folder))), pictures)[1], first[1])
+    assert torch.equal(ours(load_clip(locate_clip(str(folder))), images)[1], first[1])

@@ -1,4 +1,4 @@
-"""The tiny CLIP's two trunks, their gate, small weights, and names from both crops and the whole picture."""
+"""The tiny CLIP's two trunks, their gate, small weights, and names from both crops and the whole image."""
 
 from collections.abc import Callable
 
@@ -30,15 +30,15 @@ def gated(visual: TwoTrunks, bias: float) -> None:
 
 
 def test_the_gate_chooses_the_trunk(visual: TwoTrunks) -> None:
-    pictures = torch.randn(2, 3, 64, 64)
-    means = visual.photograph_map(pictures).mean((2, 3))
+    images = torch.randn(2, 3, 64, 64)
+    means = visual.photograph_map(images).mean((2, 3))
     gated(visual, 50)
-    torch.testing.assert_close(visual(pictures), visual.encode_drawings(pictures))
+    torch.testing.assert_close(visual(images), visual.encode_drawings(images))
     gated(visual, -50)
-    torch.testing.assert_close(visual(pictures), visual.photograph_head(means))
+    torch.testing.assert_close(visual(images), visual.photograph_head(means))
     gated(visual, 0)
-    half = (visual.encode_drawings(pictures) + visual.photograph_head(means)) / 2
-    torch.testing.assert_close(visual(pictures), half)
+    half = (visual.encode_drawings(images) + visual.photograph_head(means)) / 2
+    torch.testing.assert_close(visual(images), half)
 
 
 def test_the_photograph_trunk_is_timms(clip: ClipModel) -> None:
@@ -48,10 +48,10 @@ def test_the_photograph_trunk_is_timms(clip: ClipModel) -> None:
     weights = visual.photographs.state_dict()
     head = visual.photograph_head.classes.state_dict()
     reference.load_state_dict({**weights, **{f"classifier.{name}": value for name, value in head.items()}})
-    pictures = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        means = visual.photograph_map(pictures).mean((2, 3))
-        torch.testing.assert_close(visual.photograph_head.classes(means), reference(pictures), rtol=1e-4, atol=1e-4)
+        means = visual.photograph_map(images).mean((2, 3))
+        torch.testing.assert_close(visual.photograph_head.classes(means), reference(images), rtol=1e-4, atol=1e-4)
 
 
 def test_small_weights_are_close(visual: TwoTrunks) -> None:

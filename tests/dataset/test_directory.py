@@ -89,8 +89,8 @@ def test_overlays_keep_the_folders_and_never_collide(photos: Path, tmp_path: Pat
     assert len({str(path).lower() for path in drawn}) == len(NAMES)
     assert [path.parent.name for path in drawn] == ["a", "a", "a", "b", "b", "overlays", "overlays"]
     for path in drawn:
-        with PIL.Image.open(path) as picture:
-            assert picture.width >= 480
+        with PIL.Image.open(path) as image:
+            assert image.width >= 480
 
 
 def test_overlays_can_be_drawn_by_a_later_run(photos: Path, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def check_whole(out: Path) -> None:
     """Check that no file is incomplete, except for the last line of a file that grows."""
     for path in out.rglob("*"):
         if path.suffix == ".png":
-            with PIL.Image.open(path) as picture:
-                picture.load()
+            with PIL.Image.open(path) as image:
+                image.load()
         elif path.suffix == ".json":
             json.loads(path.read_text("utf-8"))
         elif path.name == "segments.jsonl":

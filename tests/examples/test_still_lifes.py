@@ -18,11 +18,11 @@ COMMITTED = sorted(EXAMPLES.glob("still_life_*.json"))
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_the_masks_of_a_committed_scene_agree_with_its_picture_and_boxes(path: Path) -> None:
+def test_the_masks_of_a_committed_scene_agree_with_its_image_and_boxes(path: Path) -> None:
     truth = json.loads(path.read_text())
     size = truth["height"], truth["width"]
-    with Image.open(EXAMPLES / truth["image"]) as picture:
-        assert picture.size == size[::-1]
+    with Image.open(EXAMPLES / truth["image"]) as image:
+        assert image.size == size[::-1]
     covered = np.zeros(size, int)
     for item in truth["objects"]:
         assert item["name"]

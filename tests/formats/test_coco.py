@@ -21,17 +21,17 @@ from segzs.masks import RLE
 
 @pytest.fixture
 def desk(scene) -> Segments:
-    known = scene("desk")
+    content = scene("desk")
     ring = np.zeros((576, 768), bool)
     ring[100:300, 100:300] = True
     ring[150:250, 150:250] = False
     ring[400:410, 700:710] = True
     items = [
         Segment(mask, 0.9, 0.8, (Name(name, 0.5 + index / 100),))
-        for index, (name, mask) in enumerate(zip(known.names, known.masks, strict=True))
+        for index, (name, mask) in enumerate(zip(content.names, content.masks, strict=True))
     ]
     items.append(Segment(RLE.encode(ring), 0.7, 0.8, (Name("laptop", 0.25),)))
-    return Segments(read_image(known.path), tuple(items), "tiny+tiny")
+    return Segments(read_image(content.path), tuple(items), "tiny+tiny")
 
 
 def load(path: Path) -> COCO:
@@ -87,8 +87,8 @@ def test_the_suffix_determines_the_format(desk: Segments, tmp_path: Path) -> Non
     assert "annotations" in json.loads(segzs.save(desk, folder / "a.COCO.json").read_text("utf-8"))
     assert segzs.save(desk, str(folder / "a.txt")).read_text("utf-8").splitlines() == desk.table().splitlines()
     for ending, kind in {"png": "PNG", "jpg": "JPEG", "JPEG": "JPEG", "webp": "WEBP"}.items():
-        with PIL.Image.open(segzs.save(desk, folder / f"a.{ending}")) as picture:
-            assert (picture.format, picture.size) == (kind, (768, 576))
+        with PIL.Image.open(segzs.save(desk, folder / f"a.{ending}")) as image:
+            assert (image.format, image.size) == (kind, (768, 576))
 
 
 def test_names_of_any_script_are_kept(desk: Segments, tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_a_suffix_without_a_name_is_refused(desk: Segments, tmp_path: Path, name
 def test_an_unwritable_file_is_an_output_error(desk: Segments, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / name).mkdir()
-    for place in (tmp_path / "file" / name, tmp_path / name):
+    for index in (tmp_path / "file" / name, tmp_path / name):
         with pytest.raises(OutputError, match="cannot be written"):
-            segzs.save(desk, place)
+            segzs.save(desk, index)
     assert (tmp_path / "file").read_text() == "in the way"
 
 

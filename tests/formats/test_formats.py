@@ -43,8 +43,8 @@ def _ignore_format_warnings() -> None:
 
 
 @pytest.fixture
-def pictures(annotated: list[ImageAnnotations], tmp_path: Path) -> Path:
-    """A folder with a grey picture for each image."""
+def drawings(annotated: list[ImageAnnotations], tmp_path: Path) -> Path:
+    """A folder with a grey image for each image."""
     for one in annotated:
         path = tmp_path / "images" / one.file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,20 +124,20 @@ def test_coco_categories_have_the_given_ids(annotated: list[ImageAnnotations], t
     assert sorted(ids.values()) == list(range(len(ids)))
 
 
-def test_coco_in_supervision(annotated: list[ImageAnnotations], pictures: Path, tmp_path: Path) -> None:
+def test_coco_in_supervision(annotated: list[ImageAnnotations], drawings: Path, tmp_path: Path) -> None:
     from supervision import DetectionDataset
 
     path = write(annotated, tmp_path / "all.coco.json", "coco")
-    loaded = DetectionDataset.from_coco(str(pictures), str(path), force_masks=True)
+    loaded = DetectionDataset.from_coco(str(drawings), str(path), force_masks=True)
     for one in annotated:
-        found = loaded.annotations[str(pictures / one.file)]
-        assert [loaded.classes[index] for index in found.class_id] == [s.name or "unknown" for s in one.segments]
-        for mask, segment in zip([] if found.mask is None else found.mask, one.segments, strict=True):
+        result = loaded.annotations[str(drawings / one.file)]
+        assert [loaded.classes[index] for index in result.class_id] == [s.name or "unknown" for s in one.segments]
+        for mask, segment in zip([] if result.mask is None else result.mask, one.segments, strict=True):
             assert np.array_equal(mask, segment.mask)
 
 
 def test_coco_of_other_tools(tmp_path: Path) -> None:
-    known = {
+    content = {
         "images": [{"id": "x", "file_name": "a.jpg", "width": 5, "height": 4}],
         "categories": [{"id": 90, "name": "cat"}],
         "annotations": [
@@ -146,7 +146,7 @@ def test_coco_of_other_tools(tmp_path: Path) -> None:
             {"id": 3, "image_id": "x", "category_id": 90, "segmentation": [], "bbox": [1, 1, 2, 2]},
         ],
     }
-    (tmp_path / "people.json").write_text(json.dumps(known))
+    (tmp_path / "people.json").write_text(json.dumps(content))
     with pytest.warns(FormatWarning, match=r"people\.json: left out annotation 3 \(no segmentation\)"):
         (one,) = read(tmp_path / "people.json")
     assert (one.file, one.width, one.height, one.model) == ("a.jpg", 5, 4, "")
@@ -171,13 +171,13 @@ def test_masks_without_pixels_are_not_written(tmp_path: Path, polygons: bool) ->
 
 def test_panoptic_follows_panopticapi(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     folder = write(annotated, tmp_path / "panoptic", "coco-panoptic")
-    known = json.loads((folder / "panoptic.json").read_text("utf-8"))
-    names = {category["id"]: category["name"] for category in known["categories"]}
-    assert {category["isthing"] for category in known["categories"]} == {1}
-    for image, entry, one in zip(known["images"], known["annotations"], annotated, strict=True):
+    content = json.loads((folder / "panoptic.json").read_text("utf-8"))
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    assert {category["isthing"] for category in content["categories"]} == {1}
+    for image, entry, one in zip(content["images"], content["annotations"], annotated, strict=True):
         assert (entry["image_id"], image["file_name"]) == (image["id"], one.file)
-        with PIL.Image.open(folder / "panoptic" / entry["file_name"]) as picture:
-            colours = np.asarray(picture).astype(int)
+        with PIL.Image.open(folder / "panoptic" / entry["file_name"]) as drawing:
+            colours = np.asarray(drawing).astype(int)
         assert colours.shape == (one.height, one.width, 3)
         ids = colours @ [1, 256, 256**2]  # panopticapi's rgb2id
         assert {*np.unique(ids).tolist()} - {0} == {info["id"] for info in entry["segments_info"]}
@@ -223,18 +223,18 @@ def test_voc_holds_254_objects(tmp_path: Path) -> None:
 # YOLO
 
 
-def test_yolo_in_supervision(annotated: list[ImageAnnotations], pictures: Path, tmp_path: Path) -> None:
+def test_yolo_in_supervision(annotated: list[ImageAnnotations], drawings: Path, tmp_path: Path) -> None:
     from supervision import DetectionDataset
 
     folder = write(annotated, tmp_path / "yolo", "yolo")
     names = yaml.safe_load((folder / "data.yaml").read_text("utf-8"))["names"]
     for one in annotated:
-        images, labels = (pictures / one.file).parent, (folder / "labels" / one.file).parent
+        images, labels = (drawings / one.file).parent, (folder / "labels" / one.file).parent
         loaded = DetectionDataset.from_yolo(str(images), str(labels), str(folder / "data.yaml"), force_masks=True)
-        found = loaded.annotations[str(pictures / one.file)]
+        result = loaded.annotations[str(drawings / one.file)]
         assert loaded.classes == list(names.values())
         for segment in one.segments:  # as all names differ here, the parts of an object are found by its class
-            parts = found.mask[found.class_id == loaded.classes.index(segment.name or "unknown")]
+            parts = result.mask[result.class_id == loaded.classes.index(segment.name or "unknown")]
             assert np.array_equal(parts.any(0), segment.mask)
 
 
@@ -269,21 +269,21 @@ def test_yolo_refuses_images_that_share_a_label_file(tmp_path: Path) -> None:
 
 def test_labelme_shapes_have_the_required_keys(annotated: list[ImageAnnotations], tmp_path: Path) -> None:
     folder = write(annotated, tmp_path / "labelme", "labelme")
-    known = json.loads((folder / "a" / "1.json").read_text("utf-8"))
-    assert (known["imagePath"], known["imageData"], known["imageWidth"]) == ("1.png", None, 40)
-    for shape, segment in zip(known["shapes"], annotated[0].segments, strict=True):
+    content = json.loads((folder / "a" / "1.json").read_text("utf-8"))
+    assert (content["imagePath"], content["imageData"], content["imageWidth"]) == ("1.png", None, 40)
+    for shape, segment in zip(content["shapes"], annotated[0].segments, strict=True):
         (x1, y1), (x2, y2) = shape["points"]
         assert (x1, y1, x2 + 1, y2 + 1) == segment.box
         assert shape["shape_type"] == "mask"
 
 
 @pytest.mark.parametrize("polygons", [False, True])
-def test_labelme_in_labelme(annotated: list[ImageAnnotations], pictures: Path, polygons: bool) -> None:
+def test_labelme_in_labelme(annotated: list[ImageAnnotations], drawings: Path, polygons: bool) -> None:
     reader = peer("labelme._label_file")
     utils = importlib.import_module("labelme.utils")
-    write(annotated, pictures, "labelme", polygons=polygons)
+    write(annotated, drawings, "labelme", polygons=polygons)
     for one in annotated:
-        loaded = reader.LabelFile(str((pictures / one.file).with_suffix(".json")))
+        loaded = reader.LabelFile(str((drawings / one.file).with_suffix(".json")))
         for segment in one.segments:
             shapes = [shape for shape in loaded.shapes if shape["label"] == (segment.name or "unknown")]
             _, things = utils.shapes_to_label((one.height, one.width), shapes, {shapes[0]["label"]: 1})
@@ -300,9 +300,9 @@ def test_labelme_shapes_of_all_kinds(tmp_path: Path) -> None:
         {"label": "cup", "points": [[0, 0], [0, 0]], "shape_type": "rectangle", "group_id": 1},
         {"label": "cut", "points": [[1, 1], [2, 2]], "shape_type": "line"},
     ]
-    known = {"imagePath": "..\\photos\\a.jpg", "imageHeight": 9, "imageWidth": 12, "shapes": shapes}
+    content = {"imagePath": "..\\photos\\a.jpg", "imageHeight": 9, "imageWidth": 12, "shapes": shapes}
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.json").write_text(json.dumps(known))
+    (tmp_path / "sub" / "a.json").write_text(json.dumps(content))
     with pytest.warns(FormatWarning, match=r"a\.json: left out shape 4 \(labelme's lines enclose no area\)"):
         (one,) = read(tmp_path)
     assert (one.file, one.width, one.height) == ("sub/../photos/a.jpg", 12, 9)
@@ -351,10 +351,10 @@ def test_label_studio_in_its_sdk(annotated: list[ImageAnnotations], tmp_path: Pa
 
 
 @pytest.mark.parametrize("polygons", [False, True])
-def test_cvat_in_datumaro(annotated: list[ImageAnnotations], pictures: Path, polygons: bool) -> None:
+def test_cvat_in_datumaro(annotated: list[ImageAnnotations], drawings: Path, polygons: bool) -> None:
     datumaro = peer("datumaro")
     tools = importlib.import_module("datumaro.util.mask_tools")
-    path = write(annotated, pictures.parent / "annotations.xml", "cvat", polygons=polygons)
+    path = write(annotated, drawings.parent / "annotations.xml", "cvat", polygons=polygons)
     loaded = datumaro.Dataset.import_from(str(path), "cvat")
     items = {item.id: item for item in loaded}
     labels = loaded.categories()[datumaro.AnnotationType.label]
@@ -412,13 +412,13 @@ def test_parquet_separates_an_image_that_occurs_twice(annotated: list[ImageAnnot
 
 def test_supervision_has_masks_boxes_and_names(annotated: list[ImageAnnotations]) -> None:
     image = read_image(np.zeros((24, 40, 3), np.uint8))
-    found = Segments(image, annotated[0].segments).to_supervision()
-    assert len(found) == 9
-    assert np.array_equal(found.mask, [segment.mask for segment in annotated[0].segments])
-    assert found.xyxy.tolist() == [list(segment.box) for segment in annotated[0].segments]
-    assert found["class_name"].tolist() == [segment.name or "unknown" for segment in annotated[0].segments]
-    assert found.confidence.tolist() == [0.75] * 8 + [1]
-    assert sorted(found.class_id.tolist()) == list(range(9))
+    result = Segments(image, annotated[0].segments).to_supervision()
+    assert len(result) == 9
+    assert np.array_equal(result.mask, [segment.mask for segment in annotated[0].segments])
+    assert result.xyxy.tolist() == [list(segment.box) for segment in annotated[0].segments]
+    assert result["class_name"].tolist() == [segment.name or "unknown" for segment in annotated[0].segments]
+    assert result.confidence.tolist() == [0.75] * 8 + [1]
+    assert sorted(result.class_id.tolist()) == list(range(9))
     nothing = Segments(image, ()).to_supervision()
     assert (len(nothing), nothing.mask.shape) == (0, (0, 24, 40))
 

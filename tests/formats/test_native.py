@@ -23,7 +23,7 @@ def test_lines_read_back_equal(tmp_path: Path) -> None:
     assert list(read_lines(path)) == list(read_lines(path, verify=False)) == list(read(path)) == [IMAGE, IMAGE]
 
 
-def test_values_that_are_not_known_are_left_out() -> None:
+def test_values_without_content_are_left_out() -> None:
     values = to_dict(ImageAnnotations("a.png", 3, 2))
     assert list(values) == ["file", "format", "model", "image", "segments"]
 

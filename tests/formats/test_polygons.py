@@ -33,12 +33,12 @@ def test_corners_enclose_the_mask_by_area(mask: np.ndarray) -> None:
 def test_pixels_drawn_with_their_outline_are_the_mask(mask: np.ndarray) -> None:
     polygons = pixels(mask)
     canvas = np.zeros(mask.shape, np.uint8)
-    picture = PIL.Image.fromarray(canvas)
+    image = PIL.Image.fromarray(canvas)
     for polygon in polygons:
         cv2.fillPoly(canvas, [polygon.astype(np.int32)], 1)
-        PIL.ImageDraw.Draw(picture).polygon([(x, y) for x, y in polygon + 0.5], fill=1, outline=1)
+        PIL.ImageDraw.Draw(image).polygon([(x, y) for x, y in polygon + 0.5], fill=1, outline=1)
     assert np.array_equal(canvas.astype(bool), mask)
-    assert np.array_equal(np.asarray(picture).astype(bool), mask)
+    assert np.array_equal(np.asarray(image).astype(bool), mask)
     assert len(polygons) == parts_of(mask)
     assert min(map(len, polygons)) >= 3
 
@@ -59,9 +59,9 @@ def test_runs_along_rows_are_the_mask(mask: np.ndarray) -> None:
 def test_the_points_of_cvat_are_those_of_its_sdk(mask: np.ndarray) -> None:
     from cvat_sdk.masks import decode_mask, encode_mask
 
-    found = points(RLE.encode(mask))
-    assert found == encode_mask(mask)
-    assert np.array_equal(decode_mask(found, image_width=mask.shape[1], image_height=mask.shape[0]), mask)
+    result = points(RLE.encode(mask))
+    assert result == encode_mask(mask)
+    assert np.array_equal(decode_mask(result, image_width=mask.shape[1], image_height=mask.shape[0]), mask)
 
 
 def unpacked(code: list[int]) -> np.ndarray:

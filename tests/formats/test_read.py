@@ -51,9 +51,9 @@ SEGZS = {
 }
 
 
-def write(folder: Path, known: object, name: str = "people.json") -> Path:
+def write(folder: Path, content: object, name: str = "people.json") -> Path:
     path = folder / name
-    path.write_text(json.dumps(known))
+    path.write_text(json.dumps(content))
     return path
 
 
@@ -64,23 +64,23 @@ def folder_of(folder: Path, *names: str) -> Path:
     return folder
 
 
-def changed(known: dict, *path: Any, to: object = None, drop: bool = False) -> dict:
-    known = copy.deepcopy(known)
-    inner: Any = known
+def changed(content: dict, *path: Any, to: object = None, drop: bool = False) -> dict:
+    content = copy.deepcopy(content)
+    inner: Any = content
     for key in path[:-1]:
         inner = inner[key]
     if drop:
         del inner[path[-1]]
     else:
         inner[path[-1]] = to
-    return known
+    return content
 
 
-@pytest.mark.parametrize("known", [COCO, LABELME, SEGZS])
-def test_valid_files(tmp_path: Path, known: dict) -> None:
-    (one,) = read(write(tmp_path, known))
+@pytest.mark.parametrize("content", [COCO, LABELME, SEGZS])
+def test_valid_files(tmp_path: Path, content: dict) -> None:
+    (one,) = read(write(tmp_path, content))
     assert one.file == "a.jpg"
-    assert len(one.segments) == len(known.get("annotations", known.get("shapes", known.get("segments"))))
+    assert len(one.segments) == len(content.get("annotations", content.get("shapes", content.get("segments"))))
 
 
 @pytest.mark.parametrize(
@@ -264,13 +264,13 @@ def test_a_bad_file_of_a_folder_costs_that_file(tmp_path: Path, content: dict, s
 
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text('{"images": [')
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\xff")
     (tmp_path / "a.parquet").write_text("no")
     (tmp_path / "lines.jsonl").write_text("{\n" + json.dumps(SEGZS) + "\n")
     (tmp_path / "empty").mkdir()
     for name, message in {
         "broken.json": "is not JSON",
-        "picture.png": "is not JSON",
+        "image.png": "is not JSON",
         "a.parquet": "a Parquet file that segzs wrote is expected",
         "lines.jsonl": "line 1: not a line of segzs/1",
         "empty": "has no .json file",
@@ -290,8 +290,8 @@ def test_parquet_of_other_tools_is_an_error_with_the_missing_column(tmp_path: Pa
         list(read(tmp_path / "other.parquet"))
 
 
-def paths_in(known: Any, path: tuple = ()) -> list[tuple]:
-    pairs = known.items() if isinstance(known, dict) else enumerate(known) if isinstance(known, list) else ()
+def paths_in(content: Any, path: tuple = ()) -> list[tuple]:
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     return [one for key, value in pairs for one in [(*path, key), *paths_in(value, (*path, key))]]
 
 
@@ -303,9 +303,9 @@ JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_siz
     st.sampled_from([COCO, LABELME, SEGZS]).flatmap(lambda k: st.tuples(st.just(k), st.sampled_from(paths_in(k)))), JSON
 )
 def test_any_value_anywhere_is_read_or_a_segzs_error(case: tuple[dict, tuple], value: object) -> None:
-    known, place = case
+    content, index = case
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for broken in (changed(known, *place, to=value), changed(known, *place, drop=True)):
+        for broken in (changed(content, *index, to=value), changed(content, *index, drop=True)):
             with suppress(SegzsError):
                 list(read(write(Path(folder), broken)))

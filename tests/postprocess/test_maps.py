@@ -100,7 +100,7 @@ def test_a_nested_segment_with_the_same_name_joins_the_larger_one() -> None:
     assert (dog.rle, dog.probability) == (WHOLE, 0.9)
 
 
-def test_a_map_is_immutable_and_has_a_picture_and_a_table() -> None:
+def test_a_map_is_immutable_and_has_an_image_and_a_table() -> None:
     result = semantic_map(segments(segment(WHOLE, "dog")), LABELS)
     with pytest.raises(FrozenInstanceError):
         result.labels = ()  # type: ignore[misc]
@@ -128,11 +128,11 @@ def test_captions_state_the_share_of_the_image(monkeypatch: pytest.MonkeyPatch) 
 def test_the_values_of_the_png_are_indices_of_labels(count: int, tmp_path: Path) -> None:
     labels = [f"label {index}" for index in range(1, count + 1)]
     result = semantic_map(segments(segment(WHOLE, labels[-1]), segment(block(60, 0, 90, 30), "label 1")), labels)
-    with PIL.Image.open(save(result, tmp_path / "x.map.png")) as picture:
-        assert np.array_equal(np.array(picture), result.classes)
-        assert picture.mode == ("P" if count < 256 else "I;16")
-    known = json.loads(save(result, tmp_path / "x.map.json").read_text("utf-8"))
-    assert {row["id"]: row["name"] for row in known["labels"]} == {0: "unknown", 1: "label 1", count: labels[-1]}
+    with PIL.Image.open(save(result, tmp_path / "x.map.png")) as image:
+        assert np.array_equal(np.array(image), result.classes)
+        assert image.mode == ("P" if count < 256 else "I;16")
+    content = json.loads(save(result, tmp_path / "x.map.json").read_text("utf-8"))
+    assert {row["id"]: row["name"] for row in content["labels"]} == {0: "unknown", 1: "label 1", count: labels[-1]}
     with PIL.Image.open(save(result, tmp_path / "x.overlay.png")) as overlay:
         assert overlay.width >= 100
     with pytest.raises(OutputError, match=r"x\.json: the suffix of a map must be \.map\.png"):

@@ -56,7 +56,7 @@ def test_touching_parts_stay_apart_if_clip_does_not_prefer_the_union(name) -> No
     assert join_touching(two, name).items == two.items
 
 
-def test_only_touching_parts_with_the_same_known_name_are_named() -> None:
+def test_only_touching_parts_with_the_same_name_are_named() -> None:
     for a, b in [("cat", "dog"), ("unknown", "unknown"), ("", "")]:
         assert len(join_touching(segments(segment(LEFT, a), segment(RIGHT, b)), never)) == 2
     assert len(join_touching(segments(segment(LEFT, "cat"), segment(FAR, "cat")), never)) == 2

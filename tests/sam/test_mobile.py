@@ -2,7 +2,7 @@
 
 The golden answers know nothing of the attention biases. The original copies them into a cache whenever ``eval()`` is
 called; its builder calls that once, before it loads the weights, and the answers were taken from such a model, with
-zeros in the cache. (Its users are told to call ``eval()`` again after loading, and trained weights need their biases.)
+zeros in the cache. (Its users must call ``eval()`` again after loading, and trained weights need their biases.)
 So the golden tests set the biases to zero, and timm's TinyViT, another implementation, says what they do.
 """
 

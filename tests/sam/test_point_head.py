@@ -80,15 +80,15 @@ def test_cheap_masks_lie_under_their_points(tiny: SamModel, encoded: EncodedImag
 def test_proposals_are_likely_and_different(tiny: SamModel, encoded: EncodedImage) -> None:
     x, y = np.meshgrid(np.arange(16, 640, 40), np.arange(16, 480, 40))
     points = np.stack([x.ravel(), y.ravel()], 1).astype(float)
-    found = propose(tiny, encoded, points, 0.5, 0.5)
-    assert 0 < len(found.logits) < len(points)
-    assert (found.predicted_iou.diff() <= 0).all()
-    masks = (found.logits > 0).flatten(1).float()
+    result = propose(tiny, encoded, points, 0.5, 0.5)
+    assert 0 < len(result.logits) < len(points)
+    assert (result.predicted_iou.diff() <= 0).all()
+    masks = (result.logits > 0).flatten(1).float()
     common = masks @ masks.T
     overlap = common / (masks.sum(1)[:, None] + masks.sum(1) - common)
     assert overlap.fill_diagonal_(0).max() <= 0.75
-    answers = list(decode_proposals(tiny, encoded, found))
-    assert sum(len(each.logits) for each in answers) == len(found.logits)
+    answers = list(decode_proposals(tiny, encoded, result))
+    assert sum(len(each.logits) for each in answers) == len(result.logits)
     assert answers[0].logits.shape[2:] == tiny.mask_size
 
 
@@ -100,7 +100,7 @@ def test_everything_tells_how_far_it_is(tiny: SamModel, encoded: EncodedImage) -
     assert shares[-1] == 1
 
 
-def test_an_empty_picture_has_no_propose(tiny: SamModel) -> None:
+def test_an_empty_image_has_no_proposals(tiny: SamModel) -> None:
     empty = encode(tiny, Image(np.full((60, 80, 3), 128, np.uint8)))
     assert generate_masks(tiny, empty, GeneratorOptions(points_per_side=2, predicted_iou_threshold=1.0)) == []
 

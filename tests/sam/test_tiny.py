@@ -25,11 +25,11 @@ LOGITS = arrays(np.float32, (2, 4, 9, 12), elements=st.floats(-9, 9, width=16))
 @given(logits=LOGITS)
 def test_likeness_is_the_iou_of_a_prompts_masks(logits: np.ndarray) -> None:
     """Of every second row and column."""
-    for masks, found in zip(logits[..., ::2, ::2] > 0, likeness(torch.from_numpy(logits)).numpy(), strict=True):
+    for masks, result in zip(logits[..., ::2, ::2] > 0, likeness(torch.from_numpy(logits)).numpy(), strict=True):
         rles = [RLE.encode(mask) for mask in masks]
         there = masks.any((1, 2))
-        assert np.allclose(found[np.ix_(there, there)], iou(rles, rles)[np.ix_(there, there)], atol=1e-6)
-        assert not found[~there].any()
+        assert np.allclose(result[np.ix_(there, there)], iou(rles, rles)[np.ix_(there, there)], atol=1e-6)
+        assert not result[~there].any()
 
 
 def test_masks_that_agree_become_their_mean_and_others_stay() -> None:
@@ -37,10 +37,10 @@ def test_masks_that_agree_become_their_mean_and_others_stay() -> None:
     logits[0, 0, :4, :4] = 1
     logits[0, 1, :4, :4] = 5
     logits[0, 2, 4:] = 3
-    found = voted(logits, likeness(logits))[0]
-    assert torch.allclose(found[0], logits[0, :2].mean(0), atol=1e-2)
-    assert torch.allclose(found[1], logits[0, :2].mean(0), atol=1e-2)
-    assert torch.equal(found[2:], logits[0, 2:])
+    result = voted(logits, likeness(logits))[0]
+    assert torch.allclose(result[0], logits[0, :2].mean(0), atol=1e-2)
+    assert torch.allclose(result[1], logits[0, :2].mean(0), atol=1e-2)
+    assert torch.equal(result[2:], logits[0, 2:])
 
 
 def test_the_more_alike_masks_are_the_more_they_count() -> None:
@@ -62,10 +62,10 @@ def test_an_answer_is_voted_but_in_training(tiny: SamModel, desk: Image) -> None
     encoded, decoder = encode(tiny, Image(desk.pixels[:, : desk.height])), copy.deepcopy(tiny.module.mask_decoder)
     boxes = torch.tensor([[100.0, 100.0, 300.0, 300.0]])
     sparse, dense = tiny.module.prompt_encoder(points=None, boxes=boxes, masks=None)
-    asked = (encoded.read_by(tiny), tiny.positions, sparse.to(tiny.dtype), dense.to(tiny.dtype))
+    given = (encoded.read_by(tiny), tiny.positions, sparse.to(tiny.dtype), dense.to(tiny.dtype))
     with torch.inference_mode():
-        answer, of_answer = decoder.predict_masks(*asked)
-        masks, predicted_iou = decoder.train().predict_masks(*asked)
+        answer, of_answer = decoder.predict_masks(*given)
+        masks, predicted_iou = decoder.train().predict_masks(*given)
     expected = likeliest_first(voted(masks, likeness(masks)), predicted_iou)
     assert torch.equal(expected[0], answer)
     assert torch.equal(expected[1], of_answer)
@@ -73,7 +73,7 @@ def test_an_answer_is_voted_but_in_training(tiny: SamModel, desk: Image) -> None
 
 
 def test_padding_is_not_encoded(tiny: SamModel) -> None:
-    """A picture with padding has the features that it has alone, and features of 0 beside them."""
+    """An image with padding has the features that it has alone, and features of 0 beside them."""
     encoder = tiny.module.image_encoder
     pixels = torch.zeros(1, 3, 128, 128)
     pixels[..., :96, :64] = torch.randn(1, 3, 96, 64, generator=torch.Generator().manual_seed(0))
@@ -83,7 +83,7 @@ def test_padding_is_not_encoded(tiny: SamModel) -> None:
     assert extent(whole) == (6, 4)
 
 
-def test_a_black_or_grey_picture_is_all_there_is() -> None:
+def test_a_black_or_grey_image_is_not_padding() -> None:
     assert extent(torch.zeros(1, 3, 64, 32)) == (64, 32)
 
 
@@ -101,14 +101,14 @@ def test_cells_attend_to_pooled_cells() -> None:
     cells = torch.randn(1, CHANNELS, 3, 2).repeat_interleave(2, -1).repeat_interleave(2, -2)
     tokens = cells.flatten(2).transpose(1, 2)
     expected = context.blocks[0].attn(tokens).unflatten(1, (6, 4))
-    found = look_around(context.blocks[0].attn, cells.permute(0, 2, 3, 1))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    result = look_around(context.blocks[0].attn, cells.permute(0, 2, 3, 1))
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_first_mask_is_the_likeliest() -> None:
     masks = torch.arange(8.0)[:, None, None].expand(8, 3, 2).unflatten(0, (2, 4))
     scores = torch.tensor([[0.2, 0.9, 0.3, 0.1], [0.8, 0.1, 0.2, 0.3]])
-    found, predicted_iou = likeliest_first(masks, scores)
-    assert found[:, :, 0, 0].tolist() == [[1, 1, 2, 3], [4, 5, 6, 7]]
+    result, predicted_iou = likeliest_first(masks, scores)
+    assert result[:, :, 0, 0].tolist() == [[1, 1, 2, 3], [4, 5, 6, 7]]
     assert torch.equal(predicted_iou[:, 0], torch.tensor([0.9, 0.8]))
     assert torch.equal(predicted_iou[:, 1:], scores[:, 1:])

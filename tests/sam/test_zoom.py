@@ -44,7 +44,7 @@ def test_other_prompts_are_answered_on_the_whole(prompt: Prompt) -> None:
     assert part_around(prompt, IMAGE) is None
 
 
-def test_a_small_picture_is_seen_whole() -> None:
+def test_a_small_image_is_not_cropped() -> None:
     assert part_around(Prompt.box(4, 4, 6, 6), Image(np.zeros((60, 60, 3), np.uint8))) is None
 
 

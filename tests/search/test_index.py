@@ -104,8 +104,8 @@ def test_an_update_encodes_only_new_segments(
     assert index(out, segmenter.clip).added == 0
     assert encoded == []
 
-    with PIL.Image.open(photos / "a" / "desk.png") as picture:
-        picture.convert("RGB").save(photos / "desk-it's.jpg")
+    with PIL.Image.open(photos / "a" / "desk.png") as image:
+        image.convert("RGB").save(photos / "desk-it's.jpg")
     (photos / "a" / "picnic.png").unlink()
     done = index(label(photos), segmenter.clip)
     desk, picnic = len(read_scene("desk").names), len(read_scene("picnic").names)

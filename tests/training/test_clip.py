@@ -94,8 +94,8 @@ def test_views_are_mixed_as_naming_does() -> None:
 
 def test_prototypes_are_where_drawings_lie() -> None:
     features = torch.eye(4).repeat(3, 1) + 0.1 * torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
-    places, basis = drawing_prototypes(features, [0, 1, 2, 3] * 3, 4)
-    nearest = (F.normalize(F.normalize(features, dim=-1) @ basis, dim=-1) @ places.T).argmax(1)
+    positions, basis = drawing_prototypes(features, [0, 1, 2, 3] * 3, 4)
+    nearest = (F.normalize(F.normalize(features, dim=-1) @ basis, dim=-1) @ positions.T).argmax(1)
     assert nearest.tolist() == [0, 1, 2, 3] * 3
 
 

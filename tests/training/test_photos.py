@@ -12,9 +12,9 @@ from training.scenes import UNLABELLED
 
 
 def test_photographs_know_what_nobody_outlined(drawn_packs: Packs) -> None:
-    found = photos(drawn_packs)
-    assert len(found) == 4
-    for photo in found:
+    result = photos(drawn_packs)
+    assert len(result) == 4
+    for photo in result:
         assert set(np.unique(photo.instances)) == {UNLABELLED, 1}
         assert photo.pixels[photo.instances == 1].mean(0).round().tolist() == [240, 220, 40]
 
@@ -26,7 +26,7 @@ def test_whole_objects_are_cut_out_with_their_outline(drawn_packs: Packs) -> Non
         assert abs((cutout[..., 3] > 127).sum() - np.pi * 35**2) < 150
 
 
-def test_scenes_of_photographs_follow_the_picture(drawn_packs: Packs) -> None:
+def test_scenes_of_photographs_follow_the_image(drawn_packs: Packs) -> None:
     makers = sources(drawn_packs).makers(128, np.random.default_rng(1))
     assert len(makers) == len(SHARES)
     photographs = makers[-1]

@@ -63,12 +63,12 @@ def test_prompts_ask_for_what_their_labels_say(drawn_packs: Packs) -> None:
         assert np.abs(box - true).max() <= 0.1 * max(true[2] - true[0], true[3] - true[1]) + 1
 
 
-def test_half_hidden_objects_are_asked_for_more_often() -> None:
+def test_half_hidden_objects_are_prompted_more_often() -> None:
     instances = np.zeros((64, 64), np.int16)
     instances[4:24, 4:24] = 1
     instances[30:50, 4:24] = 2
     instances[30:50, 14:34] = 3  # lies on the second
     sampler = PromptSampler(instances, np.random.default_rng(0))
-    asked = np.bincount([int(sampler.boxes(1).labels[0]) for _ in range(600)], minlength=4)
-    assert asked[2] > 1.5 * asked[1]
-    assert min(asked[1:]) > 60
+    given = np.bincount([int(sampler.boxes(1).labels[0]) for _ in range(600)], minlength=4)
+    assert given[2] > 1.5 * given[1]
+    assert min(given[1:]) > 60

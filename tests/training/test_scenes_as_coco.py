@@ -14,8 +14,8 @@ from training.scenes_as_coco import HEIGHT, SMALLEST_VISIBLE, WIDTH, write_scene
 
 def test_scenes_become_a_coco_file_of_their_exact_pixels(drawn_packs: Packs, tmp_path: Path) -> None:
     recipe = replace(MEASURED, styles=(UNSEEN_STYLE,), objects=(8, 8))
-    known = write_scenes(drawn_packs, recipe, 2, 7, tmp_path)
-    assert known == json.loads((tmp_path / "annotations.json").read_text())
+    content = write_scenes(drawn_packs, recipe, 2, 7, tmp_path)
+    assert content == json.loads((tmp_path / "annotations.json").read_text())
     coco = COCO(tmp_path / "annotations.json")
     compositor = Compositor(drawn_packs, recipe, np.random.default_rng(7))
     names = {concept.code: concept.name for concept in drawn_packs.concepts()}

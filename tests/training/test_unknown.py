@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 def test_pieces_lie_on_the_background() -> None:
     instances = np.zeros((200, 300), np.int16)
     instances[:, :100] = 1
-    found = pieces(instances, np.random.default_rng(0))
-    assert len(found) > 2
-    assert not any((mask.decode() & (instances > 0)).any() for mask in found)
+    result = pieces(instances, np.random.default_rng(0))
+    assert len(result) > 2
+    assert not any((mask.decode() & (instances > 0)).any() for mask in result)
 
 
 def test_auroc_counts_ties_half() -> None:

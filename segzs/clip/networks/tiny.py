@@ -63,29 +63,29 @@ class TwoTrunks(nn.Module):
         self.gate = nn.Linear(self.photographs.num_features, 1)
         self.cell = (self.photographs.feature_info[-1]["reduction"],) * 2
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.combine(self.photograph_map(pictures).mean((2, 3)), pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        return self.combine(self.photograph_map(images).mean((2, 3)), images)
 
-    def photograph_map(self, pictures: Tensor) -> Tensor:
-        """The photograph trunk's last map (N, channels, rows, columns) of pictures of any size."""
-        return self.photographs(pictures)
+    def photograph_map(self, images: Tensor) -> Tensor:
+        """The photograph trunk's last map (N, channels, rows, columns) of images of any size."""
+        return self.photographs(images)
 
     def drawing_probability(self, means: Tensor) -> Tensor:
         """The probability that an image is a drawing, (N, 1), from means of the photograph trunk's last map."""
         return self.gate(means).sigmoid()
 
-    def combine(self, means: Tensor, pictures: Tensor) -> Tensor:
+    def combine(self, means: Tensor, images: Tensor) -> Tensor:
         """Image features from means (N, channels) of the photograph trunk's last map and from the images."""
         weight = self.drawing_probability(means)
         features = (1 - weight) * self.photograph_head(means)
         if (chosen := weight[:, 0] > MIN_WEIGHT).any():
-            features[chosen] += weight[chosen] * self.encode_drawings(pictures[chosen])
+            features[chosen] += weight[chosen] * self.encode_drawings(images[chosen])
         return features
 
-    def encode_drawings(self, pictures: Tensor) -> Tensor:
+    def encode_drawings(self, images: Tensor) -> Tensor:
         """Image features of drawings."""
         size = (self.drawing_side, self.drawing_side)
-        smaller = F.interpolate(pictures.float(), size, mode="bilinear", antialias=True).to(pictures.dtype)
+        smaller = F.interpolate(images.float(), size, mode="bilinear", antialias=True).to(images.dtype)
         return F.normalize(self.drawing_head(self.drawings(smaller)), dim=-1)
 
 

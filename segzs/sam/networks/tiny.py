@@ -159,7 +159,7 @@ class DrawnPromptEncoder(PromptEncoder):
     """segment-anything's prompt encoder that also draws points and boxes on the embedding's grid.
 
     The stock encoder hands positions to the decoder only through attention, which takes very long to learn;
-    a picture of the prompt added to the dense embedding says at once where to look.
+    a drawing of the prompt, added to the dense embedding, shows at once where to look.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -249,7 +249,7 @@ class SkipMaskDecoder(MaskDecoder):
 
 
 def likeliest_first(masks: Tensor, predicted_iou: Tensor) -> tuple[Tensor, Tensor]:
-    """N M H W and N M with the mask of the highest predicted IoU also in the first place, for unambiguous prompts."""
+    """N M H W and N M with the mask of the highest predicted IoU also first, for unambiguous prompts."""
     best = predicted_iou.argmax(1, keepdim=True)
     first = masks.take_along_dim(best[:, :, None, None], 1)
     score = predicted_iou.take_along_dim(best, 1)
