@@ -31,14 +31,6 @@ LOCK_TIMEOUT = 600
 DTYPES = (torch.float16, torch.float32)
 
 
-@dataclass(frozen=True)
-class CacheSize:
-    """Number of entries and bytes in the folder of a cache."""
-
-    entries: int
-    bytes: int
-
-
 @dataclass(eq=False)
 class EmbeddingCache:
     """Tensors by key, such as image embeddings: in memory, and in a folder that other processes may share.
@@ -96,10 +88,10 @@ class EmbeddingCache:
         self._keep(digest, tensor)
         return tensor
 
-    def size(self) -> CacheSize:
-        """How much the folder holds."""
+    def size(self) -> tuple[int, int]:
+        """Number of entries and bytes in the folder."""
         files = self._files()
-        return CacheSize(sum(path.suffix == SUFFIX for _, _, path in files), sum(size for _, size, _ in files))
+        return sum(path.suffix == SUFFIX for _, _, path in files), sum(size for _, size, _ in files)
 
     def clear(self) -> None:
         """Delete everything, in memory and in the folder."""

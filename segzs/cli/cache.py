@@ -11,13 +11,7 @@ from segzs.cli.terminal import print_line
 
 
 def add_parser(commands: Any) -> None:
-    cache = add_command(
-        commands,
-        "cache",
-        run,
-        "show the size of the embedding cache, or clear it",
-        "Show how much disk space cached image embeddings and label features take, or delete them.",
-    )
+    cache = add_command(commands, "cache", run, "show the size of the embedding cache, or clear it")
     cache.add_argument("--clear", action="store_true", help="delete all entries")
 
 

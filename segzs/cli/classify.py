@@ -21,19 +21,12 @@ NAMES = 5
 
 
 def add_parser(commands: Any) -> None:
-    classify = add_command(
-        commands,
-        "classify",
-        run,
-        "name whole images",
-        "Name whole images with CLIP alone: a table of file, name and probability.",
-    )
+    classify = add_command(commands, "classify", run, "name whole images with CLIP alone")
     classify.add_argument("images", nargs="+", metavar="FILE|DIR", help="image files, or folders of them")
     add_names(classify, regions=False)
     add_models(classify, sam=False)
-    classify.add_argument(
-        "--glob", action="append", default=[], metavar="PATTERN", help="of a directory: only such files, as '*.jpg'"
-    )
+    glob = "of a directory: only such files, as '*.jpg'"
+    classify.add_argument("--glob", action="append", default=[], metavar="PATTERN", help=glob)
     classify.add_argument("--json", action="store_true", help="print a line of JSON per image instead of a table")
 
 

@@ -25,20 +25,13 @@ WRITTEN = (*READ, "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
 
 def add_parser(commands: Any) -> None:
-    convert = add_command(
-        commands,
-        "convert",
-        run,
-        "convert results or other annotations to another format",
-        "Convert results of segzs, or annotations of other tools, to the format of another tool.",
-        EXAMPLES,
-    )
+    help = "convert results of segzs, or annotations of other tools, to another format"
+    convert = add_command(commands, "convert", run, help, EXAMPLES)
     convert.add_argument("inputs", nargs="+", metavar="IN", help="files or folders; several are joined")
     convert.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(WRITTEN)}")
     convert.add_argument("--out", metavar="PATH", help="the file or folder to write (default: next to the first IN)")
-    convert.add_argument(
-        "--from", dest="source", metavar="FORMAT", help=f"one of {', '.join(READ)} (default: detected)"
-    )
+    source = f"one of {', '.join(READ)} (default: detected)"
+    convert.add_argument("--from", dest="source", metavar="FORMAT", help=source)
     convert.add_argument("--categories", metavar="A,B,C|FILE", help="labels in the order of their ids; others follow")
     convert.add_argument("--base", type=int, metavar="N", help="id of the first category (COCO; default 1)")
     convert.add_argument("--polygons", action="store_true", default=None, help="polygons where masks are the default")

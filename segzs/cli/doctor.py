@@ -15,8 +15,7 @@ from segzs.errors import ModelError, SegzsError, WeightsError
 
 
 def add_parser(commands: Any) -> None:
-    description = "Check the versions of packages, the devices, and the checkpoints on this machine."
-    add_command(commands, "doctor", run, "check the installation", description)
+    add_command(commands, "doctor", run, "check packages, devices and checkpoints on this machine")
 
 
 def run(args: argparse.Namespace) -> int:

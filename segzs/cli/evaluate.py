@@ -24,10 +24,7 @@ EXAMPLES = """examples:
 
 
 def add_parser(commands: Any) -> None:
-    description = "Measure the quality of masks and names on annotated images."
-    evaluate = parser.add_command(
-        commands, "evaluate", run, "measure masks and names on annotated images", description, EXAMPLES
-    )
+    evaluate = parser.add_command(commands, "evaluate", run, "measure masks and names on annotated images", EXAMPLES)
     add = evaluate.add_argument
     add("annotations", metavar="FILE|DIR", help="a COCO file, or a folder with a folder per class")
     add("--images", metavar="DIR", help="the images of a COCO file (default: next to it)")

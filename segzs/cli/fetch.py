@@ -11,13 +11,7 @@ from segzs.cli.terminal import message, print_line
 
 
 def add_parser(commands: Any) -> None:
-    fetch = add_command(
-        commands,
-        "fetch",
-        run,
-        "download a model",
-        "Download a preset, a SAM alone (sam:NAME), or a CLIP; prints the paths.",
-    )
+    fetch = add_command(commands, "fetch", run, "download a preset, a SAM alone (sam:NAME), or a CLIP")
     fetch.add_argument("name", metavar="NAME", help="vit_b, or ViT-B-16:datacomp_xl_s13b_b90k, or hf-hub:ORG/NAME")
     fetch.add_argument("--to", metavar="DIR", help="the folder for it (default: the user cache, or SEGZS_CACHE)")
 

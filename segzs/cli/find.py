@@ -15,10 +15,7 @@ EXAMPLES = """examples:
 
 
 def add_parser(commands: Any) -> None:
-    description = "Find the objects of an image that match words, or that look like an example; there may be none."
-    find = parser.add_command(
-        commands, "find", run, "find objects of an image by words or by an example", description, EXAMPLES
-    )
+    find = parser.add_command(commands, "find", run, "find objects of an image by words or by an example", EXAMPLES)
     add, threshold = find.add_argument, "drop lower scores, 0 to 1 (default 0.5)"
     add("image", metavar="IMAGE", help="an image file")
     add("words", nargs="?", metavar="WORDS", help="what to look for")

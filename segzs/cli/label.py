@@ -56,8 +56,8 @@ class AddToObject(argparse.Action):
 
 
 def add_parser(commands: Any) -> None:
-    description = "Segment and name the objects of images: those at prompts, or every object."
-    label = parser.add_command(commands, "label", run, "segment and name the objects of images", description, EXAMPLES)
+    help = "segment and name the objects of images: those at prompts, or every object"
+    label = parser.add_command(commands, "label", run, help, EXAMPLES)
     label._negative_number_matcher = re.compile(r"-[\d.]")  # so that a box may start outside: --box -10,-10,50,50
     label.add_argument("images", nargs="+", metavar="IMAGE|DIR", help="image files, or one directory")
     prompts = label.add_argument_group("prompts, in pixels from the upper left corner")

@@ -10,8 +10,7 @@ from segzs.cli.terminal import print_line, print_table
 
 
 def add_parser(commands: Any) -> None:
-    description = "List the models, and which of them are on this machine."
-    add_command(commands, "models", run, "list the models", description)
+    add_command(commands, "models", run, "list the models, and which of them are on this machine")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,10 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, description: str, epilog: str = ""
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, epilog: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command that ``run`` executes."""
-    form = argparse.RawDescriptionHelpFormatter
+    form, description = argparse.RawDescriptionHelpFormatter, f"{help[0].upper()}{help[1:]}."
     command = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=form)
     command.set_defaults(run=run)
     return command

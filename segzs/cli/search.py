@@ -23,21 +23,9 @@ COLUMNS = 5
 
 
 def add_parser(commands: Any) -> None:
-    index = add_command(
-        commands,
-        "index",
-        run_index,
-        "make the segments of a labelled directory searchable",
-        "Store a CLIP feature for every segment of a labelled directory; repeat the command to add new segments.",
-    )
-    search = add_command(
-        commands,
-        "search",
-        run_search,
-        "search the segments of a labelled directory by words or by an image",
-        "Search the segments that segzs index OUT stored, by words or by an image.",
-        EXAMPLES,
-    )
+    index = add_command(commands, "index", run_index, "make the segments of a labelled directory searchable")
+    help = "search the segments of an indexed directory by words or by an image"
+    search = add_command(commands, "search", run_search, help, EXAMPLES)
     for command in (index, search):
         command.add_argument("out", metavar="OUT", help="the output folder of segzs label DIR --out OUT")
         command.add_argument("--clip", help="the CLIP: ARCHITECTURE:TAG, a folder, ... (default: that of OUT)")

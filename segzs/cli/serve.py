@@ -23,14 +23,8 @@ MAX_CONNECTIONS = 256
 
 
 def add_parser(commands: Any) -> None:
-    serve = add_command(
-        commands,
-        "serve",
-        run,
-        "serve a page to click and name objects, and an HTTP API",
-        "Serve a page on which people click and name objects, and an HTTP API for tools. Ctrl+C ends it.",
-        EXAMPLES,
-    )
+    help = "serve a page to click and name objects, and an HTTP API for tools, until Ctrl+C"
+    serve = add_command(commands, "serve", run, help, EXAMPLES)
     serve.add_argument("paths", nargs="*", metavar="PATH", help="folders of images, and images, to open on the page")
     server = serve.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
