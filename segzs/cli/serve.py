@@ -32,6 +32,11 @@ def add_parser(commands: Any) -> None:
     server.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="another name of this machine; repeatable"
     )
+    server.add_argument(
+        "--label-studio",
+        metavar="URL",
+        help="fetch images of tasks from there; its key is LABEL_STUDIO_API_KEY",
+    )
     server.add_argument("--max-pixels", type=positive, metavar="N", help="refuse larger images (default 50,000,000)")
     add_names(serve)
     add_models(serve)
@@ -44,15 +49,21 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise OutputError("this needs fastapi and uvicorn; run: pip install 'segzs[serve]'") from error
     import segzs
+    from segzs.integrations.cvat import cvat_routes
+    from segzs.integrations.label_studio_backend import label_studio_routes
+    from segzs.integrations.label_studio_images import LabelStudio
     from segzs.server.app import build_app
     from segzs.server.security import Security
     from segzs.server.session import Limits, Session
 
     token = _token(args.host)
     limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
+    key = os.environ.get("LABEL_STUDIO_API_KEY", "").strip()
+    label_studio = LabelStudio(args.label_studio, key) if args.label_studio else None
     with _listen(args.host, args.port) as listener:
         session = Session(segzs.load(**load_options(args)), args.paths, limits=limits)
-        app = build_app(session, Security(token, (socket.gethostname(), args.host, *args.allow_host)))
+        security = Security(token, (socket.gethostname(), args.host, *args.allow_host))
+        app = build_app(session, security, [label_studio_routes(session, label_studio), cvat_routes(session)])
         host = "127.0.0.1" if args.host in ("0.0.0.0", "::") else f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{host}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
         message(f"segzs serves {address}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,8 +41,7 @@ def write(
             results: list[dict[str, Any]] = []
             for segment in (segment for segment in one.segments if segment.area):
                 labels[label_of(segment)]
-                for value in _polygons(segment) if polygons else _brush(segment):
-                    results.append(_result(one, segment, kind, value, f"{len(results)}"))
+                results += [result | {"id": f"{len(results) + i}"} for i, result in enumerate(regions(segment, kind))]
             scores = [result["score"] for result in results]
             prediction = {"model_version": one.model, "result": results}
             prediction |= {"score": round(sum(scores) / len(scores), 4)} if scores else {}
@@ -75,6 +74,58 @@ def brush(mask: np.ndarray) -> list[int]:
     return list(int(packed, 2).to_bytes(len(packed) // 8, "big"))
 
 
+def unbrush(code: Sequence[int], height: int, width: int) -> np.ndarray:
+    """The bool array (height, width) of a brush RLE: its pixels that are not transparent.
+
+    Raises:
+        ValueError: the code is not that of an image of this size.
+
+    >>> unbrush(brush(np.eye(3, dtype=bool)), 3, 3).astype(int).tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    """
+    data, at = bytes(code), 0
+
+    def take(size: int) -> int:
+        nonlocal at
+        start, at = at, at + size
+        if at > 8 * len(data):
+            raise ValueError(f"the brush RLE ends early, after {len(data)} bytes")
+        return int.from_bytes(data[start // 8 : -(-at // 8)], "big") >> -at % 8 & (1 << size) - 1
+
+    count, word, sizes = take(32), take(5) + 1, [take(4) + 1 for _ in RUN_BITS]
+    if count != 4 * height * width:
+        raise ValueError(f"the brush RLE has {count} values; 4 for each of {width}x{height} pixels are expected")
+    values = np.zeros(count, bool)
+    start = 0
+    while start < count:
+        is_run, length = take(1), take(sizes[take(2)]) + 1
+        values[start : start + length] = take(word) if is_run else [take(word) for _ in range(length)]
+        start += length
+    return values[3::4].reshape(height, width)
+
+
+def regions(
+    segment: Segment, kind: str, from_name: str = "label", to_name: str = "image", rotation: int = 0
+) -> Iterator[dict[str, Any]]:
+    """A segment as regions of Label Studio, without ids: one, or for "polygonlabels" one a part.
+
+    ``from_name`` and ``to_name`` are the tags of the labeling interface. ``rotation`` is how the annotator has turned
+    the view; coordinates do not depend on it.
+    """
+    for value in _polygons(segment) if kind == "polygonlabels" else _brush(segment):
+        yield {
+            "type": kind,
+            "from_name": from_name,
+            "to_name": to_name,
+            "original_width": segment.rle.width,
+            "original_height": segment.rle.height,
+            "image_rotation": rotation,
+            "value": {**value, kind: [label_of(segment)]},
+            "score": score_of(segment),
+            "meta": details_of(segment),
+        }
+
+
 def _brush(segment: Segment) -> Iterator[dict[str, Any]]:
     yield {"format": "rle", "rle": brush(segment.mask)}
 
@@ -82,21 +133,6 @@ def _brush(segment: Segment) -> Iterator[dict[str, Any]]:
 def _polygons(segment: Segment) -> Iterator[dict[str, Any]]:
     for polygon in corners(segment.mask):
         yield {"points": (polygon * 100 / (segment.rle.width, segment.rle.height)).tolist(), "closed": True}
-
-
-def _result(one: ImageAnnotations, segment: Segment, kind: str, value: dict[str, Any], id_: str) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "type": kind,
-        "from_name": "label",
-        "to_name": "image",
-        "original_width": one.width,
-        "original_height": one.height,
-        "image_rotation": 0,
-        "value": {**value, kind: [label_of(segment)]},
-        "score": score_of(segment),
-        "meta": details_of(segment),
-    }
 
 
 def _config(tag: str, labels: Iterable[str]) -> str:

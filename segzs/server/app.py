@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -30,8 +30,8 @@ HEARTBEAT_SECONDS = 1.0
 log = logging.getLogger("segzs.server")
 
 
-def build_app(session: Session, security: Security = Security()) -> FastAPI:
-    """The application that serves a session; ``/openapi.json`` describes it.
+def build_app(session: Session, security: Security = Security(), tools: Iterable[APIRouter] = ()) -> FastAPI:
+    """The application that serves a session; ``/openapi.json`` describes it. ``tools`` are routes of other tools.
 
     >>> import segzs
     >>> app = build_app(Session(segzs.load(cache=False)))
@@ -146,6 +146,8 @@ def build_app(session: Session, security: Security = Security()) -> FastAPI:
     async def failed(_: Request, error: Exception) -> Response:
         return _error(500, "the server failed; its log says why")  # starlette logs the traceback
 
+    for routes in tools:
+        app.include_router(routes)
     page = PACKAGE / "web"
     if page.is_dir():
         app.mount("/", StaticFiles(directory=page, html=True), name="page")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -65,10 +66,7 @@ def parse_segments(values: Any, image: Image) -> list[Segment]:
                 Name(str(n["name"]), _share(n["probability"])) for n in [*names, *value.get("runners_up", ())]
             )
             rle = rle_of(value["rle"], image)
-            predicted_iou, stability = (
-                _share(value.get("predicted_iou", 1.0)),
-                _share(value.get("stability_score", 1.0)),
-            )
+            predicted_iou, stability = (_finite(value.get(key, 1.0)) for key in ("predicted_iou", "stability_score"))
             segments.append(Segment(rle, predicted_iou, stability, ranked))
     return segments
 
@@ -107,10 +105,18 @@ def _items(values: Any, what: str) -> list[Any]:
     return values
 
 
+def _finite(value: Any) -> float:
+    """A score of a model, which is not exactly from 0 to 1."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a score is {value!r}; a finite number is expected")
+    return number
+
+
 def _share(value: Any) -> float:
     number = float(value)
     if not 0 <= number <= 1:
-        raise ValueError(f"a score is {value!r}; a number from 0 to 1 is expected")
+        raise ValueError(f"a probability is {value!r}; a number from 0 to 1 is expected")
     return number
 
 

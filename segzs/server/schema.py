@@ -110,8 +110,8 @@ class ExportedSegment(BaseModel):
     name: str = Field(default="", max_length=500)
     probability: float = Field(default=1.0, ge=0, le=1)
     runners_up: list[Name] = Field(default=[], max_length=100)
-    predicted_iou: float = Field(default=1.0, ge=0, le=1)
-    stability_score: float = Field(default=1.0, ge=0, le=1)
+    predicted_iou: Number = 1.0
+    stability_score: Number = 1.0
 
 
 class Export(Body):

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +92,8 @@ class Session:
         self.limits = limits
         self.store = ImageStore(paths, memory=limits.memory, max_pixels=limits.max_pixels)
         self.encodings = 0
-        threads = {"clicks": limits.clicks, "files": limits.files, "searches": limits.searches, "encodings": 1}
+        threads = {"clicks": limits.clicks, "files": limits.files, "searches": limits.searches}
+        threads |= {"encodings": 1, "fetches": 4}
         self.lanes = {name: Lane(name, count, limits.queue) for name, count in threads.items()}
         self._with_labels: dict[tuple[str, ...], Segmenter] = {}
         self._guard = threading.Lock()
@@ -125,6 +126,17 @@ class Session:
             lane.submit(job, call)
         else:
             encoding.add_done_callback(lambda _: lane.submit(job, call))
+        return job
+
+    def start(self, lane: str, call: Callable[[], Any]) -> Job:
+        """Run something else in a pool.
+
+        Raises:
+            RequestError: too many requests wait.
+        """
+        job = Job()
+        self.lanes[lane].reserve()
+        self.lanes[lane].submit(job, call)
         return job
 
     def images(self) -> dict[str, Any]:
@@ -244,10 +256,8 @@ class Session:
         return self.store.encoding(digest, self._start_encoding)
 
     def _start_encoding(self, image: Image) -> Future[EncodedImage]:
-        self.lanes["encodings"].reserve()
-        job = Job()
+        job = self.start("encodings", partial(self.segmenter.encode, image))
         self.encodings += 1
-        self.lanes["encodings"].submit(job, partial(self.segmenter.encode, image))
         return job
 
 
