@@ -6,9 +6,9 @@ import colorsys
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, sqrt
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,16 +26,8 @@ Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 SMALLEST_SIDE, LARGEST_SIDE = 480, 4096
 TINT = 0.22
 SYSTEM_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "arial.ttf",
-    "Arial Unicode.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "wqy-zenhei.ttc",
-    "msyh.ttc",
-    "msgothic.ttc",
-    "malgun.ttf",
-    "PingFang.ttc",
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc"),
+    *("wqy-zenhei.ttc", "msyh.ttc", "msgothic.ttc", "malgun.ttf", "PingFang.ttc"),
 )
 GREY: Colour = (150, 150, 150)
 
@@ -51,21 +43,13 @@ def colours(names: Sequence[str]) -> list[Colour]:
     return [GREY if name == "unknown" else _hue_colour(order[name]) for name in names]
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """A mask that is not empty: its box, and the bool array inside the box."""
+class _Shape(NamedTuple):
+    """A mask that is not empty: its box, the bool array inside the box, its caption and colour."""
 
     box: Box
     inside: np.ndarray
-
-    @classmethod
-    def of(cls, mask: RLE) -> _Shape:
-        x1, y1, x2, y2 = mask.box
-        return cls(mask.box, mask.decode()[y1:y2, x1:x2])
-
-    @property
-    def area(self) -> int:
-        return int(self.inside.sum())
+    caption: str
+    colour: Colour
 
 
 def overlay(
@@ -73,28 +57,20 @@ def overlay(
 ) -> PIL.Image.Image:
     """Draw masks as tinted areas with an outline and a caption each, larger ones below smaller ones.
 
-    Args:
-        pixels: uint8 RGB (height, width, 3).
-        masks: masks of that size.
-        captions: a text for each mask; empty texts are not drawn.
-        palette: an RGB colour for each mask.
-
-    Returns:
-        An RGB image of the same size; small images are enlarged by an integer factor, so that names stay legible.
+    ``pixels`` is uint8 RGB (height, width, 3). Empty captions are not drawn. Small images are enlarged by an integer
+    factor, so that names stay legible.
     """
     factor = max(1, ceil(SMALLEST_SIDE / min(pixels.shape[:2]))) if masks else 1
     factor = min(factor, max(1, LARGEST_SIDE // max(pixels.shape[:2])))
     canvas = _enlarge(pixels, factor)
-    shapes = [
-        (_Shape.of(mask), caption, colour)
-        for mask, caption, colour in zip(masks, captions, palette, strict=True)
-        if mask.area
-    ]
-    shapes.sort(key=lambda item: -item[0].area)
-    for shape, _, colour in shapes:
-        _tint(canvas, shape, colour, factor)
-    for shape, _, colour in shapes:
-        _outline(canvas, shape, colour, factor)
+    shapes = []
+    for mask, caption, colour in sorted(zip(masks, captions, palette, strict=True), key=lambda item: -item[0].area):
+        if mask.area:
+            shapes.append(_Shape(mask.box, _part(mask.decode(), mask.box), caption, colour))
+    for shape in shapes:
+        _tint(canvas, shape, factor)
+    for shape in shapes:
+        _outline(canvas, shape, factor)
     image = PIL.Image.fromarray(canvas)
     _write_captions(image, pixels.shape[:2], shapes, factor)
     return image
@@ -105,11 +81,7 @@ def contact_sheet(
 ) -> PIL.Image.Image:
     """Small images in rows, each above its caption of at most two lines.
 
-    Args:
-        images: uint8 RGB (height, width, 3) of any size, fitted into squares; None is a grey square.
-        captions: a text for each image.
-        columns: number of images in a row.
-        side: side of the squares in pixels.
+    ``images`` are uint8 RGB (height, width, 3) of any size, fitted into squares of ``side`` pixels; None is grey.
     """
     letters, gap = side // 14, side // 25
     row = side + 3 * letters + 2 * gap
@@ -132,37 +104,34 @@ def _enlarge(array: np.ndarray, factor: int) -> np.ndarray:
     return np.repeat(np.repeat(array, factor, 0), factor, 1)
 
 
-def _tint(canvas: np.ndarray, shape: _Shape, colour: Colour, factor: int) -> None:
+def _tint(canvas: np.ndarray, shape: _Shape, factor: int) -> None:
     x1, y1, x2, y2 = (side * factor for side in shape.box)
-    part = canvas[y1:y2, x1:x2]
-    inside = _enlarge(shape.inside, factor)
-    part[inside] = ((1 - TINT) * part[inside] + TINT * np.array(colour)).astype(np.uint8)
+    part, inside = canvas[y1:y2, x1:x2], _enlarge(shape.inside, factor)
+    part[inside] = ((1 - TINT) * part[inside] + TINT * np.array(shape.colour)).astype(np.uint8)
 
 
-def _outline(canvas: np.ndarray, shape: _Shape, colour: Colour, factor: int) -> None:
+def _outline(canvas: np.ndarray, shape: _Shape, factor: int) -> None:
     x1, y1, _, _ = shape.box
     inside = _enlarge(shape.inside.astype(np.uint8), factor)
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x1 * factor, y1 * factor))
     line = max(2, round(min(canvas.shape[:2]) / 240))
     cv2.drawContours(canvas, contours, -1, (255, 255, 255), line + 2, cv2.LINE_AA)
-    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, shape.colour, line, cv2.LINE_AA)
 
 
-def _write_captions(
-    image: PIL.Image.Image, size: tuple[int, int], shapes: Sequence[tuple[_Shape, str, Colour]], factor: int
-) -> None:
+def _write_captions(image: PIL.Image.Image, size: tuple[int, int], shapes: Sequence[_Shape], factor: int) -> None:
     """Write each caption on a tag of its colour, at the position that hides other tags and objects least."""
     covered = np.zeros(size, np.uint16)  # number of shapes at each pixel
-    for shape, _, _ in shapes:
+    for shape in shapes:
         _part(covered, shape.box)[:] += shape.inside
     pen = PIL.ImageDraw.Draw(image)
     lines = min(60, 36 * max(1, sqrt(len(shapes) / 16)))  # lines of text that fit the height: more for many shapes
     height = max(13, round(min(image.size) / lines))
     pad = round(height * 0.3)
     taken: list[Rectangle] = []
-    for shape, caption, colour in reversed(shapes):  # small shapes first: they have the fewest free positions
-        font = font_for(height, caption)
-        text = shorten(caption, font, image.width - 2 * pad - 2)
+    for shape in reversed(shapes):  # small shapes first: they have the fewest free positions
+        colour, font = shape.colour, font_for(height, shape.caption)
+        text = shorten(shape.caption, font, image.width - 2 * pad - 2)
         if not text:
             continue
         left, top, right, bottom = (round(side) for side in pen.textbbox((0, 0), text, font=font))
@@ -183,12 +152,7 @@ def _part(array: np.ndarray, box: Rectangle) -> np.ndarray:
 
 
 def _best_spot(
-    box: Box,
-    tag: tuple[int, int],
-    canvas: tuple[int, int],
-    taken: Sequence[Rectangle],
-    others: np.ndarray,
-    factor: int,
+    box: Box, tag: tuple[int, int], canvas: tuple[int, int], taken: Sequence[Rectangle], others: np.ndarray, factor: int
 ) -> Rectangle:
     """The position of a tag of this size, above, inside or below the box, that hides other tags and shapes least."""
     x1, y1, x2, y2 = (side * factor for side in box)
