@@ -126,6 +126,7 @@ def test_wrong_use_has_status_2_and_a_message_on_stderr(run: Run, arguments: lis
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_map_is_an_indexed_png_with_its_labels_and_an_overlay(
     label: Run, drawings: list[Path], tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ def test_a_table_on_stdout_and_messages_on_stderr(run: Run, scene) -> None:
     assert quiet[2] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::segzs.UnfamiliarWarning")
 def test_json_is_one_line_per_image(label: Run, drawings: list[Path], segmenter: segzs.Segmenter) -> None:
     code, out, _ = label(*drawings, "--box", "20,20,90,90", "--json")
@@ -325,6 +327,7 @@ def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:
     assert "nowhere.txt" in err
 
 
+@pytest.mark.slow
 def test_names_of_pooled_features(run: Run, scene) -> None:
     arguments = ["label", scene("desk").path, "--point", "380,150", "--labels", "laptop,pencil", "--json"]
     answers = []
@@ -461,6 +464,7 @@ def test_a_warning_is_one_line_on_stderr(
     assert "UnfamiliarWarning" not in err
 
 
+@pytest.mark.slow
 def test_cache_shows_and_clears_entries(run: Run, scene: Callable) -> None:
     assert run("label", scene("desk").path, "--point", "380,150", "--quiet")[0] == 0
     assert run("label", scene("desk").path, "--point", "380,150", "--quiet", "--no-cache")[0] == 0

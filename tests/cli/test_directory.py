@@ -77,7 +77,7 @@ def test_options_that_exclude_each_other(photos: Path, options: list[str], says:
 def test_a_directory_without_images(run: Run, photos: Path, tmp_path: Path) -> None:
     code, _, err = run(photos, "--out", tmp_path / "out", "--glob", "*.gif")
     assert code == 1
-    assert re.search(r"none of \d+ files in \S+ matches '\*.gif'", err)
+    assert re.search(r"none of \d+ files in \S+ \(0 match '\*.gif'\) is an image", err)
     assert "loading" not in err
 
 

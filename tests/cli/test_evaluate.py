@@ -16,6 +16,7 @@ def _no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_coco_file(run: Run, write_coco: Write, tmp_path: Path) -> None:  # noqa: F811
     options = ("--objects-per-image", "2", "--clicks", "5", "--points-per-side", "3", "--no-cache")
     code, out, err = run(
@@ -39,6 +40,7 @@ def test_a_coco_file(run: Run, write_coco: Write, tmp_path: Path) -> None:  # no
     assert f"| {content['figures']['iou_1']['value']:.3f} |" in Path("report/report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_of_classes(run: Run) -> None:
     for name in ("laptop", "key"):
         Path(f"classes/{name}").mkdir(parents=True)
