@@ -93,8 +93,9 @@ import contextlib, sys
 import segzs
 from segzs.cli.main import main
 heavy = {"torch", "torchvision", "open_clip", "segment_anything", "timm", "cv2", "huggingface_hub", "requests"}
+heavy |= {"fastapi", "starlette", "pydantic", "uvicorn"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
-for arguments in (["--help"], ["label", "--help"], ["--version"]):
+for arguments in (["--help"], ["label", "--help"], ["serve", "--help"], ["--version"]):
     with contextlib.suppress(SystemExit):
         main(arguments)
 assert not heavy & set(sys.modules), heavy & set(sys.modules)

@@ -31,6 +31,8 @@ from segzs.server.messages import parse_masks, parse_prompts, parse_segments, to
 
 MAX_VOCABULARIES = 8
 """Lists of labels of tools' projects that are kept encoded."""
+MAX_WAITING_IMAGES = 16
+"""Images that wait for the image encoder, each with its pixels."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Session:
         self.encodings = 0
         threads = {"clicks": limits.clicks, "files": limits.files, "searches": limits.searches}
         threads |= {"encodings": 1, "fetches": 4}
-        self.lanes = {name: Lane(name, count, limits.queue) for name, count in threads.items()}
+        queues = {"encodings": min(limits.queue, MAX_WAITING_IMAGES)}
+        self.lanes = {name: Lane(name, count, queues.get(name, limits.queue)) for name, count in threads.items()}
         self._with_labels: dict[tuple[str, ...], Segmenter] = {}
         self._guard = threading.Lock()
 
