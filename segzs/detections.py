@@ -103,7 +103,7 @@ def _from_box(number: int, box: Any, image: Image) -> Prompt:
 
 def _from_result(number: int, result: Mapping[str, Any], image: Image) -> Prompt | RLE:
     segmentation = result.get("segmentation")
-    if segmentation is not None and len(segmentation):
+    if isinstance(segmentation, np.ndarray) or segmentation:
         try:
             rle = mask_of(segmentation, image)
         except (KeyError, TypeError, ValueError) as error:
