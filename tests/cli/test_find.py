@@ -27,6 +27,7 @@ def examples(tmp_path: Path) -> Path:
     return tmp_path / "examples"
 
 
+@pytest.mark.slow
 def test_find_prints_matches_or_no_objects(run: Run, tmp_path: Path) -> None:
     few = ("--points-per-side", "6", "--no-cache")
     code, printed, err = run("find", DESK, "the laptop", *few, "--json", "--out", tmp_path)
@@ -76,6 +77,7 @@ def test_classify_files_and_folders_without_sam(run: Run, examples: Path, monkey
     assert run("classify", examples, *labels, "--glob", "computer/*")[0] == 0
 
 
+@pytest.mark.slow
 def test_examples_of_a_folder_and_of_a_file(
     run: Run, examples: Path, tmp_path: Path, segmenter: segzs.Segmenter
 ) -> None:

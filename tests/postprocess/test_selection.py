@@ -67,6 +67,7 @@ def picnic(segmenter: segzs.Segmenter) -> segzs.EncodedImage:
     return segmenter.encode(EXAMPLES / "picnic.png")
 
 
+@pytest.mark.slow
 def test_everything_keeps_masks_that_clip_recognises(segmenter: segzs.Segmenter, picnic: segzs.EncodedImage) -> None:
     own = replace(segmenter.sam.spec, predicted_iou=0.8, stability_score=0.7)
     segmenter = replace(segmenter, sam=replace(segmenter.sam, spec=own))
@@ -81,6 +82,7 @@ def test_everything_keeps_masks_that_clip_recognises(segmenter: segzs.Segmenter,
     assert {each.rle for each in best} < {each.rle for each in segments}
 
 
+@pytest.mark.slow
 def test_without_clip_the_thresholds_of_sam_select(segmenter: segzs.Segmenter, picnic: segzs.EncodedImage) -> None:
     own = segmenter.sam.spec
     expected = segmenter.everything(
@@ -105,6 +107,7 @@ def test_an_unfamiliar_image_gives_a_warning_even_without_segments(
         assert not with_ood_threshold(segmenter, 2.0).everything(picnic)
 
 
+@pytest.mark.slow
 def test_an_adaptive_search_follows_the_thresholds_of_sam_alone(
     segmenter: segzs.Segmenter, picnic: segzs.EncodedImage
 ) -> None:
