@@ -115,6 +115,10 @@ def build_app(session: Session, security: Security = Security(), tools: Iterable
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(download.name)}"}
         return Response(download.content, media_type=download.media_type, headers=headers)
 
+    @app.get("/api/formats", response_model=schema.Formats)
+    async def formats() -> Any:
+        return JSONResponse(await run("formats"))
+
     @app.get("/api/labels", response_model=schema.Labels)
     async def labels() -> Any:
         return JSONResponse(await run("labels"))

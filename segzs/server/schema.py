@@ -122,6 +122,18 @@ class Export(Body):
 
 class Labels(BaseModel):
     labels: list[str]
+    general: bool
+
+
+class Format(BaseModel):
+    name: str
+    suffix: str
+    folder: bool
+    loses: str
+
+
+class Formats(BaseModel):
+    formats: list[Format]
 
 
 class NewLabels(Body):

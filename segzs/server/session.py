@@ -19,7 +19,7 @@ import PIL.Image
 from segzs.cache import MEBI
 from segzs.clip.text_features import general_vocabulary
 from segzs.errors import PromptError, RequestError, UsageError
-from segzs.formats import find_format, write
+from segzs.formats import FORMATS, find_format, write
 from segzs.formats.annotations import ImageAnnotations
 from segzs.image import Image
 from segzs.sam.encode import EncodedImage
@@ -29,6 +29,7 @@ from segzs.server.images import Entry, ImageStore
 from segzs.server.lanes import Job, Lane, Report
 from segzs.server.messages import parse_masks, parse_prompts, parse_segments, to_messages
 
+_FORMAT = ("name", "suffix", "folder", "loses")
 MAX_VOCABULARIES = 8
 """Lists of labels of tools' projects that are kept encoded."""
 MAX_WAITING_IMAGES = 16
@@ -213,9 +214,17 @@ class Session:
                 return Download(path.name, _media_type(path), path.read_bytes())
             return Download(f"{path.name}.zip", "application/zip", _zip(path))
 
+    def formats(self) -> dict[str, Any]:
+        """The formats of `export`: ``{"formats": [{"name", "suffix", "folder", "loses"}]}``."""
+        return {"formats": [{key: getattr(one, key) for key in _FORMAT} for one in FORMATS.values()]}
+
     def labels(self) -> dict[str, Any]:
-        """The labels that objects may get."""
-        return {"labels": list(self.segmenter.vocabulary.labels)}
+        """The labels that objects may get, and whether they are the general ones: ``{"labels", "general"}``."""
+        vocabulary = self.segmenter.vocabulary
+        return {
+            "labels": list(vocabulary.labels),
+            "general": vocabulary.labels == general_vocabulary(self.segmenter.clip).labels,
+        }
 
     def set_labels(self, labels: Any) -> dict[str, Any]:
         """Use other labels; null means the general ones. Images stay encoded."""
@@ -272,7 +281,7 @@ class Operation(NamedTuple):
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    **dict.fromkeys(("images", "name", "labels"), Operation("clicks")),
+    **dict.fromkeys(("images", "name", "formats", "labels"), Operation("clicks")),
     **dict.fromkeys(("put", "open", "file", "export", "set_labels", "add_example"), Operation("files")),
     **dict.fromkeys(("encode", "segment"), Operation("clicks", needs_encoding=True)),
     **dict.fromkeys(("everything", "find"), Operation("searches", needs_encoding=True)),
