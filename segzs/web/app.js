@@ -27,7 +27,7 @@ export function mount(root, backend, { keys = root, isEmbedded = false } = {}) {
   const dialogs = new Dialogs(editor, gallery, main, { canUpload: !isEmbedded, settings });
   const bar = new Bar(editor, { gallery, searches, dialogs });
   const stage = new Stage(editor, { wheelNeedsControl: isEmbedded });
-  const list = new SegmentList(editor), labels = new Labels(editor), dock = new Dock(editor, searches);
+  const list = new SegmentList(editor), labels = new Labels(editor), dock = new Dock(editor, searches, stage);
   const status = h("p", { class: "status", role: "status" });
   const empty = h("div", { class: "nothing", hidden: true }, h("p", {}, "Drop an image here, or paste one."),
     button("plus", "Open an image", () => dialogs.images(), { class: "primary" }));

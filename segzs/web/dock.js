@@ -8,8 +8,9 @@ import { confidence } from "./work.js";
 export class Dock {
   #field = null;
 
-  constructor(editor, searches) {
+  constructor(editor, searches, stage) {
     this.editor = editor;
+    this.stage = stage;
     const { store } = editor;
     this.name = h("button", {
       type: "button", class: "current", title: "Rename (R)",
@@ -24,7 +25,8 @@ export class Dock {
     this.task = h("div", { class: "card task", role: "group", "aria-label": "Search" },
       this.what, this.bar, button("close", "Cancel", () => searches.cancel(), { key: "Escape" }));
     this.message = h("span", {});
-    this.error = h("div", { class: "card error" }, this.message,
+    this.again = h("button", { type: "button", onclick: () => editor.retry() }, "Try again");
+    this.error = h("div", { class: "card error" }, this.message, this.again,
       h("button", { type: "button", title: "Dismiss", "aria-label": "Dismiss", onclick: () => store.set({ error: null }) }, icon("close")));
     this.element = h("div", { class: "dock" }, h("div", { role: "alert" }, this.error), this.task, this.draft);
     store.subscribe((state) => this.render(state));
@@ -34,6 +36,7 @@ export class Dock {
   render({ draft, task, error, pending, encoded, renaming, vocabulary }) {
     this.error.hidden = !error;
     setText(this.message, error ?? "");
+    this.again.hidden = !draft || draft.answered;
     this.task.hidden = !task;
     if (task) {
       setText(this.what, progressText(task));
@@ -65,6 +68,6 @@ export class Dock {
   #renamed(id, text) {
     if (text === null) this.editor.store.set({ renaming: null });
     else this.editor.rename(id, text);
-    requestAnimationFrame(() => this.name.focus());
+    requestAnimationFrame(() => this.stage.element.focus()); // so that Enter accepts
   }
 }

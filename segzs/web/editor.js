@@ -16,11 +16,13 @@ export class Editor {
     this.backend = backend;
     this.store = new Store(START);
     this.preview = newest((point) => this.#preview(point));
-    this.keep = newest((digest, segments) => backend.keep(digest, segments));
-    let shown = null;
-    this.store.subscribe(({ image, segments, loading }) => {
-      if (image && !loading && segments !== shown) this.keep(image.digest, segments.map(({ id, ...kept }) => kept));
-      shown = segments;
+    let before = START;
+    this.store.subscribe((state) => {
+      const { image, segments } = state;
+      if (image && image === before.image && segments !== before.segments) {
+        backend.keep(image.digest, segments.map(({ id, ...kept }) => kept));
+      }
+      before = state;
     });
   }
 
@@ -162,10 +164,16 @@ export class Editor {
     if (id !== this.state.selected) this.store.set({ selected: id, renaming: null });
   }
 
+  /** Ask again for an outline that did not come. */
+  retry() {
+    this.store.set({ error: null });
+    if (this.state.draft && !this.state.draft.answered) this.#ask(this.state.draft);
+  }
+
   #step(direction, status) {
     this.store[direction]();
     this.say(status);
-    if (this.state.draft && !this.state.draft.answered) this.#ask(this.state.draft);
+    this.retry();
   }
 
   #inside(x, y) {

@@ -118,7 +118,7 @@ export class HttpBackend {
       });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Error("The server does not answer. Check that it runs, and try again.");
+      throw new Error("The server does not answer. Check that it runs.");
     }
     if (response.ok) return response;
     const wait = Number(response.headers.get("Retry-After"));
@@ -142,7 +142,7 @@ export class HttpBackend {
 
 /** An answer, if it is about the image that was asked about. */
 export function ofImage(digest, answer) {
-  if (answer.digest !== digest) throw new Error("The answer is about another image. Try again.");
+  if (answer.digest !== digest) throw new Error("The answer is about another image.");
   return answer;
 }
 

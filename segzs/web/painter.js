@@ -5,7 +5,7 @@ import { shapeOf } from "./rle.js";
 import { toScreen } from "./view.js";
 import { confidence } from "./work.js";
 
-const ACCENT = [20, 184, 166], POSITIVE = [22, 163, 74], NEGATIVE = [220, 38, 38];
+const ACCENT = [20, 184, 166], DRAFT = [15, 118, 110], POSITIVE = [22, 163, 74], NEGATIVE = [220, 38, 38];
 const FONT = "600 12px system-ui, sans-serif", TAG = 20;
 
 export class Painter {
@@ -43,6 +43,7 @@ export class Painter {
     this.#tags(largestFirst, colours, state);
     if (draft?.box) this.#box(draft.box, [6, 4]);
     if (gesture.box) this.#box(gesture.box, []);
+    if (draft?.segment?.name) this.#tag(draft.segment, DRAFT, () => true);
     draft?.points.forEach((point, i) => this.#point(point, draft.positive[i], state.pending && i === draft.points.length - 1));
     if (state.pending && draft?.box && !draft.points.length) this.#point(middle(draft.box), true, true);
     if (gesture.cursor) this.#cursor(gesture.cursor);
@@ -69,34 +70,40 @@ export class Painter {
 
   /** Names above their masks, small masks first; those without room are left to the list. */
   #tags(segments, colours, state) {
-    const { context, view, ratio, canvas } = this, taken = [];
-    context.font = FONT;
-    context.textBaseline = "middle";
+    const { view } = this, taken = [];
     const important = (segment) => (segment.id === state.selected ? 2 : segment.id === state.hovered ? 1 : 0);
     const order = segments.toReversed().sort((a, b) => important(b) - important(a));
     for (const segment of order) {
-      if (!segment.name) continue;
-      const [x1, y1] = toScreen(view, segment.box[0], segment.box[1]), [x2] = toScreen(view, segment.box[2], 0);
-      const text = `${segment.name} ${segment.renamed ? "" : confidence(segment)}`.trim();
-      if (!important(segment) && x2 - x1 < 6 * text.length * 0.7) continue;
-      const width = context.measureText(text).width + 12;
-      const x = clamp((x1 + x2 - width) / 2, 2, canvas.width / ratio - width - 2);
-      const y = clamp(y1 - TAG - 3, 2, canvas.height / ratio - TAG - 2);
-      if (x2 < 0 || x1 > canvas.width / ratio || y1 > canvas.height / ratio) continue;
-      const tag = [x, y, x + width, y + TAG];
-      if (!important(segment) && taken.some((other) => overlap(tag, other))) continue;
-      taken.push(tag);
-      const colour = colours.get(segment.name);
-      context.fillStyle = css(colour);
-      context.strokeStyle = "#fff";
-      context.lineWidth = 1;
-      context.beginPath();
-      context.roundRect(x, y, width, TAG, 5);
-      context.fill();
-      context.stroke();
-      context.fillStyle = ink(colour);
-      context.fillText(text, x + 6, y + TAG / 2 + 0.5);
+      const [x1] = toScreen(view, segment.box[0], 0), [x2] = toScreen(view, segment.box[2], 0);
+      if (!segment.name || (!important(segment) && x2 - x1 < 4 * segment.name.length)) continue;
+      this.#tag(segment, colours.get(segment.name), (tag) => {
+        if (!important(segment) && taken.some((other) => overlap(tag, other))) return false;
+        taken.push(tag);
+        return true;
+      });
     }
+  }
+
+  /** The name of a segment above its mask, if `hasRoom` of the rectangle. */
+  #tag(segment, colour, hasRoom) {
+    const { context, view, ratio, canvas } = this, frame = { width: canvas.width / ratio, height: canvas.height / ratio };
+    const [x1, y1] = toScreen(view, segment.box[0], segment.box[1]), [x2, y2] = toScreen(view, segment.box[2], segment.box[3]);
+    if (x2 < 0 || y2 < 0 || x1 > frame.width || y1 > frame.height) return;
+    context.font = FONT;
+    context.textBaseline = "middle";
+    const text = `${segment.name} ${segment.renamed ? "" : confidence(segment)}`.trim();
+    const width = context.measureText(text).width + 12;
+    const x = clamp((x1 + x2 - width) / 2, 2, frame.width - width - 2), y = clamp(y1 - TAG - 3, 2, frame.height - TAG - 2);
+    if (!hasRoom([x, y, x + width, y + TAG])) return;
+    context.fillStyle = css(colour);
+    context.strokeStyle = "#fff";
+    context.lineWidth = 1;
+    context.beginPath();
+    context.roundRect(x, y, width, TAG, 5);
+    context.fill();
+    context.stroke();
+    context.fillStyle = ink(colour);
+    context.fillText(text, x + 6, y + TAG / 2 + 0.5);
   }
 
   #box([x1, y1, x2, y2], dash) {

@@ -44,9 +44,9 @@ export class Searches {
       const found = await call(image.digest, { progress, signal: abort.signal });
       if (this.#abort !== abort || editor.state.image !== image) return;
       const { segments } = editor.state, all = together(segments, found), added = all.length - segments.length;
-      if (added) editor.store.commit({ segments: all, selected: all[segments.length].id });
-      const known = found.length - added ? `; ${found.length - added} ${found.length - added === 1 ? "was" : "were"} there already` : "";
-      editor.say(found.length ? `${what}: ${count(added)} added${known}.` : `${what}: nothing was found.`);
+      if (added) editor.store.commit({ segments: all });
+      const old = found.length - added ? `; ${found.length - added} ${found.length - added === 1 ? "was" : "were"} there already` : "";
+      editor.say(found.length ? `${what}: ${count(added)} added${old}.` : `${what}: nothing was found.`);
     } catch (error) {
       if (error.name !== "AbortError" && this.#abort === abort) editor.store.set({ error: error.message, status: "" });
     } finally {

@@ -1,0 +1,50 @@
+"""A browser and a server for all tests of the page; each test gets a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from segzs import Segmenter
+from tests.conftest import EXAMPLES
+from tests.web.browser import CHROMIUM, MISSING, Desk
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    sync = pytest.importorskip("playwright.sync_api", reason=MISSING)
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def address(segmenter: Segmenter) -> Iterator[str]:
+    from segzs.server.session import Session
+    from tests.web.browser import serving
+
+    with serving(Session(segmenter, [EXAMPLES])) as address:  # examples and labels of a test stay in its session
+        yield address
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    """A browser without a past, of 1280 x 800 pixels."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def desk(context: Any, address: str) -> Iterator[Desk]:
+    """The page with the desk opened; it must not complain."""
+    desk = Desk(context.new_page(), address)
+    desk.open()
+    yield desk
+    assert desk.complaints == []
