@@ -101,7 +101,8 @@ def test_a_search_that_fails_ends_with_an_error(client: TestClient, digest: str)
 
 
 def test_labels_and_examples_change_names_at_once(client: TestClient, digest: str) -> None:
-    assert client.put("/api/labels", json={"labels": ["red apple", "key"]}).json() == {"labels": ["red apple", "key"]}
+    own = client.put("/api/labels", json={"labels": ["red apple", "key"]}).json()
+    assert own == {"labels": ["red apple", "key"], "general": False}
     segment = client.post(f"/api/images/{digest}/segment", json={"prompts": [APPLE]}).json()["segments"][0]
     assert segment["name"] == "red apple"
     example = {"digest": digest, "rle": segment["rle"], "name": "my lunch"}
@@ -109,7 +110,9 @@ def test_labels_and_examples_change_names_at_once(client: TestClient, digest: st
     again = client.post(f"/api/images/{digest}/name", json={"masks": [segment["rle"]]}).json()["segments"][0]
     assert again["name"] == "my lunch"
     assert again["rle"] == segment["rle"]
-    assert len(client.put("/api/labels", json={"labels": None}).json()["labels"]) > 100
+    general = client.put("/api/labels", json={"labels": None}).json()
+    assert len(general["labels"]) > 100
+    assert general["general"]
 
 
 @pytest.mark.filterwarnings("ignore::segzs.FormatWarning")
@@ -205,5 +208,6 @@ def test_the_openapi_document_has_every_route(client: TestClient) -> None:
         "/api/images/{digest}/name",
         "/api/images/{digest}/export",
         "/api/labels",
+        "/api/formats",
         "/api/examples",
     }
