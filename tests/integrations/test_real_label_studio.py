@@ -106,7 +106,10 @@ def project(executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
-        "SSRF_PROTECTION_ENABLED": "false",  # the backend is on loopback
+        "ML_BLOCK_LOCAL_IP": "false",  # the backend is on loopback, and so are its webhooks
+        "SSRF_PROTECTION_ENABLED": "false",
+        "ML_TIMEOUT_PREDICT": "900",  # of a batch, on a busy machine
+        "SENTRY_DSN": "",  # no reports to its makers
     }
     serve = [sys.executable, "-m", "segzs", "serve", "--port", backend.rpartition(":")[2], "--label-studio", url]
     with (
