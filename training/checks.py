@@ -16,6 +16,7 @@ from training.evaluate import photos
 from training.losses import MASK_STRIDE, hard_iou
 from training.packs import UNSEEN_STYLE, Packs, read_picture
 from training.prompts import box_around, centre, visible_labels
+from training.run import autocast
 from training.scenes import MEASURED, Compositor
 
 SIDE = LARGE // MASK_STRIDE
@@ -77,7 +78,7 @@ def check(sam: nn.Module, images: Iterator[Checked], device: torch.device) -> di
         pixels[0, :, :height, :width] = (visible - sam.pixel_mean) / sam.pixel_std
         points, target = image.points.to(device)[:, None], image.target.to(device)
         labels = torch.ones(points.shape[:2], device=device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             embedding = sam.image_encoder(pixels)
             pe = sam.prompt_encoder.get_dense_pe()
             for kind, prompt in (

@@ -29,17 +29,17 @@ from torch.nn import functional as F
 
 from segzs.checkpoints.locate import EMBEDDED_CLIP, ClipFiles, read_config
 from segzs.checkpoints.registry import CLIPS
-from segzs.clip.labels import label_list
 from segzs.clip.model import load_clip
 from segzs.clip.networks.compact import compacted, expanded
-from segzs.clip.vocabulary import encode_labels, general_vocabulary
+from segzs.clip.text_features import encode_vocabulary, general_vocabulary
+from segzs.clip.vocabulary import Vocabulary
 from segzs.settings import embedded_folder
 from training.heads import Gate, Photographs, drawing_prototypes, mixed, train_gate, train_photographs
 from training.joint import SEEN, Classes, Targets
 from training.packs import Packs, add_packs_argument
 from training.pictures import Eye, Views, drawn, labelled
 from training.pretrained import efficientnet_lite
-from training.run import load_checkpoint, log, resolve_device, save_checkpoint
+from training.run import autocast, load_checkpoint, log, resolve_device, save_checkpoint
 from training.text import RATE, WEIGHT_DECAY, Reader, TextStudent, distil, sentence
 from training.words import MEANT, Lexicon
 
@@ -158,7 +158,8 @@ class Run:
     @cached_property
     def important(self) -> set[str]:
         """The names of lists, which people are likeliest to ask for."""
-        lists = (label.name for kind in ("imagenet", "coco", "ade20k", "everyday") for label in label_list(kind).labels)
+        built_in = (Vocabulary.imagenet(), Vocabulary.coco(), Vocabulary.ade20k(), Vocabulary.everyday())
+        lists = (label for vocabulary in built_in for label in vocabulary.labels)
         general = (embedded_folder() / "tiny_labels.txt").read_text().splitlines()
         return {*lists, *general, *IMAGENET_CLASSNAMES, *MEANT, *self.photographs.names, *self.targets.drawn.names}
 
@@ -185,7 +186,7 @@ def _seen_by(trunk: torch.nn.Module, crops: Sequence[np.ndarray], side: int, dev
     """Features of the drawing trunk of square crops, as float16 (N, channels)."""
     small = np.stack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops])
     pictures = torch.from_numpy(small).to(device).permute(0, 3, 1, 2)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), autocast(device):
         return trunk((pictures.float() - 127) / 128).float().cpu().half()
 
 
@@ -193,7 +194,7 @@ def train_texts(run: Run, steps: int) -> tuple[Reader, TextStudent]:
     """The text tower after so many steps; a stopped one goes on where it was."""
     names, targets = run.texts
     targets, text = targets.float(), run.config["text_cfg"]
-    reader = Reader(names, text["context_length"], RARE)
+    reader = Reader(names, text["context_length"], RARE, run.important)
     torch.manual_seed(0)
     student = TextStudent(run.config["embed_dim"], text, len(reader.rows))
     optimiser = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
@@ -211,7 +212,7 @@ def train_texts(run: Run, steps: int) -> tuple[Reader, TextStudent]:
     for step in range(first, steps):
         chosen = torch.multinomial(weights, BATCH, replacement=True)
         tokens = reader([sentence(names[row], rng) for row in chosen.tolist()])
-        with torch.autocast(run.device.type, torch.bfloat16):
+        with autocast(run.device):
             texts = student(tokens.to(run.device))
         loss = distil(texts, targets[chosen].to(run.device))
         optimiser.zero_grad()
@@ -276,7 +277,7 @@ def export_general_features() -> None:
     clip = load_clip(ClipFiles(CLIPS["tiny"], read_config(config), weights, folder))
     vocabulary = general_vocabulary(clip)
     metadata = {"weights": clip.digest, "vocabulary": vocabulary.digest}
-    features = encode_labels(clip, vocabulary).half()
+    features = encode_vocabulary(clip, vocabulary).half()
     save_file({"features": features}, folder / f"{clip.spec.general}.safetensors", metadata)
 
 

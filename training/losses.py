@@ -17,7 +17,7 @@ SEEDS, ELSEWHERE = 24, 4
 def soft_masks(instances: Tensor, labels: Tensor, stride: int = MASK_STRIDE) -> Tensor:
     """Instances B S S and labels B P -> the share of each cell that is the labelled instance, B P S/stride S/stride."""
     masks = instances[:, None] == labels[:, :, None, None]
-    return F.avg_pool2d(masks.bfloat16(), stride).float()
+    return F.avg_pool2d(masks.float(), stride).float()
 
 
 def mask_error(logits: Tensor, target: Tensor) -> Tensor:

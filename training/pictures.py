@@ -25,6 +25,7 @@ from segzs.clip.dense import mask_means
 from segzs.masks import RLE
 from training.crops import MILD, STRONG, Studio
 from training.packs import TRAINING_STYLES, Packs
+from training.run import autocast
 
 SIDE, DENSE_SIDE, CELL = 192, 480, 32
 BATCH = 16
@@ -88,7 +89,7 @@ class Eye:
     def maps(self, pixels: np.ndarray) -> Tensor:
         """uint8 (N, H, W, 3) -> float32 (N, channels, rows, columns)."""
         images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16):
+        with torch.inference_mode(), autocast(self.device):
             return self.trunk.forward_features((images.float() - 127) / 128).float().cpu()
 
     def means(self, images: Iterable[np.ndarray]) -> Tensor:

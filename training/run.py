@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from segzs.environment import has_fast_bfloat16
+
 
 def add_run_arguments(parser: argparse.ArgumentParser, out: str, minutes: float) -> None:
     parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help="run folder; resumes if it exists")
@@ -26,6 +28,11 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the device has instructions for it; without them it is many times slower than float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device.type))
 
 
 class Clock:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from segzs.environment import has_fast_bfloat16
 from segzs.sam.networks.tiny import build_tiny_sam
 from training.batches import SceneBatches
 from training.checks import check, checked_pictures
@@ -22,6 +23,7 @@ from training.run import (
     Average,
     Clock,
     add_run_arguments,
+    autocast,
     average_gradients,
     furthest,
     half_precision,
@@ -78,7 +80,7 @@ class Trainer:
         self.arguments = arguments
         self.device = resolve_device(arguments.device)
         self.rank, self.processes = join_processes()
-        learner = Learner({"bf16": torch.bfloat16, "fp32": torch.float32}[arguments.precision])
+        learner = Learner(torch.bfloat16 if has_fast_bfloat16(self.device.type) else torch.float32)
         self.learner = learner.to(device=self.device, memory_format=torch.channels_last)
         saved = load_checkpoint(arguments.out)
         if saved is None and arguments.warm_start:
@@ -130,7 +132,7 @@ class Trainer:
         rate = learning_rate(self.arguments.rate, progress, self.step, floor=0.05)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.precision == "bf16"):
+        with autocast(self.device):
             values = self.learner(batch, self.step < POINTS_ALONE)
         self.optimizer.zero_grad(set_to_none=True)
         values["loss"].backward()
@@ -226,9 +228,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="small scenes a step; fewer when they are larger")
     parser.add_argument("--rate", type=float, default=4e-4, help="highest learning rate")
     parser.add_argument("--decay", type=float, default=0.998, help="of the average of the weights, a step")
-    parser.add_argument(
-        "--precision", choices=("bf16", "fp32"), default="bf16", help="fp32 where a CPU is slow in bf16"
-    )
     parser.add_argument("--workers", type=int, default=1, help="processes that make scenes")
     parser.add_argument("--check-pictures", type=int, default=36, help="photographs in the checks on the way")
     parser.add_argument(

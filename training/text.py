@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -80,16 +80,18 @@ RATE, WEIGHT_DECAY = 2e-3, 0.01
 class Reader:
     """The tokenizer, over only the tokens that training sees, in their order: the end of text stays the largest.
 
-    Pieces of words get a row if they are in ``rare`` names or more.
+    Pieces of words get a row if they are in ``rare`` names or more, or in one of ``important``.
     """
 
-    def __init__(self, names: Sequence[str], length: int, rare: int = 1) -> None:
+    def __init__(self, names: Sequence[str], length: int, rare: int = 1, important: Iterable[str] = ()) -> None:
         self.tokenizer = SimpleTokenizer(context_length=length)
         whole = {token for piece, token in self.tokenizer.encoder.items() if piece.endswith("</w>")}
         counts = Counter(token for name in names for token in set(self.tokenizer.encode(name)))
         counts.update(token for name in names for token in set(self.tokenizer.encode(plural(name))) & whole)
         seen = {token for token, count in counts.items() if token in whole or count >= rare}
         seen |= {0, self.tokenizer.sot_token_id, self.tokenizer.eot_token_id}
+        for name in important:
+            seen.update(self.tokenizer.encode(name))
         sentences = [template.format("") for template in (*TEMPLATES, *DRAWN)]
         sentences += [template("") for template in OPENAI_IMAGENET_TEMPLATES]
         for text in (*ADJECTIVES, *sentences):
