@@ -149,7 +149,7 @@ def test_images_are_examples(labelled: segzs.Segmenter, desk: Path) -> None:
 
 
 def test_wrong_examples_are_refused(labelled: segzs.Segmenter, desk: Path) -> None:
-    for name in ("unknown", 5, ["fern"]):
+    for name in ("unknown", 5, ("fern",)):
         with pytest.raises(VocabularyError):
             labelled.with_examples({name: desk})  # type: ignore[arg-type]
     for examples in ({}, {"fern": []}, {"cactus": desk, "fern": []}):
