@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from segzs.errors import RequestError, SegzsError, UsageError
 from segzs.integrations.label_studio import Interface, read_prompt
@@ -50,7 +50,7 @@ def label_studio_routes(session: Session, label_studio: LabelStudio | None) -> A
         return {}
 
     @routes.post("/predict")
-    async def predict(body: dict[str, Any]) -> dict[str, Any]:
+    async def predict(body: dict[str, Any], request: Request) -> dict[str, Any]:
         """Predictions of tasks: of what a smart tool drew, or without a context of every object."""
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list) or len(tasks) > MAX_TASKS:
@@ -59,6 +59,8 @@ def label_studio_routes(session: Session, label_studio: LabelStudio | None) -> A
         interface = Interface.read(body.get("label_config"))
         results = []
         for task in tasks:
+            if await request.is_disconnected():  # Label Studio does not wait long, and asks again
+                raise RequestError("the client left before all tasks had predictions")
             try:
                 results.append(await prediction(interface, task, context))
             except SegzsError as error:

@@ -89,7 +89,7 @@ class Client:
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         headers = {"Authorization": f"Token {KEY}"}
-        reply = requests.request(method, f"{self.url}{path}", headers=headers, timeout=300, **options)
+        reply = requests.request(method, f"{self.url}{path}", headers=headers, timeout=900, **options)
         assert reply.ok, f"{method} {path}: {reply.status_code} {reply.text[:500]}"
         return reply.json() if reply.content else None
 
@@ -160,7 +160,7 @@ def test_a_batch_run_fills_a_project_of_20_pictures(project: tuple[Client, int, 
     everything = {"selectedItems": {"all": True, "excluded": []}, "filters": {"conjunction": "and", "items": []}}
     action = {"id": "retrieve_tasks_predictions", "project": number}
     client.request("POST", "/api/dm/actions", params=action, json=everything)
-    until = time.monotonic() + 600
+    until = time.monotonic() + 900
     while True:
         predicted = [task for task in tasks_of(client, number) if task["predictions"]]
         if len(predicted) == 20:
