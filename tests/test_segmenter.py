@@ -78,6 +78,7 @@ def probabilities(segment: Segment) -> dict[str, float]:
     return {name.label: name.probability for name in segment.names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_the_example_objects_are_segmented_and_named(
     name: str, scene: Callable[[str], Scene], segmenter: Segmenter
@@ -93,6 +94,7 @@ def test_the_example_objects_are_segmented_and_named(
     assert sum(ours == theirs for ours, theirs in zip(names, content.names, strict=True)) >= 8, names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_everything_gives_the_largest_objects(name: str, scene: Callable[[str], Scene], segmenter: Segmenter) -> None:
     largest = sorted(scene(name).masks, key=lambda mask: -mask.area)[:5]
@@ -190,6 +192,7 @@ def test_naming_again_keeps_the_masks(named: Segmenter, scene: Callable[[str], S
     assert other.model == "tiny+tiny"
 
 
+@pytest.mark.slow
 def test_a_batch_of_segments_is_named_as_single_ones(named: Segmenter, scene: Callable[[str], Scene]) -> None:
     plain = given(scene("toolbox"))
     many = Segments(plain.image, plain.items * 4)  # more than a batch
@@ -370,6 +373,7 @@ def test_load_gives_the_embedded_models_by_default(segmenter: Segmenter, monkeyp
         load()
 
 
+@pytest.mark.slow
 def test_another_clip_has_its_own_labels_and_templates(tmp_path: Path) -> None:
     folder = random_clip(tmp_path / "clip")
     segmenter = load(clip=str(folder), labels=["cat", "zyzzyva"], device="cpu")
@@ -471,6 +475,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return seen
 
 
+@pytest.mark.slow
 def test_pooled_names_encode_an_image_once(named: Segmenter, desk: EncodedImage, looks: list) -> None:
     pooled = pool_regions(named).with_cache(EmbeddingCache())
     segments = pooled.everything(desk, points_per_side=4)
@@ -549,6 +554,7 @@ def test_labels_are_encoded_once(segmenter: Segmenter, texts: list) -> None:
     )
 
 
+@pytest.mark.slow
 def test_long_vocabularies_are_kept_on_disk(segmenter: Segmenter, texts: list, tmp_path: Path) -> None:
     long = [f"thing {number}" for number in range(200)]  # two sentences each
     first, again = (segmenter.with_cache(EmbeddingCache(tmp_path)).with_labels(long) for _ in range(2))

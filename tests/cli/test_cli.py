@@ -168,6 +168,7 @@ def test_help_and_version_go_to_stdout(run: Run) -> None:
 # Labelling
 
 
+@pytest.mark.slow
 def test_a_table_on_stdout_and_messages_on_stderr(run: Run, scene) -> None:
     code, out, err = run("label", scene("desk").path, "--point", "380,150", "--object", "--box", "18,21,220,224")
     assert code == 0
@@ -252,6 +253,7 @@ def test_out_holds_an_overlay_and_both_json_files(label: Run, drawings: list[Pat
     assert "1.overlay.png" in err
 
 
+@pytest.mark.slow
 def test_images_of_the_same_name_do_not_overwrite_each_other(label: Run, drawings: list[Path], tmp_path: Path) -> None:
     numbered = shutil.copy(drawings[2], tmp_path / "1-2.png")
     capital = shutil.copy(drawings[2], tmp_path / "SMALL.png")
@@ -314,6 +316,7 @@ def test_a_result_that_cannot_be_written_is_still_printed(label: Run, drawings: 
     assert (tmp_path / "out" / "1.segzs.json").is_file()
 
 
+@pytest.mark.slow
 def test_labels_from_a_file(run: Run, scene, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("# things on desks\nlaptop\n\ncactus\n")

@@ -54,6 +54,7 @@ def test_json_prints_the_lines_of_the_file(run: Run, photos: Path, tmp_path: Pat
         assert printed == (tmp_path / "out" / "segments.jsonl").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_quiet_prints_only_errors(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").unlink()
     assert run(photos, "--out", tmp_path / "out", "--quiet") == (0, "", "")
@@ -81,6 +82,7 @@ def test_a_directory_without_images(run: Run, photos: Path, tmp_path: Path) -> N
     assert "loading" not in err
 
 
+@pytest.mark.slow
 def test_other_labels_are_refused(run: Run, photos: Path, tmp_path: Path, segmenter, monkeypatch) -> None:
     run(photos, "--out", tmp_path / "out")
     monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter.with_labels(["cat", "dog"]))
@@ -90,6 +92,7 @@ def test_other_labels_are_refused(run: Run, photos: Path, tmp_path: Path, segmen
     assert 'now ["cat", "dog"]' in err
 
 
+@pytest.mark.slow
 def test_after_an_interrupt_the_command_resumes(run: Run, photos: Path, tmp_path: Path, monkeypatch) -> None:
     everything = segzs.Segmenter.everything
 

@@ -57,6 +57,7 @@ def test_a_folder_of_classes(run: Run) -> None:
     assert content["figures"]["top_5"]["value"] == 1
 
 
+@pytest.mark.slow
 def test_folders_with_ids_for_names(run: Run) -> None:
     for name in ("n01", "n02"):
         Path(f"classes/{name}").mkdir(parents=True)

@@ -57,6 +57,7 @@ def test_wrong_use_of_find(run: Run, arguments: list[str], code: int, says: str)
     assert says in err
 
 
+@pytest.mark.slow
 def test_classify_files_and_folders_without_sam(run: Run, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segzs.loading, "load_sam", None)
     labels = ("--labels", "laptop,cactus", "--no-cache")
@@ -108,6 +109,7 @@ def test_wrong_examples(run: Run, examples: Path, tmp_path: Path) -> None:
         assert says in err
 
 
+@pytest.mark.slow
 def test_detections_are_segmented_and_named(run: Run, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     results.write_text(json.dumps([{"image_id": 1, "category_id": 1, "bbox": [258, 45, 244, 213], "score": 0.9}]))

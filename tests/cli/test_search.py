@@ -27,6 +27,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+@pytest.mark.slow
 def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
     code, printed, err = run("search", out, "red apple")
     assert (code, printed) == (1, "")
@@ -62,6 +63,7 @@ def test_index_then_search(run: Run, out: Path, tmp_path: Path) -> None:
     assert json.loads(printed)["box"] == best["box"]
 
 
+@pytest.mark.slow
 def test_a_removed_image_is_reported_once(run: Run, out: Path, tmp_path: Path) -> None:
     run("index", out, "--quiet")
     (tmp_path / "photos" / "desk.png").unlink()
@@ -75,6 +77,7 @@ def test_a_removed_image_is_reported_once(run: Run, out: Path, tmp_path: Path) -
     assert "error: 1 image skipped, such as desk.png: " in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -102,6 +105,7 @@ def test_results_of_a_cluster_cannot_be_searched(run: Run, tmp_path: Path) -> No
         assert "holds the results of a cluster, which cannot be searched" in err
 
 
+@pytest.mark.slow
 def test_a_sheet_does_not_overwrite_an_image(run: Run, out: Path, tmp_path: Path) -> None:
     run("index", out)
     photo = tmp_path / "photos" / "desk.png"
@@ -113,6 +117,7 @@ def test_a_sheet_does_not_overwrite_an_image(run: Run, out: Path, tmp_path: Path
     assert run("search", out, "apple", "--sheet", photo.with_name("sheet.png"))[0] == 0
 
 
+@pytest.mark.slow
 def test_the_path_of_a_local_clip_must_be_given(run: Run, out: Path) -> None:
     file = out / "segzs-run.json"
     values = json.loads(file.read_text("utf-8"))

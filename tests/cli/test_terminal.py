@@ -69,6 +69,7 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "1/3" in sys.stderr.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "| head -c 0", "2>&1 | head -c 0", "> /dev/full"])
 def test_files_are_written_where_streams_are_closed(streams: str, tmp_path: Path) -> None:
     options = "--point 380,150 --no-cache --json"
@@ -88,6 +89,7 @@ def test_a_command_that_writes_no_files_stops_when_its_reader_ends() -> None:
     assert (done.returncode, done.stderr) in ((0, ""), (1, ""))
 
 
+@pytest.mark.slow
 def test_warnings_as_errors_do_not_stop_a_command() -> None:
     done = shell(f"{sys.executable} -W error -m segzs label {EXAMPLES / 'desk.png'} --point 380,150 --no-cache")
     assert done.returncode == 0, done.stderr

@@ -85,6 +85,7 @@ def test_no_images_have_no_names(clip: ClipModel) -> None:
     assert rank(torch.zeros(0, 4), ["cat", "dog", "mug"]) == []
 
 
+@pytest.mark.slow
 def test_bfloat16_features_are_close_to_float32(clip: ClipModel) -> None:
     halved = load_clip(locate_clip("tiny"), dtype=torch.bfloat16)
     images = [np.random.default_rng(seed).integers(0, 255, (90, 70, 3), np.uint8) for seed in range(4)]
@@ -94,6 +95,7 @@ def test_bfloat16_features_are_close_to_float32(clip: ClipModel) -> None:
     assert (ours * reference).sum(1).min() > 0.99
 
 
+@pytest.mark.slow
 def test_templates_are_those_of_the_naming_the_vocabulary_or_the_clip(clip: ClipModel) -> None:
     own = Vocabulary(["cat"], "one {}")
     assert build_classifier(clip, own, Naming(templates="two {}")).vocabulary.templates == ("two {}",)

@@ -81,6 +81,7 @@ def test_the_mean_of_an_averaging_tower_is_the_image_feature(
     torch.testing.assert_close(ours, whole(clip, square, clip.preprocessing.size), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_embedded_tower_takes_images_of_any_shape(clip: ClipModel, images: list[np.ndarray]) -> None:
     """The dense features are those of the photograph trunk; their mean through its head is its image feature."""
     visual = clip.module.visual
@@ -177,6 +178,7 @@ def test_the_feature_of_an_empty_mask_is_zero(clip: ClipModel, dense: Tensor) ->
     assert pool(clip, dense, []).shape == (0, 512)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (900, 2)])
 def test_very_long_and_small_images(shape: tuple[int, int], clip: ClipModel, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
@@ -205,6 +207,7 @@ def test_towers_without_dense_features_are_refused(
         dense_features(clip, images[0])
 
 
+@pytest.mark.slow
 def test_bfloat16_features_are_close_to_float32(clip: ClipModel, dense: Tensor, images: list[np.ndarray]) -> None:
     halved = load_clip(locate_clip("tiny"), dtype=torch.bfloat16)
     ours = pool(halved, dense_features(halved, images[0]), [full(images[0])])

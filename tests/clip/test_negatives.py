@@ -56,6 +56,7 @@ def background(segmenter: segzs.Segmenter) -> torch.Tensor:
     return torch.cat(features)
 
 
+@pytest.mark.slow
 def test_a_single_label_hardly_ever_names_background(
     clip: ClipModel, objects: tuple[torch.Tensor, list[str]], background: torch.Tensor
 ) -> None:
@@ -87,6 +88,7 @@ def test_general_labels_detect_absent_labels_better_than_a_fixed_similarity(
     assert right[0] >= 0.8 * len(names)
 
 
+@pytest.mark.slow
 def test_labels_synonyms_and_similar_words_are_no_negatives(clip: ClipModel) -> None:
     names, general = general_vocabulary(clip).labels, general_features(clip)
     vocabulary = Vocabulary([Label("laptop", synonyms=("hammer",), negatives=("pencil", "wrench")), "wrench"])

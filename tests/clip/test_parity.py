@@ -88,6 +88,7 @@ def vit_b_32(tmp_path_factory: pytest.TempPathFactory, images: list[np.ndarray])
     (folder / "open_clip_model.safetensors").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["{}", "ViT-B-32:{}/open_clip_model.safetensors"])
 def test_vit_b_32_of_a_folder_and_of_a_file_equal_open_clip(
     form: str, vit_b_32: tuple[Path, Any], images: list[np.ndarray]
@@ -96,6 +97,7 @@ def test_vit_b_32_of_a_folder_and_of_a_file_equal_open_clip(
     assert_equal(ours(load_clip(locate_clip(form.format(folder))), images), expected)
 
 
+@pytest.mark.slow
 def test_classify_equals_open_clip(vit_b_32: tuple[Path, Any], images: list[np.ndarray]) -> None:
     folder, (_, expected) = vit_b_32
     naming = Naming(templates=TEMPLATES, unknown=None)
@@ -144,6 +146,7 @@ def test_untrained_token_rows_are_zero(clip: ClipModel) -> None:
     assert table[used].any(1).all()
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_batch(clip: ClipModel, images: list[np.ndarray]) -> None:
     many = [image[offset:] for offset in range(8) for image in images]  # more than a batch
     together = encode_images(clip, many)

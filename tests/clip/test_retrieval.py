@@ -41,6 +41,7 @@ def square(x1: int, y1: int, x2: int, y2: int) -> RLE:
     return RLE.encode(mask)
 
 
+@pytest.mark.slow
 def test_a_text_finds_its_object_and_nothing_for_absent_ones(
     segmenter: segzs.Segmenter, image: segzs.EncodedImage, desk: Scene, segments: Segments
 ) -> None:
@@ -65,6 +66,7 @@ def test_everything_is_searched_by_default(segmenter: segzs.Segmenter, image: se
     assert min(scores) >= 0.5
 
 
+@pytest.mark.slow
 def test_an_example_finds_its_like(
     segmenter: segzs.Segmenter, image: segzs.EncodedImage, desk: Scene, segments: Segments
 ) -> None:

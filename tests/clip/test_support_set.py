@@ -123,6 +123,7 @@ def labelled(segmenter: segzs.Segmenter) -> segzs.Segmenter:
     return segmenter.with_labels(["laptop", "potted plant", "red apple"])
 
 
+@pytest.mark.slow
 def test_a_corrected_name_is_an_example_at_once(labelled: segzs.Segmenter, desk: Path, tmp_path: Path) -> None:
     image = labelled.encode(desk)
     segments = labelled.segment(image, PROMPTS)
@@ -165,6 +166,7 @@ def test_wrong_examples_are_refused(labelled: segzs.Segmenter, desk: Path) -> No
             labelled.with_examples(path)
 
 
+@pytest.mark.slow
 def test_one_example_stands_for_a_list_and_names_are_normalised(labelled: segzs.Segmenter, desk: Path) -> None:
     image = labelled.encode(desk)
     segments = labelled.segment(image, PROMPTS)

@@ -42,6 +42,7 @@ def record(labeller: Labeller, data: bytes) -> ImageAnnotations:
     return labeller("desk.png", data)
 
 
+@pytest.mark.slow
 def test_a_record_equals_the_result_of_the_segmenter(
     record: ImageAnnotations, segmenter: segzs.Segmenter, data: bytes
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_record_round_trips_through_its_line(record: ImageAnnotations) -> None
     assert from_line(to_line(record)) == record
 
 
+@pytest.mark.slow
 def test_a_prepared_image_is_encoded_like_the_image(labeller: Labeller, data: bytes) -> None:
     sam, image = labeller.segmenter.sam, read_image(data)
     prepared = labeller.prepare(data)
@@ -82,6 +84,7 @@ def test_settings_are_json_and_differ_between_configurations(labeller: Labeller,
     assert Labeller.of(segmenter, **FEW).settings == settings
 
 
+@pytest.mark.slow
 def test_load_labeller_equals_load_and_of(record: ImageAnnotations, data: bytes) -> None:
     loaded = load_labeller("tiny", everything=FEW)
     assert loaded("desk.png", data) == record

@@ -100,6 +100,7 @@ def test_without_clip_the_thresholds_of_sam_select(segmenter: segzs.Segmenter, p
         assert [each.rle for each in alone.everything(picnic, merge=False)] == [each.rle for each in expected]
 
 
+@pytest.mark.slow
 def test_an_unfamiliar_image_gives_a_warning_even_without_segments(
     segmenter: segzs.Segmenter, picnic: segzs.EncodedImage
 ) -> None:

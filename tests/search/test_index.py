@@ -61,6 +61,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_words_and_images_match_the_object(out: Path, segmenter: segzs.Segmenter) -> None:
     done = index(out, segmenter.clip)
     segments = sum(len(read_scene(name).names) for name in SCENES)
@@ -84,6 +85,7 @@ def test_words_and_images_match_the_object(out: Path, segmenter: segzs.Segmenter
     assert match.score < like.score <= 1.001
 
 
+@pytest.mark.slow
 def test_results_equal_those_of_numpy(out: Path, segmenter: segzs.Segmenter) -> None:
     index(out, segmenter.clip)
     opened = SegmentIndex.open(out, segmenter.clip)
@@ -96,6 +98,7 @@ def test_results_equal_those_of_numpy(out: Path, segmenter: segzs.Segmenter) -> 
     assert [match.score for match in matches] == pytest.approx((features @ features[5])[order].tolist(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_update_encodes_only_new_segments(
     photos: Path, out: Path, segmenter: segzs.Segmenter, encoded: list[int]
 ) -> None:
@@ -120,6 +123,7 @@ def test_an_update_encodes_only_new_segments(
     assert SegmentIndex.open(out, segmenter.clip).table.count_rows() == done.segments - desk
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_resumes(out: Path, segmenter: segzs.Segmenter, encoded: list[int], monkeypatch) -> None:
     monkeypatch.setattr(search, "ROWS_PER_COMMIT", 1)
 
@@ -150,6 +154,7 @@ def test_removed_and_changed_images_are_skipped(photos: Path, out: Path, segment
     assert list(opened.crops(matches)) == [None, None]
 
 
+@pytest.mark.slow
 def test_another_clip_is_refused(out: Path, segmenter: segzs.Segmenter, encoded: list[int]) -> None:
     index(out, segmenter.clip)
     other = replace(segmenter.clip, digest="0" * 64)
@@ -160,6 +165,7 @@ def test_another_clip_is_refused(out: Path, segmenter: segzs.Segmenter, encoded:
     assert encoded == []
 
 
+@pytest.mark.slow
 def test_the_index_of_another_run_is_refused(out: Path, segmenter: segzs.Segmenter) -> None:
     index(out, segmenter.clip)
     run = json.loads((out / "segzs-run.json").read_text("utf-8"))
@@ -170,6 +176,7 @@ def test_the_index_of_another_run_is_refused(out: Path, segmenter: segzs.Segment
         index(out, segmenter.clip)
 
 
+@pytest.mark.slow
 def test_a_missing_or_damaged_index_is_an_error(out: Path, photos: Path, segmenter: segzs.Segmenter) -> None:
     with pytest.raises(segzs.OutputError, match="has no index yet; run: segzs index"):
         SegmentIndex.open(out, segmenter.clip)
@@ -191,6 +198,7 @@ def test_without_lancedb_the_error_names_the_extra(out: Path, segmenter: segzs.S
             use(out, segmenter.clip)
 
 
+@pytest.mark.slow
 def test_wrong_queries(out: Path, segmenter: segzs.Segmenter, tmp_path: Path) -> None:
     index(out, segmenter.clip)
     opened = SegmentIndex.open(out, segmenter.clip)

@@ -77,6 +77,7 @@ def test_a_preview_has_the_same_mask_without_a_name(client: TestClient, digest: 
     assert preview["segments"][0]["name"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("route", "body"), [("everything", None), ("find", {"text": "red apple"})])
 def test_a_search_reports_progress_and_then_its_result(
     client: TestClient, digest: str, segmenter: Segmenter, route: str, body: Any
