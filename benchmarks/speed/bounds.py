@@ -15,7 +15,10 @@ from benchmarks.speed.__main__ import product_rates
 from benchmarks.speed.measure import MissingError, Row
 from benchmarks.speed.rows import ROWS
 
-COUNTED = ("encode", "encode-fp32", "click", "prompts", "everything", "names", "pooled")
+COUNTED = (
+    *("encode", "encode-fp32", "encode-sam2", "click", "click-sam2", "prompts", "prompts-sam2"),
+    *("everything", "everything-prompts", "names", "pooled"),
+)
 FLOAT32 = ("encode-fp32", "everything")
 """Rows that use float32 on every machine."""
 

@@ -16,8 +16,8 @@ import numpy as np
 import PIL.Image
 
 import segzs
+from benchmarks.speed.contest import IMAGE
 from benchmarks.speed.memory import resident
-from benchmarks.speed.rows import IMAGE
 from segzs.dataset.directory import label_directory
 from segzs.dataset.labeller import Labeller
 from segzs.dataset.pipeline import Failure

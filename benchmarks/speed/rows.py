@@ -9,6 +9,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,13 +18,15 @@ import open_clip
 import PIL.Image
 import torch
 from open_clip.transform import PreprocessCfg
-from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
+from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
+from segment_anything.utils.amg import build_point_grid
 
+from benchmarks.speed.contest import IMAGE, Contest, Pair, of_sam, of_sam2
 from benchmarks.speed.measure import Row
 from segzs.cache import EmbeddingCache
 from segzs.checkpoints.locate import locate_sam
-from segzs.checkpoints.registry import SAMS, ClipCheckpoint
+from segzs.checkpoints.registry import ClipCheckpoint
 from segzs.clip.crops import crops
 from segzs.clip.dense import dense_features, pool
 from segzs.clip.image_features import encode_images
@@ -33,15 +36,12 @@ from segzs.formats.annotations import Digests, ImageAnnotations
 from segzs.image import Image, read_image
 from segzs.loading import resolve_dtype
 from segzs.masks import RLE, Mask, iou
-from segzs.prompts import Prompt
-from segzs.sam.decode import decode
+from segzs.sam.decode import CHUNK
 from segzs.sam.encode import PreparedImage, encode, encode_cached, prepare
-from segzs.sam.mask_generator import GeneratorOptions, generate_masks
-from segzs.sam.model import SamModel, fused, load_sam, with_dtype
+from segzs.sam.mask_generator import GeneratorOptions, MaskGenerator, generate_masks
+from segzs.sam.model import SamModel, load_sam
 from segzs.sam.networks.tiny import build_tiny_sam
 
-Pair = tuple[Callable[[], Any], Callable[[], Any]]
-IMAGE = Path(__file__).parents[2] / "examples" / "desk.png"
 POINTS_PER_SIDE = 32
 CPU = torch.device("cpu")
 
@@ -52,23 +52,13 @@ def desk() -> Image:
 
 
 @cache
-def reference() -> SamPredictor:
-    """segment-anything's ViT-B with random weights."""
-    torch.manual_seed(0)
-    official = build_sam_vit_b()
-    for parameter in official.parameters():
-        if not parameter.any():  # zero position embeddings would hide errors
-            parameter.data.normal_(std=0.02)
-    return SamPredictor(frozen(official))
+def vit_b(dtype: str = "auto") -> Contest:
+    return of_sam(dtype=dtype)
 
 
 @cache
-def vit_b(dtype: str = "auto") -> SamModel:
-    """The same weights in segzs."""
-    module = build_sam_vit_b()
-    module.load_state_dict(reference().model.state_dict())
-    sam, wanted = SamModel(SAMS["vit_b"], "random", frozen(fused(module))), resolve_dtype(dtype, CPU, "vit_b")
-    return with_dtype(sam, wanted)
+def sam2(dtype: str = "auto") -> Contest:
+    return of_sam2("hiera_tiny", dtype=dtype)
 
 
 @cache
@@ -83,45 +73,18 @@ def frozen(module: Sam) -> Sam:
     return module.eval().requires_grad_(False)
 
 
-def encoding(dtype: str = "auto") -> Pair:
-    sam, predictor = vit_b(dtype), reference()
-    pixels = np.array(desk().pixels)
+def encoding(contest: Callable[..., Contest], dtype: str = "auto") -> Pair:
+    ours, theirs = contest(dtype).encoding()
+    predictor = contest(dtype).predictor
 
-    def theirs() -> torch.Tensor:
-        predictor.set_image(pixels)
-        return predictor.features
+    def features() -> torch.Tensor:
+        theirs()
+        return predictor.get_image_embedding()
 
-    return lambda: encode(sam, desk()).features, theirs
-
-
-def one_click() -> Pair:
-    sam, predictor = vit_b("auto"), reference()
-    predictor.set_image(np.array(desk().pixels))
-    encoded = encode(sam, desk())
-
-    def theirs() -> np.ndarray:
-        masks, scores, _ = predictor.predict(np.array([[380.0, 150.0]]), np.array([1]), multimask_output=True)
-        return masks[scores.argsort()[::-1]]
-
-    return lambda: decode(sam, encoded, [Prompt.point(380, 150)], multimask=True)[0], theirs
+    return ours, features
 
 
-def many_clicks() -> Pair:
-    sam, predictor = vit_b("auto"), reference()
-    predictor.set_image(np.array(desk().pixels))
-    encoded = encode(sam, desk())
-    points = np.random.default_rng(0).uniform((0, 0), (desk().width, desk().height), (64, 2))
-    prompts = [Prompt.point(x, y) for x, y in points]
-
-    def theirs() -> np.ndarray:
-        coordinates = torch.from_numpy(predictor.transform.apply_coords(points, predictor.original_size))[:, None]
-        masks, scores, _ = predictor.predict_torch(coordinates, torch.ones(64, 1), multimask_output=True)
-        return masks[torch.arange(64), scores.argmax(1)].numpy()
-
-    return lambda: decode(sam, encoded, prompts), theirs
-
-
-def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pair:
+def all_objects(pixels: np.ndarray | None = None) -> Pair:
     """Both sides start from pixels and use the same module, so that only the mask generators differ."""
     sam, module = tiny()
     generator = SamAutomaticMaskGenerator(
@@ -131,7 +94,7 @@ def all_objects(pixels: np.ndarray | None = None, adaptive: bool = False) -> Pai
         stability_score_thresh=sam.spec.stability_score,
         output_mode="coco_rle",
     )
-    options = GeneratorOptions(points_per_side=POINTS_PER_SIDE, nms_threshold=0.9, min_area=0, adaptive=adaptive)
+    options = GeneratorOptions(points_per_side=POINTS_PER_SIDE, nms_threshold=0.9, min_area=0)
     pixels = np.array(desk().pixels) if pixels is None else pixels
     image = read_image(pixels)
     return lambda: generate_masks(sam, encode(sam, image), options), lambda: generator.generate(pixels)
@@ -182,8 +145,27 @@ def boxes(count: int) -> np.ndarray:
     return masks
 
 
+def prompts_of_photographs(count: int = 512) -> Pair:
+    """As many prompts as photographs need; random weights make everything mode ask for more or for fewer.
+
+    See `benchmarks.quality.waves` for how many that is.
+    """
+    contest = vit_b()
+    _, theirs = contest.everything()
+    encoded = encode(contest.sam, contest.image)
+    generator = MaskGenerator(contest.sam, encoded, GeneratorOptions(POINTS_PER_SIDE, 0.01, 0.5))
+    grid = np.random.default_rng(0).permutation(build_point_grid(POINTS_PER_SIDE))[:count]
+
+    def ours() -> list[Mask]:
+        encode(contest.sam, contest.image)
+        candidates = [*chain(*(generator.prompt(grid[i : i + CHUNK]) for i in range(0, count, CHUNK)))]
+        return generator.finish(generator.unique([*chain(*candidates)]))
+
+    return ours, theirs
+
+
 def cached_embedding() -> Pair:
-    sam = vit_b()
+    sam = vit_b().sam
     folder = tempfile.TemporaryDirectory()
     encode_cached(sam, desk(), EmbeddingCache(Path(folder.name)))
 
@@ -199,10 +181,10 @@ class Encoding:
     settings: ClassVar[dict[str, Any]] = {}
 
     def prepare(self, data: bytes) -> PreparedImage:
-        return prepare(vit_b(), read_image(data))
+        return prepare(vit_b().sam, read_image(data))
 
     def label(self, path: str, sha256: str, image: PreparedImage) -> ImageAnnotations:
-        encode(vit_b(), image)
+        encode(vit_b().sam, image)
         return ImageAnnotations(path, image.width, image.height, digests=Digests(image.digest, sha256))
 
 
@@ -222,7 +204,7 @@ def directory(images: int = 3) -> Pair:
             for result in label_directory(labeller, photos, out):
                 assert isinstance(result, ImageAnnotations), result
 
-    return ours, lambda: [encode(vit_b(), image) for image in ready]
+    return ours, lambda: [encode(vit_b().sam, image) for image in ready]
 
 
 def help_text() -> Pair:
@@ -270,7 +252,7 @@ ROWS = (
         "encode, ViT-B, 1024 px",
         "`SamPredictor.set_image`",
         "3.5 x",
-        encoding,
+        partial(encoding, vit_b),
         compare_features,
         repeats=3,
     ),
@@ -279,12 +261,55 @@ ROWS = (
         "encode, ViT-B, 1024 px, float32",
         "`SamPredictor.set_image`",
         "1.5 x",
-        partial(encoding, "float32"),
+        partial(encoding, vit_b, "float32"),
         compare_features,
         repeats=3,
     ),
-    Row("click", "one click, three masks", "`SamPredictor.predict`", "2.2 x", one_click, compare_masks, repeats=15),
-    Row("prompts", "64 clicks at once", "`predict_torch`", "7 x", many_clicks, compare_masks, repeats=3),
+    Row(
+        "encode-sam2",
+        "encode, SAM 2.1 tiny, 1024 px",
+        "`SAM2ImagePredictor.set_image`",
+        "2 x",
+        partial(encoding, sam2),
+        compare_features,
+        repeats=3,
+    ),
+    Row(
+        "click",
+        "one click, three masks, ViT-B",
+        "`SamPredictor.predict`",
+        "2.2 x",
+        lambda: vit_b().one_click(),
+        compare_masks,
+        repeats=15,
+    ),
+    Row(
+        "click-sam2",
+        "one click, three masks, SAM 2.1 tiny",
+        "`SAM2ImagePredictor.predict`",
+        "2.5 x",
+        lambda: sam2().one_click(),
+        compare_masks,
+        repeats=15,
+    ),
+    Row(
+        "prompts",
+        "64 clicks at once, ViT-B",
+        "`predict_torch`",
+        "7 x",
+        lambda: vit_b().many_clicks(),
+        compare_masks,
+        repeats=3,
+    ),
+    Row(
+        "prompts-sam2",
+        "64 clicks at once, SAM 2.1 tiny",
+        "`SAM2ImagePredictor`",
+        "",
+        lambda: sam2().many_clicks(),
+        compare_masks,
+        repeats=3,
+    ),
     Row(
         "everything",
         "everything, 32x32 grid, tiny",
@@ -295,12 +320,27 @@ ROWS = (
         repeats=3,
     ),
     Row(
-        "adaptive",
-        "everything, 32x32 grid, segzs adaptive, tiny",
+        "everything-vit-b",
+        "everything, 32x32 grid, ViT-B, masks of random weights",
         "`SamAutomaticMaskGenerator`",
+        "12 x",
+        lambda: vit_b().everything(),
+        repeats=1,
+    ),
+    Row(
+        "everything-prompts",
+        "everything, ViT-B, as many prompts as photographs need",
+        "`SamAutomaticMaskGenerator`",
+        "12 x",
+        prompts_of_photographs,
+        repeats=1,
+    ),
+    Row(
+        "everything-sam2",
+        "everything, 32x32 grid, SAM 2.1 tiny, masks of random weights",
+        "`SAM2AutomaticMaskGenerator`",
         "",
-        partial(all_objects, adaptive=True),
-        compare_objects,
+        lambda: sam2().everything(),
         repeats=1,
     ),
     Row(

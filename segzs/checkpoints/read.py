@@ -15,6 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from segzs.errors import WeightsError
 
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
+"""Under one of these names, training programs store a state dict beside their own state."""
+PREFIXES = ("module.", "model.", "sam.")
+"""What training programs put before every name."""
+
 
 class WithoutRandomWeights(TorchFunctionMode):
     """A context in which modules are built without random initial weights, which a checkpoint replaces anyway.
@@ -39,7 +44,8 @@ class WithoutRandomWeights(TorchFunctionMode):
 def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load a state dict whose keys and shapes must equal the module's; values are cast to the module's dtypes.
 
-    ``source`` is how the `WeightsError` for other keys or shapes calls the weights.
+    ``source`` is how the `WeightsError` for other keys or shapes, or for values that are NaN or infinite, calls
+    the weights.
 
     >>> load_strictly(nn.Linear(3, 2), {"weight": torch.zeros(2, 3)}, "my.pt as linear")
     Traceback (most recent call last):
@@ -58,27 +64,40 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) ->
             if keys
         ]
         raise WeightsError(f"{source}: the weights do not fit: {'; '.join(faults)}")
+    if broken := [key for key in own if not bool(weights[key].isfinite().all())]:
+        raise WeightsError(
+            f"{source}: {len(broken)} weights are NaN or infinite ({', '.join(broken[:3])}), as after a training that "
+            "diverged; take an earlier checkpoint"
+        )
     module.load_state_dict({key: weights[key].to(own[key].dtype) for key in own}, assign=True)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file or a PyTorch file, without executing pickles.
 
-    Raises `WeightsError` if the file is damaged, is of another kind, or contains anything but tensors.
+    Wrappers and prefixes that training programs add are removed. Raises `WeightsError` if the file is damaged, is of another kind, or contains anything but tensors.
     """
     try:
         if path.suffix == ".safetensors":  # cloned, because loaded tensors share memory with the file
-            return {key: value.clone() for key, value in load_file(path).items()}
+            return _without_prefixes({key: value.clone() for key, value in load_file(path).items()})
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
     except Exception as error:  # torch.load raises errors of many kinds on foreign files
         raise WeightsError(f"{path} is not a checkpoint of tensors: {_reason(error)}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
+    while isinstance(loaded, dict) and (
+        inner := [loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)]
+    ):
+        loaded = inner[0]
     if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
         raise WeightsError(f"{path} is not a state dict of tensors; it contains a {type(loaded).__name__}")
-    return loaded
+    return _without_prefixes(loaded)
+
+
+def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((each for each in PREFIXES if weights and all(key.startswith(each) for key in weights)), ""):
+        weights = {key.removeprefix(prefix): tensor for key, tensor in weights.items()}
+    return weights
 
 
 def _reason(error: Exception) -> str:

@@ -19,17 +19,20 @@ def run(args: argparse.Namespace) -> int:
     from segzs.settings import default_model
 
     default = default_model()
-    presets = [
-        (f"{p.name} (default)" if p.name == default else p.name, p.sam, p.clip, p.note) for p in PRESETS.values()
-    ]
-    print_table([("preset", "SAM", "CLIP", "for"), *presets])
+    presets = []
+    for p in PRESETS.values():
+        sam, clip = SAMS[p.sam], CLIPS[p.clip]
+        download = f"{(sam.bytes + clip.bytes) / 1e6:,.0f}" if sam.url else "-"
+        licences = ", ".join(sorted({sam.licence, clip.licence}))
+        name = f"{p.name} (default)" if p.name == default else p.name
+        presets.append((name, p.sam, p.clip, download, licences, p.note))
+    print_table([("preset", "SAM", "CLIP", "MB", "licences", "for"), *presets])
     print_line("")
     sams = []
     for sam in SAMS.values():
         path = find_file(sam.file)
-        size = path.stat().st_size if path else sam.bytes
-        sams.append((sam.name, sam.file, f"{size / 1e6:,.0f}", sam.licence, str(path or "-")))
-    print_table([("SAM", "file", "MB", "licence", "path"), *sams])
+        sams.append((sam.name, sam.file, f"{sam.bytes / 1e6:,.0f}", f"{sam.gflop:,}", sam.licence, str(path or "-")))
+    print_table([("SAM", "file", "MB", "GFLOP an image", "licence", "path"), *sams])
     print_line("")
     clips = [
         (clip.name, clip.hub or "embedded", clip.licence, "yes" if is_clip_here(clip.name) else "-")

@@ -88,8 +88,8 @@ def add_everything(command: Any, *, merge: bool = True) -> None:
     add("--min-area", type=int, metavar="PIXELS", help="drop smaller masks (default 100)")
     add("--max-masks", type=positive, metavar="N", help="keep the N best masks")
     add("--tiles", type=positive, metavar="N", help="segment N x N tiles, too, for small objects")
-    faster = "skip points where coarse ones gave no mask: faster"
-    add("--adaptive", action="store_true", default=None, help=faster)
+    fewer = "skip points that coarser ones make superfluous (default: yes)"
+    add("--adaptive", action=argparse.BooleanOptionalAction, help=fewer)
     if merge:
         join = "merge touching fragments of the same name (default: yes)"
         add("--merge", action=argparse.BooleanOptionalAction, help=join)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,20 +12,14 @@ from torch.nn import functional as F
 from segzs.errors import PromptError
 from segzs.masks import RLE, Mask
 from segzs.prompts import Prompt
-from segzs.sam.encode import EncodedImage, Resize
+from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
+from segzs.sam.networks.network import LowResMasks, PromptTensors
 
 CHUNK = 4
-"""Prompts decoded in one batch. Larger batches fall out of a CPU's cache and cost more per prompt."""
+"""Prompts decoded in one batch on a CPU. Larger batches fall out of its cache and cost more per prompt."""
+ACCELERATOR_CHUNK = 64
 STABILITY_OFFSET = 1.0
-
-
-@dataclass(frozen=True)
-class LowResMasks:
-    """Masks on the model's own grid: logits N M h w and predicted IoU N M, for N prompts with M masks each."""
-
-    logits: Tensor
-    predicted_iou: Tensor
 
 
 def decode(
@@ -56,7 +49,7 @@ def decode(
                 f"{sam.mask_size}: give Segment.low_res_logits of a mask of the same model"
             )
     masks: list[tuple[Mask, ...]] = [()] * len(prompts)
-    for indices in _batches(prompts):
+    for indices in _batches(prompts, chunk(sam)):
         low_res = decode_low_res(sam, encoded, [prompts[i] for i in indices])
         for row, index in enumerate(indices):
             chosen = _choose(prompts[index], low_res.predicted_iou[row], multimask)
@@ -71,23 +64,13 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
     The prompts of one call must have the same number of points, and all a box or none, all a mask or none. The first
     mask is the model's answer to an unambiguous prompt, the other three are its answers to an ambiguous one.
     """
-    points, boxes, masks = _tensors(sam, encoded, prompts)
-    sparse, dense = sam.module.prompt_encoder(points=points, boxes=boxes, masks=masks)
-    if dense.stride(0) == 0:  # the same for all prompts, so it is not copied for each of them
-        dense = dense[:1]
-    logits, predicted_iou = sam.module.mask_decoder.predict_masks(
-        image_embeddings=encoded.read_by(sam),
-        image_pe=sam.positions,
-        sparse_prompt_embeddings=sparse.to(sam.dtype),
-        dense_prompt_embeddings=dense.to(sam.dtype),
-    )
-    return LowResMasks(logits.float(), predicted_iou.float())
+    return sam.module.decode(encoded.read_by(sam), _tensors(sam, encoded, prompts))
 
 
 @torch.inference_mode()
 def full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_iou: Tensor) -> tuple[Mask, ...]:
     """Bring low-res logits M h w to the size of the image, as M masks."""
-    large = enlarged(logits, sam.module.image_encoder.img_size, encoded)
+    large = enlarged(sam, logits, encoded)
     threshold = sam.module.mask_threshold
     stability_scores = stability_score(large, threshold).tolist()
     pixels = (large > threshold).cpu().numpy()
@@ -97,19 +80,22 @@ def full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_io
     )
 
 
-def enlarged(logits: Tensor, side: int, encoded: EncodedImage) -> Tensor:
-    """Enlarge low-res logits M h w to the size of the image, through the model's input of ``side`` pixels.
+def enlarged(sam: SamModel, logits: Tensor, encoded: EncodedImage) -> Tensor:
+    """Enlarge low-res logits M h w to the size of the image.
 
-    This is `Sam.postprocess_masks` without the cells that contain only padding. The masks form a batch of one channel,
-    because bilinear kernels are slow on three channels.
+    If the input is padded, they are enlarged to its size first, as `Sam.postprocess_masks` does, but without the cells
+    that contain only padding. The masks form a batch of one channel, because bilinear kernels are slow on three.
     """
-    height, width = encoded.input_size
-    scale = side // logits.shape[-1]
-    rows, columns = (min(length // scale + 2, logits.shape[-1]) for length in (height, width))
-    visible = logits[:, None, :rows, :columns]
-    visible = F.interpolate(visible, (rows * scale, columns * scale), mode="bilinear", align_corners=False)
+    visible = logits[:, None]
+    if sam.module.keeps_aspect:
+        height, width = encoded.input_size
+        scale = sam.module.side // logits.shape[-1]
+        rows, columns = (min(length // scale + 2, logits.shape[-1]) for length in (height, width))
+        visible = visible[..., :rows, :columns]
+        visible = F.interpolate(visible, (rows * scale, columns * scale), mode="bilinear", align_corners=False)
+        visible = visible[..., :height, :width]
     size = (encoded.image.height, encoded.image.width)
-    return F.interpolate(visible[..., :height, :width], size, mode="bilinear", align_corners=False)[:, 0]
+    return F.interpolate(visible, size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def stability_score(logits: Tensor, threshold: float) -> Tensor:
@@ -129,31 +115,35 @@ def _choose(prompt: Prompt, predicted_iou: Tensor, multimask: bool) -> list[int]
     return ranked[:1] if ambiguous else [0]
 
 
-def _batches(prompts: Sequence[Prompt]) -> list[list[int]]:
+def chunk(sam: SamModel) -> int:
+    """How many prompts to decode in one batch on the device of a model."""
+    return CHUNK if sam.device.type == "cpu" else ACCELERATOR_CHUNK
+
+
+def _batches(prompts: Sequence[Prompt], size: int) -> list[list[int]]:
     """Indices of prompts that can share a batch: the same number of points, a box or none, a mask or none."""
     groups: dict[tuple[int, bool, bool], list[int]] = {}
     for index, prompt in enumerate(prompts):
         kind = (len(prompt.points), prompt.box is not None, prompt.mask is not None)
         groups.setdefault(kind, []).append(index)
-    return [group[i : i + CHUNK] for group in groups.values() for i in range(0, len(group), CHUNK)]
+    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
 
 
-def _tensors(
-    sam: SamModel, encoded: EncodedImage, prompts: Sequence[Prompt]
-) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
-    """Points N P 2 with labels N P, boxes N 4 and masks N 1 h w, in pixels of the model's input."""
-    resize = Resize(sam.module.image_encoder.img_size)
-    size = (encoded.image.height, encoded.image.width)
+def _tensors(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Prompt]) -> PromptTensors:
+    """Prompts of one kind, with their coordinates in pixels of the model's input."""
+    scale = np.divide(encoded.input_size[::-1], (encoded.image.width, encoded.image.height))
     points = boxes = masks = None
     if prompts[0].points:
-        coordinates = resize.apply_coords(np.array([prompt.points for prompt in prompts], np.float64), size)
         labels = np.array([prompt.positive for prompt in prompts], np.int64)
-        points = (_tensor(coordinates, sam), torch.from_numpy(labels).to(sam.device))
+        points = (
+            _tensor(np.array([prompt.points for prompt in prompts]) * scale, sam),
+            torch.from_numpy(labels).to(sam.device),
+        )
     if prompts[0].box is not None:
-        boxes = _tensor(resize.apply_boxes(np.array([prompt.box for prompt in prompts], np.float64), size), sam)
+        boxes = _tensor(np.array([prompt.box for prompt in prompts]) * np.tile(scale, 2), sam)
     if prompts[0].mask is not None:
         masks = _tensor(np.stack([prompt.mask for prompt in prompts])[:, None], sam)  # type: ignore[misc]
-    return points, boxes, masks
+    return PromptTensors(points, boxes, masks)
 
 
 def _tensor(array: np.ndarray, sam: SamModel) -> Tensor:

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -46,10 +47,10 @@ class EncodedImage(Value):
                 object.__setattr__(self, "features", self.features.clone())
 
     def read_by(self, sam: SamModel) -> Tensor:
-        """The features on the device and in the dtype of a model; converted once."""
+        """The features on the device, in the dtype and in the layout of a model; converted once."""
         key = (sam.device, sam.dtype)
         if key not in self._copies:
-            self._copies[key] = self.features.to(*key)
+            self._copies[key] = self.features.to(*key).contiguous(memory_format=sam.module.memory_format)
         return self._copies[key]
 
     def check_model(self, sam: SamModel) -> None:
@@ -94,15 +95,6 @@ class EncodedImage(Value):
             raise AnnotationError(f"{path} is not an encoded image: {error}; EncodedImage.save writes one") from error
 
 
-class Resize(ResizeLongestSide):
-    """segment-anything's resizing to the model's input, which keeps at least one pixel of a very long image."""
-
-    @staticmethod
-    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
-        height, width = ResizeLongestSide.get_preprocess_shape(oldh, oldw, long_side_length)
-        return max(1, height), max(1, width)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class PreparedImage(Image):
     """An image that is already resized, for instance by a thread while the model works on another image.
@@ -126,7 +118,7 @@ def prepare(sam: SamModel, image: Image) -> PreparedImage:
 
 @torch.inference_mode()
 def encode(sam: SamModel, image: Image) -> EncodedImage:
-    """Run SAM's image encoder: the longest side is resized to the model's input, the rest is padded."""
+    """Run SAM's image encoder on the image at the size of the model's input; see `input_size`."""
     return EncodedImage(image, _features(sam, image), input_size(sam, image), sam.spec.name, sam.digest)
 
 
@@ -144,8 +136,12 @@ def encode_cached(sam: SamModel, image: Image, cache: EmbeddingCache) -> Encoded
 
 
 def input_size(sam: SamModel, image: Image) -> tuple[int, int]:
-    """Height and width of an image inside the model's square input."""
-    return Resize.get_preprocess_shape(image.height, image.width, sam.module.image_encoder.img_size)
+    """Height and width of an image inside the model's square input, at least one pixel each."""
+    side = sam.module.side
+    if not sam.module.keeps_aspect:
+        return side, side
+    height, width = ResizeLongestSide.get_preprocess_shape(image.height, image.width, side)
+    return max(1, height), max(1, width)
 
 
 def _features(sam: SamModel, image: Image) -> Tensor:
@@ -153,12 +149,13 @@ def _features(sam: SamModel, image: Image) -> Tensor:
     if resized is None or resized.shape[:2] != input_size(sam, image):
         resized = _resized(sam, image)
     writable = np.require(resized, requirements="W")  # PyTorch has no read-only tensors
-    pixels = torch.from_numpy(writable).permute(2, 0, 1)[None].to(sam.device)  # 1 3 h w
-    return sam.module.image_encoder(sam.module.preprocess(pixels.float()).to(sam.dtype)).float().contiguous()
+    return sam.module.encode(torch.from_numpy(writable).permute(2, 0, 1)[None].to(sam.device))
 
 
 def _resized(sam: SamModel, image: Image) -> np.ndarray:
-    return np.ascontiguousarray(Resize(sam.module.image_encoder.img_size).apply_image(np.asarray(image.pixels)))
+    """The pixels at the size of the model's input, resized by Pillow as segment-anything does."""
+    height, width = input_size(sam, image)
+    return np.array(PIL.Image.fromarray(image.pixels).resize((width, height), PIL.Image.Resampling.BILINEAR))
 
 
 def _as_float16(features: Tensor) -> Tensor:

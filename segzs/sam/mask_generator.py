@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import NamedTuple
 
 import cv2
@@ -18,7 +19,8 @@ from segzs.checks import check_number
 from segzs.errors import PromptError
 from segzs.masks import RLE, Mask, iou, nms
 from segzs.prompts import Prompt
-from segzs.sam.decode import CHUNK, decode_low_res, full_size, stability_score
+from segzs.sam.bitmaps import iou_of_bitmaps, nms_bitmaps
+from segzs.sam.decode import chunk, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
 from segzs.sam.proposals import decode_proposals, has_point_head, propose
@@ -29,8 +31,6 @@ ISLAND_RATIO = 0.05
 HOLE_RATIO = 0.01
 MAX_SPECK_AREA = 0.002
 """As a share of the image. A larger part or hole may be an object of its own and is kept."""
-BLOCK = 256
-"""Number of masks that are float tensors at the same time, which need a float for each pixel."""
 MAX_POINTS_PER_SIDE = 256
 MAX_TILES_PER_SIDE = 16
 
@@ -46,7 +46,8 @@ class GeneratorOptions:
         nms_threshold: of two masks with a larger IoU than this, drop the one with the lower predicted IoU.
         min_area: drop smaller masks, in image pixels.
         max_masks: keep at most so many, the best.
-        adaptive: prompt every second point of every second row, and then only the points on or next to a mask.
+        adaptive: prompt every second point of every second row, and then only the points on or next to a mask that are
+            not in a mask which two prompts gave; False prompts all points.
         tiles: also search so many overlapping tiles a side, each at the model's full resolution.
         merge: join touching masks with the same name. Only `Segmenter` does this, which names masks.
 
@@ -60,7 +61,7 @@ class GeneratorOptions:
     nms_threshold: float = 0.7
     min_area: int = 100
     max_masks: int | None = None
-    adaptive: bool = False
+    adaptive: bool = True
     tiles: int = 1
     merge: bool = True
 
@@ -90,6 +91,8 @@ class Thresholds(NamedTuple):
     stability_score: float
 
 
+AGREEMENT = 0.9
+"""Masks of two prompts with this IoU are the same object."""
 LENIENT = Thresholds(0.75, 1 / 3)
 """Factors on the model's own thresholds when a CLIP selects among the masks."""
 
@@ -173,16 +176,17 @@ class MaskGenerator:
         due = is_coarse if self.options.adaptive else np.ones(len(grid), bool)
         candidates: list[Candidate] = []
         pending = grid
+        size = chunk(self.sam)
         while due.any():
             points, pending = pending[due], pending[~due]
-            wave: list[Candidate] = []
-            for start in range(0, len(points), CHUNK):
-                wave += self.prompt(points[start : start + CHUNK])
+            wave: list[list[Candidate]] = []
+            for start in range(0, len(points), size):
+                wave += self.prompt(points[start : start + size])
                 if progress is not None:
-                    remaining = len(pending) + max(len(points) - start - CHUNK, 0)
+                    remaining = len(pending) + max(len(points) - start - size, 0)
                     progress(1 - remaining / len(grid))
-            candidates += wave
-            due = self.is_near(pending, [each for each in wave if self.passes(each)], side)
+            candidates += chain(*wave)
+            due = self.is_due(pending, wave, side)
         if progress is not None and len(pending):
             progress(1.0)
         return candidates
@@ -203,11 +207,13 @@ class MaskGenerator:
             progress(1.0)
         return candidates
 
-    def prompt(self, points: np.ndarray) -> list[Candidate]:
-        """Decode points N 2, given as shares of width and height, and filter their masks."""
+    def prompt(self, points: np.ndarray) -> list[list[Candidate]]:
+        """Decode points N 2, given as shares of width and height, and filter the masks of each."""
         size = (self.encoded.image.width, self.encoded.image.height)
         low_res = decode_low_res(self.sam, self.encoded, [Prompt.point(x, y) for x, y in points * size])
-        return self.filtered(low_res.logits[:, 1:].flatten(0, 1), low_res.predicted_iou[:, 1:].flatten())
+        return [
+            self.filtered(*masks) for masks in zip(low_res.logits[:, 1:], low_res.predicted_iou[:, 1:], strict=True)
+        ]
 
     def passes(self, candidate: Candidate) -> bool:
         """Whether a candidate reaches the thresholds of a search that is not lenient."""
@@ -216,15 +222,24 @@ class MaskGenerator:
             and candidate.stability_score >= self.thresholds.stability_score
         )
 
-    def is_near(self, points: np.ndarray, candidates: list[Candidate], side: int) -> np.ndarray:
-        """Whether points N 2 lie on a mask, or closer to one than half the spacing of the grid: bool N."""
-        if not candidates or not len(points):
+    def is_due(self, points: np.ndarray, wave: list[list[Candidate]], side: int) -> np.ndarray:
+        """Which points N 2 of a finer grid to prompt: bool N.
+
+        Those on a mask of the last wave, or closer to one than half the spacing of the grid, unless they lie in a mask
+        that two prompts of the wave gave: more prompts there would give it again.
+        """
+        passing = [[each for each in of_prompt if self.passes(each)] for of_prompt in wave]
+        prompts = torch.tensor([index for index, of_prompt in enumerate(passing) for _ in of_prompt])
+        if not len(prompts) or not len(points):
             return np.zeros(len(points), bool)
-        union = self.visible(candidates).any(0)
+        masks = self.visible([*chain(*passing)])
+        same = iou_of_bitmaps(masks, masks).cpu() >= AGREEMENT
+        agreed = (same & (prompts[:, None] != prompts)).any(1)
+        union, explained = masks.any(0), masks[agreed.to(masks.device)].any(0)
         margin = max(union.shape) // (2 * side)
-        grown = F.max_pool2d(union[None].float(), 2 * margin + 1, stride=1, padding=margin)[0].bool().cpu().numpy()
+        near = F.max_pool2d(union[None].float(), 2 * margin + 1, stride=1, padding=margin)[0].bool()
         column, row = (points * union.shape[::-1]).astype(int).T
-        return grown[row, column]
+        return (near & ~explained).cpu().numpy()[row, column]
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
         """The low-res masks N h w whose scores reach the thresholds."""
@@ -256,25 +271,6 @@ class MaskGenerator:
         """The masks of candidates on the model's grid, without padding: bool N h w."""
         logits = torch.stack([candidate.logits for candidate in candidates])
         return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
-
-
-def nms_bitmaps(masks: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    """`nms` by the IoU of bool masks N h w: indices, best first; empty masks are dropped.
-
-    The IoU of boxes would miss near-duplicates and drop neighbours.
-    """
-    areas = masks.flatten(1).sum(1).cpu().numpy()
-    ranked = [index for index in scores.argsort(descending=True).tolist() if areas[index]]
-    return nms(ranked, iou_of_bitmaps(masks, masks).cpu().numpy(), threshold)
-
-
-def iou_of_bitmaps(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Intersection over union of every pair of bool masks N h w and M h w: float N M."""
-    ours, theirs = ours.flatten(1), theirs.flatten(1)
-    intersection = torch.cat(
-        [torch.cat([a.float() @ b.float().T for b in theirs.split(BLOCK)], 1) for a in ours.split(BLOCK)]
-    )
-    return intersection / (ours.sum(1)[:, None] + theirs.sum(1) - intersection).clamp(min=1)
 
 
 def _cleaned(mask: Mask) -> Mask:
@@ -309,5 +305,5 @@ def _grid(points_per_side: int) -> tuple[np.ndarray, np.ndarray]:
 def _without_padding(sam: SamModel, encoded: EncodedImage, logits: Tensor) -> Tensor:
     """The part of low-res logits N h w that lies on the image."""
     height, width = encoded.input_size
-    side = sam.module.image_encoder.img_size
+    side = sam.module.side
     return logits[:, : -(-height * logits.shape[-2] // side), : -(-width * logits.shape[-1] // side)]

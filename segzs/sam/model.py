@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 
 import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, Sam
-from torch import Tensor
 
 from segzs.checkpoints.locate import SamFile
-from segzs.checkpoints.read import WithoutRandomWeights, load_strictly, read_weights
+from segzs.checkpoints.read import WithoutRandomWeights, read_weights
 from segzs.checkpoints.registry import SamCheckpoint
-from segzs.sam.networks.attention import fuse_encoder
-from segzs.sam.networks.mask_decoder import FusedMaskDecoder
 from segzs.sam.networks.mobile import build_mobile_sam
+from segzs.sam.networks.network import Network, SegmentAnything
+from segzs.sam.networks.sam2 import build_sam2
 from segzs.sam.networks.tiny import build_tiny_sam
 
-ARCHITECTURES: dict[str, Callable[[], Sam]] = {
+ARCHITECTURES: dict[str, Callable[[], Network]] = {
     "tiny": build_tiny_sam,
     "vit_t": build_mobile_sam,
-    "vit_b": build_sam_vit_b,
-    "vit_l": build_sam_vit_l,
-    "vit_h": build_sam_vit_h,
+    "vit_b": lambda: SegmentAnything.of(build_sam_vit_b()),
+    "vit_l": lambda: SegmentAnything.of(build_sam_vit_l()),
+    "vit_h": lambda: SegmentAnything.of(build_sam_vit_h()),
+    "edgetam": partial(build_sam2, "repvit_m1"),
+    "hiera_tiny": partial(build_sam2, "sam2_hiera_tiny"),
+    "hiera_small": partial(build_sam2, "sam2_hiera_small"),
+    "hiera_base_plus": partial(build_sam2, "sam2_hiera_base_plus"),
+    "hiera_large": partial(build_sam2, "sam2_hiera_large"),
 }
 
 
@@ -34,24 +37,18 @@ class SamModel:
 
     spec: SamCheckpoint
     digest: str
-    module: Sam = field(repr=False)
+    module: Network = field(repr=False)
     dtype: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:
         """Where the module is."""
-        return self.module.pixel_mean.device
-
-    @cached_property
-    def positions(self) -> Tensor:
-        """The positional encoding of the image embedding's grid: 1 C G G."""
-        return self.module.prompt_encoder.get_dense_pe().to(self.dtype)
+        return next(self.module.parameters()).device
 
     @property
     def mask_size(self) -> tuple[int, int]:
         """Height and width of its low-res logits."""
-        height, width = self.module.prompt_encoder.mask_input_size
-        return height, width
+        return self.module.side // 4, self.module.side // 4
 
 
 def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> SamModel:
@@ -62,22 +59,12 @@ def load_sam(file: SamFile, device: torch.device | str = "cpu", dtype: torch.dty
     """
     with WithoutRandomWeights():
         module = ARCHITECTURES[file.spec.architecture]()
-    load_strictly(module, read_weights(file.path), f"{file.path} as {file.spec.architecture}")
-    module = fused(module).to(device).eval().requires_grad_(False)
+    module.load(read_weights(file.path), f"{file.path} as {file.spec.architecture}")
+    module.to(device).eval().requires_grad_(False)
     return with_dtype(SamModel(file.spec, file.digest, module), dtype)
 
 
 def with_dtype(sam: SamModel, dtype: torch.dtype) -> SamModel:
     """The same model, whose module computes in ``dtype`` from now on."""
-    sam.module.image_encoder.to(dtype)
-    sam.module.mask_decoder.to(dtype)
+    sam.module.cast(dtype)
     return replace(sam, dtype=dtype)
-
-
-def fused(module: Sam) -> Sam:
-    """Replace parts of segment-anything in this module by faster ones with the same weights and results."""
-    if isinstance(module.image_encoder, ImageEncoderViT):
-        fuse_encoder(module.image_encoder)
-    if type(module.mask_decoder) is MaskDecoder:
-        module.mask_decoder = FusedMaskDecoder(module.mask_decoder)
-    return module

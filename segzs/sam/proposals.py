@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from segzs.masks import nms
 from segzs.prompts import Prompt
-from segzs.sam.decode import CHUNK, LowResMasks, decode_low_res
+from segzs.sam.bitmaps import nms_bitmaps
+from segzs.sam.decode import chunk, decode_low_res
 from segzs.sam.decode import stability_score as stability_of
-from segzs.sam.encode import EncodedImage, Resize
+from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
+from segzs.sam.networks.network import LowResMasks
 from segzs.sam.networks.point_head import STRIDE as POINT_STRIDE
 from segzs.sam.networks.point_head import PointFeatures, PointHead
 from segzs.sam.networks.tiny import STRIDE, unpack
@@ -54,22 +55,26 @@ class PointMasks:
     sam: SamModel
     encoded: EncodedImage
 
+    @property
+    def head(self) -> PointHead:
+        """The head that answers."""
+        return cast(PointHead, self.sam.module.point_head)
+
     @cached_property
     def features(self) -> PointFeatures:
         """The head's features of the part of the input that shows the image."""
         height, width = (-(-side // STRIDE) for side in self.encoded.input_size)
         embedding = self.encoded.read_by(self.sam)[..., :height, :width].float()
         x16, x8, _ = unpack(embedding)
-        return self.sam.module.point_head.prepare(x16, x8)
+        return self.head.prepare(x16, x8)
 
     @torch.inference_mode()
     def at(self, points: np.ndarray) -> LowResMasks:
         """Logits N 3 h w at stride 8 and predicted IoU N 3 of points N 2, in image pixels."""
         image = self.encoded.image
-        resize = Resize(self.sam.module.image_encoder.img_size)
-        inside = resize.apply_coords(np.asarray(points, np.float64), (image.height, image.width))
+        inside = points * np.divide(self.encoded.input_size[::-1], (image.width, image.height))
         tensor = torch.from_numpy(inside.astype(np.float32)).to(self.sam.device)
-        logits, predicted_iou = self.sam.module.point_head(self.features, tensor[None])
+        logits, predicted_iou = self.head(self.features, tensor[None])
         return LowResMasks(logits[0], predicted_iou[0])
 
 
@@ -98,16 +103,9 @@ def propose(
         batches.append(Proposals(logits[stable], low_res.predicted_iou[likely][stable]))
     logits, scores = (torch.cat(parts) for parts in zip(*batches, strict=True))
     order = scores.argsort(descending=True)[:MAX_COMPARED]
-    return _suppressed(Proposals(logits[order], scores[order]), sam.module.mask_threshold)
-
-
-def _suppressed(ranked: Proposals, threshold: float) -> Proposals:
-    """Non-maximum suppression of proposals, best first."""
-    masks = (ranked.logits > threshold).flatten(1).float()
-    intersection, areas = masks @ masks.T, masks.sum(1)
-    overlap = intersection / (areas[:, None] + areas - intersection).clamp(min=1)
-    kept = nms(areas.nonzero()[:, 0].tolist(), overlap.cpu().numpy(), NMS_THRESHOLD)[:MAX_PROPOSALS]
-    return Proposals(ranked.logits[kept], ranked.predicted_iou[kept])
+    logits, scores = logits[order], scores[order]
+    kept = nms_bitmaps(logits > sam.module.mask_threshold, scores, NMS_THRESHOLD)[:MAX_PROPOSALS]
+    return Proposals(logits[kept], scores[kept])
 
 
 def decode_proposals(sam: SamModel, encoded: EncodedImage, proposals: Proposals) -> Iterator[LowResMasks]:
@@ -117,8 +115,9 @@ def decode_proposals(sam: SamModel, encoded: EncodedImage, proposals: Proposals)
     fills a box, and the head at telling whether there is an object.
     """
     boxes = _boxes(proposals.logits > sam.module.mask_threshold, encoded)
-    for start in range(0, len(boxes), CHUNK):
-        part = slice(start, start + CHUNK)
+    size = chunk(sam)
+    for start in range(0, len(boxes), size):
+        part = slice(start, start + size)
         low_res = decode_low_res(sam, encoded, [Prompt.box(*box) for box in boxes[part].tolist()])
         scores = (low_res.predicted_iou[:, :1] + proposals.predicted_iou[part, None]) / 2
         yield LowResMasks(low_res.logits[:, :1], scores)

@@ -161,7 +161,7 @@ def _joined(sam: SamModel, encoded: EncodedImage, group: Sequence[Part]) -> Mask
 def low_res_logits(sam: SamModel, encoded: EncodedImage, mask: np.ndarray) -> np.ndarray:
     """Logits on the whole image's grid that stand for a mask, so that a later prompt can refine it."""
     height, width = sam.mask_size
-    side = sam.module.image_encoder.img_size
+    side = sam.module.side
     input_height, input_width = input_size(sam, encoded.image)
     inner = (max(1, round(width * input_width / side)), max(1, round(height * input_height / side)))
     share = cv2.resize(mask.astype(np.float32), inner, interpolation=cv2.INTER_AREA)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,12 @@ from segzs.checkpoints.locate import locate_sam
 from segzs.checkpoints.registry import SAMS
 from segzs.image import Image, read_image
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.model import SamModel, fused, load_sam
+from segzs.sam.model import SamModel, load_sam
+from segzs.sam.networks.network import SegmentAnything
+from segzs.sam.networks.sam2 import Sam2
 from segzs.sam.networks.tiny import build_tiny_sam
 from tests.conftest import EXAMPLES
+from tests.sam.sam2_peers import SIDE, meta_predictor, small_meta, small_sam2
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Pair:
 
     sam: SamModel
     encoded: EncodedImage
-    predictor: SamPredictor
+    predictor: Any
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +67,11 @@ def tiny_pair(tiny: SamModel, desk: Image) -> Pair:
 def small_pair(portrait: Image) -> Pair:
     """Meta's architecture, with windowed and global attention, but small."""
     module = randomised(build_small_sam).requires_grad_(False)
-    return pair(SamModel(replace(SAMS["vit_b"], name="small"), "small", fused(deepcopy(module))), portrait, module)
+    return pair(
+        SamModel(replace(SAMS["vit_b"], name="small"), "small", SegmentAnything.of(deepcopy(module)).fuse()),
+        portrait,
+        module,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +90,28 @@ def vit_b_pair(desk: Image, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     for module in (official, sam.module):
         module.image_encoder.blocks = module.image_encoder.blocks[:3]
     return pair(sam, desk, official)
+
+
+@pytest.fixture(scope="session")
+def sam2_pair(square: Image) -> Pair:
+    """A small SAM 2.1, with Meta's weights and predictor."""
+    meta = small_meta()
+    sam = sam2_model(small_sam2(), meta.state_dict())
+    predictor = meta_predictor(meta)
+    predictor.set_image(np.array(square.pixels))
+    return Pair(sam, encode(sam, square), predictor)
+
+
+@pytest.fixture(scope="session")
+def square(desk: Image) -> Image:
+    """A part of the desk that fills the input of the small SAM 2.1, so that nothing is resized."""
+    return Image(desk.pixels[:SIDE, :SIDE])
+
+
+def sam2_model(module: Sam2, weights: dict[str, torch.Tensor]) -> SamModel:
+    module.load(weights, "random weights")
+    module.eval().requires_grad_(False)
+    return SamModel(replace(SAMS["vit_b"], name="small SAM 2.1"), "small SAM 2.1", module)
 
 
 def pair(sam: SamModel, image: Image, module: Sam) -> Pair:

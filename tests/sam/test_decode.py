@@ -41,7 +41,7 @@ def test_masks_are_enlarged_as_segment_anything_does(tiny: SamModel, size: tuple
     encoded = encode(tiny, Image(np.zeros((*size, 3), np.uint8)))
     logits = torch.randn(3, *tiny.mask_size)
     expected = tiny.module.postprocess_masks(logits[None], encoded.input_size, size)[0]
-    ours = enlarged(logits, tiny.module.image_encoder.img_size, encoded)
+    ours = enlarged(tiny, logits, encoded)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 

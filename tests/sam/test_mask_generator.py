@@ -8,17 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from segzs.errors import PromptError
 from segzs.image import Image
 from segzs.masks import RLE, Mask, iou
 from segzs.prompts import Prompt
-from segzs.sam.decode import CHUNK, LowResMasks, decode_low_res, stability_score
+from segzs.sam.decode import CHUNK, decode_low_res, stability_score
 from segzs.sam.encode import EncodedImage, encode
-from segzs.sam.mask_generator import GeneratorOptions, _cleaned, generate_masks, nms_bitmaps
+from segzs.sam.mask_generator import GeneratorOptions, _cleaned, generate_masks
 from segzs.sam.model import SamModel
+from segzs.sam.networks.network import LowResMasks
 
 MANY = GeneratorOptions(points_per_side=8, predicted_iou_threshold=0.3, stability_score_threshold=0.3)
 
@@ -147,36 +146,6 @@ def test_progress_grows_to_one(points: int, adaptive: bool, tiny: SamModel, enco
 def test_options_out_of_range_are_refused(options: dict, complaint: str) -> None:
     with pytest.raises(PromptError, match=complaint):
         GeneratorOptions(**options)
-
-
-def stacks() -> st.SearchStrategy[np.ndarray]:
-    """Up to eight masks of 3 x 4 pixels, many of them alike."""
-    return st.lists(st.integers(0, 2**12 - 1), min_size=1, max_size=8).map(
-        lambda numbers: (np.array(numbers)[:, None] >> np.arange(12) & 1).astype(bool).reshape(-1, 3, 4)
-    )
-
-
-@settings(max_examples=200, deadline=None)
-@given(masks=stacks(), limit=st.sampled_from([0.0, 0.2, 0.45, 0.7, 0.95, 1.0]), seed=st.integers(0, 1000))
-def test_nms_of_bitmaps_equals_brute_force(masks: np.ndarray, limit: float, seed: int) -> None:
-    scores = np.random.default_rng(seed).permutation(len(masks)) / len(masks)
-    expected: list[int] = []
-    for index in sorted(range(len(masks)), key=lambda i: -scores[i]):
-        overlaps = [(masks[index] & masks[i]).sum() / (masks[index] | masks[i]).sum() for i in expected]
-        if masks[index].any() and all(overlap <= limit for overlap in overlaps):
-            expected.append(index)
-    assert nms_bitmaps(torch.from_numpy(masks), torch.from_numpy(scores), limit) == expected
-
-
-def test_nms_compares_masks_and_not_boxes() -> None:
-    frame = torch.ones(20, 20, dtype=torch.bool)
-    frame[2:18, 2:18] = False
-    inside = ~frame
-    assert nms_bitmaps(torch.stack([frame, inside, frame]), torch.tensor([0.5, 0.9, 0.8]), 0.7) == [1, 2]
-
-
-def test_nms_of_no_masks() -> None:
-    assert nms_bitmaps(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), 0.7) == []
 
 
 @pytest.fixture

@@ -12,32 +12,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from segment_anything.modeling import Sam
 from torch import Tensor
 
 from segzs.checkpoints.locate import locate_sam
+from segzs.checkpoints.read import read_weights
 from segzs.checkpoints.registry import SAMS
 from segzs.errors import ModelError, WeightsError
-from segzs.sam.model import SamModel, load_sam
-from segzs.sam.networks.mobile import build_mobile_sam, offset_index
+from segzs.sam.model import ARCHITECTURES, SamModel, load_sam
+from segzs.sam.networks.mobile import offset_index
 from segzs.sam.networks.tiny import build_tiny_sam
 from tests.sam.conftest import randomised
 
-BUILDERS: dict[str, Callable[[], Sam]] = {
-    "tiny": build_tiny_sam,
-    "vit_t": build_mobile_sam,
-    "vit_b": build_sam_vit_b,
-    "vit_l": build_sam_vit_l,
-    "vit_h": build_sam_vit_h,
-}
 IOU_TOKEN = "mask_decoder.iou_token.weight"
 
 
 def official_weights(architecture: str) -> dict[str, Tensor]:
     """Weights in the official format: each tensor repeats one random number, so that ViT-H fits into a small file."""
     with torch.device("meta"):
-        state = BUILDERS[architecture]().state_dict()
+        state = ARCHITECTURES[architecture]().state_dict()
     torch.manual_seed(0)
     return {
         key: (torch.randn(()) if tensor.is_floating_point() else torch.tensor(7)).expand(tensor.shape)
@@ -54,7 +46,7 @@ def vit_b() -> dict[str, Tensor]:
     return official_weights("vit_b")
 
 
-@pytest.mark.parametrize("architecture", BUILDERS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_is_loaded(architecture: str, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     weights = official_weights(architecture)
@@ -68,7 +60,7 @@ def test_every_architecture_is_loaded(architecture: str, tmp_path: Path) -> None
         assert tensor.shape == weights[key].shape
         assert tensor[first] == weights[key][first]
     assert sam.spec == replace(row, name=f"{architecture}:weights.pth", sha256="", url="")
-    assert sam.module.image_encoder.img_size == row.input_size
+    assert sam.module.side == row.input_size
     assert sam.mask_size == (row.input_size // 4, row.input_size // 4)
     assert not any(module.training for module in sam.module.modules())
     assert not any(parameter.requires_grad for parameter in sam.module.parameters())
@@ -82,6 +74,17 @@ def test_buffers_that_are_not_in_the_checkpoint_are_built(tmp_path: Path) -> Non
     assert module.pixel_std.flatten().tolist() == pytest.approx([58.395, 57.12, 57.375])
     for stage, window in ((1, 7), (2, 14), (3, 7)):
         assert torch.equal(module.image_encoder.layers[stage].blocks[0].attn.offsets, offset_index(window))
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model_state", "model", None])
+@pytest.mark.parametrize("prefix", ["module.", "model.", "sam.", "module.model.", ""])
+def test_checkpoints_of_trainings_are_loaded(wrapper: str | None, prefix: str, tmp_path: Path) -> None:
+    """As MedSAM, micro-sam, Lightning and DataParallel save them, beside an optimizer's state."""
+    weights = {"layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2)}
+    renamed = {f"{prefix}{key}": tensor for key, tensor in weights.items()}
+    state = {wrapper: renamed, "optimizer": {"lr": 0.1}, "epoch": 3} if wrapper else renamed
+    torch.save(state, tmp_path / "training.pt")
+    assert read_weights(tmp_path / "training.pt").keys() == weights.keys()
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors", "nested.pt"])
@@ -137,8 +140,13 @@ def reshaped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**weights, IOU_TOKEN: torch.zeros(1, 128)}
 
 
-def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"module.{key}": tensor for key, tensor in weights.items()}
+def diverged(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**weights, IOU_TOKEN: torch.full((1, 256), torch.nan)}
+
+
+def high_quality(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As HQ-SAM adds weights to those of SAM."""
+    return {**weights, "mask_decoder.hf_token.weight": torch.zeros(1, 256)}
 
 
 @pytest.mark.parametrize(
@@ -147,9 +155,10 @@ def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         (without, r"1 missing \(mask_decoder.iou_token.weight\)"),
         (extended, r"1 unknown \(mask_decoder.hq_token\)"),
         (reshaped, r"1 of another shape \(mask_decoder.iou_token.weight\)"),
-        (prefixed, r"314 missing .*; 314 unknown \(module\."),
+        (diverged, r"1 weights are NaN or infinite \(mask_decoder.iou_token.weight\), .* take an earlier checkpoint"),
+        (high_quality, "the file is an HQ-SAM, which segzs does not build"),
         (lambda _: {}, "314 missing"),
-        (lambda weights: {"model": weights}, "not a state dict"),
+        (lambda weights: {"weights": weights}, "not a state dict"),
         (lambda weights: list(weights.values()), "contains a list"),
         (lambda weights: dict(enumerate(weights.values())), "not a state dict"),
         (lambda weights: {**weights, "epoch": 3}, "not a state dict"),

@@ -62,7 +62,8 @@ def test_an_answer_is_voted_but_in_training(tiny: SamModel, desk: Image) -> None
     encoded, decoder = encode(tiny, Image(desk.pixels[:, : desk.height])), copy.deepcopy(tiny.module.mask_decoder)
     boxes = torch.tensor([[100.0, 100.0, 300.0, 300.0]])
     sparse, dense = tiny.module.prompt_encoder(points=None, boxes=boxes, masks=None)
-    given = (encoded.read_by(tiny), tiny.positions, sparse.to(tiny.dtype), dense.to(tiny.dtype))
+    positions = tiny.module.prompt_encoder.get_dense_pe()
+    given = (encoded.read_by(tiny), positions, sparse.to(tiny.dtype), dense.to(tiny.dtype))
     with torch.inference_mode():
         answer, of_answer = decoder.predict_masks(*given)
         masks, predicted_iou = decoder.train().predict_masks(*given)

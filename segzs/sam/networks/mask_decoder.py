@@ -38,16 +38,16 @@ class FusedMaskDecoder(MaskDecoder):
         """Masks N 4 4G 4G and predicted IoU N 4 for N prompts on one image, 1 C G G."""
         if dense_prompt_embeddings.stride(0) == 0:  # no prompt has a mask: all share one embedding
             dense_prompt_embeddings = dense_prompt_embeddings[:1]
-        cells = image_embeddings + dense_prompt_embeddings
+        cells = image_embeddings[:, : self.transformer_dim] + dense_prompt_embeddings
         tokens, cells, weights = answer(self, cells, image_pe, sparse_prompt_embeddings)
-        masks = self._upscaled(cells).flatten(1, 3) @ weights  # N (L 4 4) 4
+        masks = self._upscaled(cells, image_embeddings).flatten(1, 3) @ weights  # N (L 4 4) 4
         height, width = image_embeddings.shape[-2:]
         masks = masks.unflatten(1, (height, width, 2, 2, 2, 2))  # N y x y x y x 4
         masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6).flatten(5).flatten(2, 4)
         return masks, self.iou_prediction_head(tokens[:, 0])
 
-    def _upscaled(self, cells: Tensor) -> Tensor:
-        """Cells N L C -> N L 4 4 c, the sixteen finer cells of each cell."""
+    def _upscaled(self, cells: Tensor, features: Tensor) -> Tensor:
+        """Cells N L C -> N L 4 4 c, the sixteen finer cells of each cell; a subclass may read the image's features."""
         first, norm, activation, second, activation_2 = self.output_upscaling
         finer = activation(normed(quartered(first, cells), norm))
         return activation_2(quartered(second, finer))

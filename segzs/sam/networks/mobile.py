@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from segzs.sam.networks.network import SegmentAnything
 
 IMAGE_SIZE = 1024
 STRIDE = 16
@@ -27,9 +29,9 @@ EXPANSION = 4
 IMAGENET_CLASSES = 1000
 
 
-def build_mobile_sam() -> Sam:
+def build_mobile_sam() -> SegmentAnything:
     """Build MobileSAM with untrained weights; the official checkpoint loads into it strictly."""
-    sam = Sam(
+    sam = SegmentAnything(
         image_encoder=MobileImageEncoder(),
         prompt_encoder=PromptEncoder(
             embed_dim=EMBEDDING,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from segment_anything.modeling.common import LayerNorm2d
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from segzs.sam.networks.lite import Lite0
 from segzs.sam.networks.mask_decoder import answer, normed, quartered
 from segzs.sam.networks.mask_statistics import STATISTICS, mask_statistics
+from segzs.sam.networks.network import SegmentAnything
 from segzs.sam.networks.point_head import PointHead
 
 CHANNELS = 128
@@ -35,10 +36,10 @@ OUTSIDE = -10.0
 """Logit of masks where an image is padded."""
 
 
-def build_tiny_sam(image_size: int = 768) -> Sam:
+def build_tiny_sam(image_size: int = 768) -> SegmentAnything:
     """Build the tiny SAM with untrained weights for square inputs of ``image_size`` pixels."""
     grid = image_size // STRIDE
-    sam = Sam(
+    sam = SegmentAnything(
         image_encoder=TinyImageEncoder(image_size),
         prompt_encoder=DrawnPromptEncoder(
             embed_dim=CHANNELS,
