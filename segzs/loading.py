@@ -40,7 +40,8 @@ def load(
     The `Segmenter` can be used in many threads, and in forked processes, which compute with one thread each.
 
     Args:
-        model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "mobile", "vit_b", "vit_l", "vit_h".
+        model: a preset: "tiny" (embedded; the default, or SEGZS_MODEL), "photo-fast", "photo", "mobile", "vit_b",
+            "vit_l", "vit_h".
         labels: a list, a `Vocabulary`, or the path of a file; None takes the general vocabulary of the CLIP.
         sam: another SAM than the preset's: a name, or ``ARCHITECTURE:FILE``.
         clip: another CLIP than the preset's: ``ARCHITECTURE:TAG``, ``hf-hub:ORG/NAME``, a folder, or a file.

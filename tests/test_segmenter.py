@@ -386,7 +386,9 @@ def test_another_clip_has_its_own_labels_and_templates(tmp_path: Path) -> None:
 
 
 def test_errors_of_load_list_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"unknown preset 'huge' .*; choose from tiny, mobile, vit_b, vit_l, vit_h"):
+    with pytest.raises(
+        ModelError, match=r"unknown preset 'huge' .*; choose from tiny, photo-fast, photo, mobile, vit_b"
+    ):
         load("huge")
     with pytest.raises(ModelError, match="the device 'abacus' cannot be used here"):
         load(device="abacus")

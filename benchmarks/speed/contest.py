@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
+from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from benchmarks.speed.measure import MissingError
@@ -93,28 +94,25 @@ class Contest:
         return encode(self.sam, self.image)
 
 
-def of_sam(
-    module: nn.Module | None = None,
-    *,
-    device: str = "cpu",
-    dtype: str = "auto",
-    architecture: str = "vit_b",
-    image: Image | None = None,
-) -> Contest:
-    """segment-anything's ViT-B, or another module of it with random weights."""
-    official = with_random_weights(module or build_sam_vit_b()).to(device)
-    ours = _loaded(ARCHITECTURES[architecture](), official, architecture, device, dtype)
+def of_sam(*, device: str = "cpu", dtype: str = "auto") -> Contest:
+    """segment-anything's ViT-B with random weights."""
+    official = with_random_weights(build_sam_vit_b()).to(device)
+    return against_sam(_loaded(official, "vit_b", device, dtype), official, read_image(IMAGE))
+
+
+def against_sam(sam: SamModel, official: Sam, image: Image) -> Contest:
+    """A SAM against segment-anything's module with the same weights."""
 
     def clicks(predictor: SamPredictor, points: np.ndarray) -> tuple[Tensor, Tensor]:
         coordinates = predictor.transform.apply_coords(points, predictor.original_size)
-        tensor = torch.from_numpy(coordinates).float().to(device)[:, None]
-        masks, scores, _ = predictor.predict_torch(tensor, torch.ones(len(points), 1, device=device))
+        tensor = torch.from_numpy(coordinates).float().to(sam.device)[:, None]
+        masks, scores, _ = predictor.predict_torch(tensor, torch.ones(len(points), 1, device=sam.device))
         return masks, scores
 
-    return Contest(image or read_image(IMAGE), ours, SamPredictor(official), SamAutomaticMaskGenerator, clicks)
+    return Contest(image, sam, SamPredictor(official), SamAutomaticMaskGenerator, clicks)
 
 
-def of_sam2(architecture: str, *, device: str = "cpu", dtype: str = "auto", image: Image | None = None) -> Contest:
+def of_sam2(architecture: str, *, device: str = "cpu", dtype: str = "auto") -> Contest:
     """A SAM 2.1 of the package sam2 with random weights.
 
     Raises:
@@ -128,7 +126,7 @@ def of_sam2(architecture: str, *, device: str = "cpu", dtype: str = "auto", imag
         raise MissingError(f"the package sam2 is needed ({error})") from error
     config = f"configs/sam2.1/sam2.1_hiera_{META_CONFIGS[architecture]}.yaml"
     official = with_random_weights(build_sam2(config, device=device))
-    ours = _loaded(ARCHITECTURES[architecture](), official, architecture, device, dtype)
+    sam = _loaded(official, architecture, device, dtype)
 
     def clicks(predictor: Any, points: np.ndarray) -> tuple[Tensor, Tensor]:
         _, coordinates, labels, _ = predictor._prep_prompts(
@@ -137,7 +135,7 @@ def of_sam2(architecture: str, *, device: str = "cpu", dtype: str = "auto", imag
         masks, scores, _ = predictor._predict(coordinates, labels)
         return masks, scores
 
-    return Contest(image or read_image(IMAGE), ours, SAM2ImagePredictor(official), SAM2AutomaticMaskGenerator, clicks)
+    return Contest(read_image(IMAGE), sam, SAM2ImagePredictor(official), SAM2AutomaticMaskGenerator, clicks)
 
 
 def with_random_weights(module: nn.Module) -> Any:
@@ -149,7 +147,8 @@ def with_random_weights(module: nn.Module) -> Any:
     return module.eval().requires_grad_(False)
 
 
-def _loaded(network: Any, official: nn.Module, architecture: str, device: str, dtype: str) -> SamModel:
+def _loaded(official: nn.Module, architecture: str, device: str, dtype: str) -> SamModel:
+    network = ARCHITECTURES[architecture]()
     network.load({key: tensor.clone() for key, tensor in official.state_dict().items()}, "random weights")
     network.to(device).eval().requires_grad_(False)
     row = next(row for row in SAMS.values() if row.architecture == architecture)

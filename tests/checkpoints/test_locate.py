@@ -144,7 +144,7 @@ def test_own_weights_need_no_hash(bare: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("vit_x", "choose from tiny, mobile, vit_b, vit_l, vit_h, or give ARCHITECTURE:FILE"),
+        ("vit_x", "choose from tiny, mobile, vit_b, .*sam2.1-large, or give ARCHITECTURE:FILE"),
         ("vit_x:weights.pth", "tiny, vit_b, vit_h, vit_l, vit_t"),
         ("vit_b:nowhere.pth", "no such file: nowhere.pth"),
     ],
@@ -287,7 +287,7 @@ def test_offline_nothing_is_fetched(bare: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_unknown_names_cannot_be_fetched() -> None:
-    with pytest.raises(ModelError, match=r"unknown model 'vit_x'; choose from tiny, mobile, vit_b.*ARCHITECTURE:TAG"):
+    with pytest.raises(ModelError, match=r"unknown model 'vit_x'; choose from tiny, photo-fast, .*ARCHITECTURE:TAG"):
         fetch("vit_x")
 
 

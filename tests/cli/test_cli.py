@@ -418,7 +418,7 @@ def test_a_wrong_checkpoint_is_refused(run: Run, bare: Path, scene) -> None:
 def test_fetch_of_unknown_and_forbidden_names(run: Run, bare: Path) -> None:
     code, out, err = run("fetch", "vit_x")
     assert (code, out) == (2, "")
-    assert "unknown model 'vit_x'; choose from tiny, mobile, vit_b" in err
+    assert "unknown model 'vit_x'; choose from tiny, photo-fast, photo, mobile" in err
     code, out, err = run("fetch", "sam:vit_x")
     assert (code, out) == (2, "")
     assert "unknown SAM 'vit_x'; choose from tiny, mobile, vit_b" in err
