@@ -11,19 +11,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
-from torch.nn import functional as F
 
 from segzs.checks import check_number
 from segzs.errors import PromptError
 from segzs.masks import RLE, Mask, iou, nms
 from segzs.prompts import Prompt
-from segzs.sam.bitmaps import iou_of_bitmaps, nms_bitmaps
+from segzs.sam.bitmaps import nms_bitmaps
 from segzs.sam.decode import chunk, decode_low_res, full_size, stability_score
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
 from segzs.sam.proposals import decode_proposals, has_point_head, propose
+from segzs.sam.waves import is_explained, is_near, point_grid
 
 Progress = Callable[[float], object]
 
@@ -46,8 +45,8 @@ class GeneratorOptions:
         nms_threshold: of two masks with a larger IoU than this, drop the one with the lower predicted IoU.
         min_area: drop smaller masks, in image pixels.
         max_masks: keep at most so many, the best.
-        adaptive: prompt every second point of every second row, and then only the points on or next to a mask that are
-            not in a mask which two prompts gave; False prompts all points.
+        adaptive: prompt every second point of every second row, and then only points on or next to a mask, but not
+            between coarse points that agree; False prompts all points.
         tiles: also search so many overlapping tiles a side, each at the model's full resolution.
         merge: join touching masks with the same name. Only `Segmenter` does this, which names masks.
 
@@ -91,8 +90,6 @@ class Thresholds(NamedTuple):
     stability_score: float
 
 
-AGREEMENT = 0.9
-"""Masks of two prompts with this IoU are the same object."""
 LENIENT = Thresholds(0.75, 1 / 3)
 """Factors on the model's own thresholds when a CLIP selects among the masks."""
 
@@ -172,28 +169,31 @@ class MaskGenerator:
         side = self.options.points_per_side or self.sam.spec.points_per_side
         if has_point_head(self.sam):
             return self.search_proposals(side, progress)
-        grid, is_coarse = _grid(side)
+        grid, is_coarse = point_grid(side)
         due = is_coarse if self.options.adaptive else np.ones(len(grid), bool)
+        pending, remaining, size = np.arange(len(grid)), len(grid), chunk(self.sam)
         candidates: list[Candidate] = []
-        pending = grid
-        size = chunk(self.sam)
         while due.any():
-            points, pending = pending[due], pending[~due]
+            asked, pending = pending[due], pending[~due]
             wave: list[list[Candidate]] = []
-            for start in range(0, len(points), size):
-                wave += self.prompt(points[start : start + size])
+            for start in range(0, len(asked), size):
+                wave += self.prompt(grid[asked[start : start + size]])
+                remaining = len(pending) + max(len(asked) - start - size, 0)
                 if progress is not None:
-                    remaining = len(pending) + max(len(points) - start - size, 0)
                     progress(1 - remaining / len(grid))
+            passing = [[each for each in of_prompt if self.passes(each)] for of_prompt in wave]
+            masks = self.visible([*chain(*passing)])
+            if not candidates and len(pending):
+                pending = pending[~is_explained(pending, masks, [*map(len, passing)], side)]
             candidates += chain(*wave)
-            due = self.is_due(pending, wave, side)
-        if progress is not None and len(pending):
+            due = is_near(grid[pending], masks, side)
+        if progress is not None and remaining:
             progress(1.0)
         return candidates
 
     def search_proposals(self, side: int, progress: Progress | None) -> list[Candidate]:
         """Decode the proposals of a whole grid and keep the masks that pass the filters."""
-        grid, _ = _grid(side)
+        grid, _ = point_grid(side)
         points = grid * (self.encoded.image.width, self.encoded.image.height)
         proposals = propose(self.sam, self.encoded, points, *self.keep_thresholds)
         candidates: list[Candidate] = []
@@ -221,25 +221,6 @@ class MaskGenerator:
             candidate.predicted_iou >= self.thresholds.predicted_iou
             and candidate.stability_score >= self.thresholds.stability_score
         )
-
-    def is_due(self, points: np.ndarray, wave: list[list[Candidate]], side: int) -> np.ndarray:
-        """Which points N 2 of a finer grid to prompt: bool N.
-
-        Those on a mask of the last wave, or closer to one than half the spacing of the grid, unless they lie in a mask
-        that two prompts of the wave gave: more prompts there would give it again.
-        """
-        passing = [[each for each in of_prompt if self.passes(each)] for of_prompt in wave]
-        prompts = torch.tensor([index for index, of_prompt in enumerate(passing) for _ in of_prompt])
-        if not len(prompts) or not len(points):
-            return np.zeros(len(points), bool)
-        masks = self.visible([*chain(*passing)])
-        same = iou_of_bitmaps(masks, masks).cpu() >= AGREEMENT
-        agreed = (same & (prompts[:, None] != prompts)).any(1)
-        union, explained = masks.any(0), masks[agreed.to(masks.device)].any(0)
-        margin = max(union.shape) // (2 * side)
-        near = F.max_pool2d(union[None].float(), 2 * margin + 1, stride=1, padding=margin)[0].bool()
-        column, row = (points * union.shape[::-1]).astype(int).T
-        return (near & ~explained).cpu().numpy()[row, column]
 
     def filtered(self, logits: Tensor, predicted_iou: Tensor) -> list[Candidate]:
         """The low-res masks N h w whose scores reach the thresholds."""
@@ -269,7 +250,8 @@ class MaskGenerator:
 
     def visible(self, candidates: list[Candidate]) -> Tensor:
         """The masks of candidates on the model's grid, without padding: bool N h w."""
-        logits = torch.stack([candidate.logits for candidate in candidates])
+        size = self.sam.mask_size
+        logits = torch.stack([each.logits for each in candidates]) if candidates else torch.zeros(0, *size)
         return _without_padding(self.sam, self.encoded, logits) > self.sam.module.mask_threshold
 
 
@@ -294,12 +276,6 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     areas = statistics[:, cv2.CC_STAT_AREA]
     areas[0] = 0
     return labels, areas
-
-
-def _grid(points_per_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points as shares of width and height, N 2, and which of them are every second point of every second row."""
-    row, column = np.divmod(np.arange(points_per_side**2), points_per_side)
-    return build_point_grid(points_per_side), (row % 2 == 0) & (column % 2 == 0)
 
 
 def _without_padding(sam: SamModel, encoded: EncodedImage, logits: Tensor) -> Tensor:

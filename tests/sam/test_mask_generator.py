@@ -164,7 +164,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
 def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
     headless: SamModel, encoded: EncodedImage, decoded: list[Prompt]
 ) -> None:
-    full = codes(headless, encoded, GeneratorOptions(points_per_side=24))
+    full = codes(headless, encoded, GeneratorOptions(points_per_side=24, adaptive=False))
     assert len(decoded) == len({prompt.points for prompt in decoded}) == 576
     decoded.clear()
     adaptive = codes(headless, encoded, GeneratorOptions(points_per_side=24, adaptive=True))
@@ -172,8 +172,8 @@ def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
     assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
 
-@pytest.mark.parametrize(("mask", "count"), [(-9.0, 25), (9.0, 81)])
-def test_an_adaptive_grid_is_dense_near_masks(
+@pytest.mark.parametrize(("mask", "count"), [(-9.0, 25), (9.0, 25)])
+def test_points_between_points_that_agree_are_left_out(
     mask: float,
     count: int,
     headless: SamModel,

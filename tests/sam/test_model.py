@@ -299,9 +299,7 @@ def test_errors_about_missing_files_name_the_command_to_run(tmp_path: Path, monk
         locate_sam("vit_h")
     with pytest.raises(ModelError, match=r"no such file: nowhere.pth"):
         locate_sam("vit_b:nowhere.pth")
-    with pytest.raises(
-        ModelError, match=r"vit_x.*choose from edgetam, .*, tiny, vit_b, vit_h, vit_l, vit_t"
-    ):
+    with pytest.raises(ModelError, match=r"vit_x.*choose from edgetam, .*, tiny, vit_b, vit_h, vit_l, vit_t"):
         locate_sam("vit_x:weights.pth")
     with pytest.raises(ModelError, match="unknown SAM 'sam2'; choose from tiny, mobile, vit_b"):
         locate_sam("sam2")
