@@ -36,7 +36,7 @@ def test_points_outside_of_the_masks_are_kept() -> None:
 def test_points_between_points_that_disagree_at_one_level_are_kept() -> None:
     whole, part = square(8), square(7)
     assert explained([[whole, part], [whole, part], [whole, part], [whole]]) == [1, 4]
-    assert explained([[whole], [square(2)], [whole], [whole]]) == [4]
+    assert explained([[whole], [square(2)], [whole], [whole]]) == [4, 9, 13]
 
 
 def test_points_beside_no_masks_are_not_near() -> None:
