@@ -44,8 +44,7 @@ class WithoutRandomWeights(TorchFunctionMode):
 def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load a state dict whose keys and shapes must equal the module's; values are cast to the module's dtypes.
 
-    ``source`` is how the `WeightsError` for other keys or shapes, or for values that are NaN or infinite, calls
-    the weights.
+    ``source`` is how the `WeightsError` for other keys or shapes, and for NaN and infinite values, calls the weights.
 
     >>> load_strictly(nn.Linear(3, 2), {"weight": torch.zeros(2, 3)}, "my.pt as linear")
     Traceback (most recent call last):
@@ -75,7 +74,8 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) ->
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file or a PyTorch file, without executing pickles.
 
-    Wrappers and prefixes that training programs add are removed. Raises `WeightsError` if the file is damaged, is of another kind, or contains anything but tensors.
+    What training programs wrap it in and put before its names is removed. Raises `WeightsError` if the file is damaged,
+    is of another kind, or contains anything but tensors.
     """
     try:
         if path.suffix == ".safetensors":  # cloned, because loaded tensors share memory with the file

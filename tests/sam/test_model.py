@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from segzs.checkpoints.locate import locate_sam
 from segzs.checkpoints.read import read_weights
@@ -64,6 +65,19 @@ def test_every_architecture_is_loaded(architecture: str, tmp_path: Path) -> None
     assert sam.mask_size == (row.input_size // 4, row.input_size // 4)
     assert not any(module.training for module in sam.module.modules())
     assert not any(parameter.requires_grad for parameter in sam.module.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMS)
+def test_the_cost_of_an_image_is_the_registered_one(name: str) -> None:
+    row = SAMS[name]
+    device = "cpu" if name == "tiny" else "meta"  # the tiny encoder reads its input to find the padding
+    with torch.device(device):
+        network = ARCHITECTURES[row.architecture]().eval()
+    pixels = torch.ones(1, 3, row.input_size, row.input_size, device=device)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network.image_encoder(pixels)
+    assert counter.get_total_flops() / 1e9 == pytest.approx(row.gflop, rel=0.02, abs=0.5)
 
 
 def test_buffers_that_are_not_in_the_checkpoint_are_built(tmp_path: Path) -> None:
