@@ -1,7 +1,7 @@
 """segzs and the predictors of SAM's and SAM 2's authors on a GPU: ``python -m benchmarks.speed.accelerator``.
 
-Random weights: only the times and their ratios mean something. Both sides compute in bfloat16, the peers under
-autocast, as their authors advise.
+Random weights: only the times and their ratios mean something. segzs computes in bfloat16 where the GPU can, and so does
+SAM 2's predictor under autocast, as its authors advise; SAM's predictor computes in float32.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def rows(device: str, contests: dict[str, Callable[..., Contest]] = CONTESTS) ->
 
 
 def synchronised(contest: Contest, prepare: Callable[..., Any], device: str) -> tuple[Callable[[], Any], ...]:
-    """Both sides of a task, each waiting for the device, the peer under autocast."""
+    """Both sides of a task, each waiting for the device."""
     ours, peer = prepare(contest)
 
     def timed(run: Callable[[], Any]) -> None:
@@ -49,7 +49,7 @@ def synchronised(contest: Contest, prepare: Callable[..., Any], device: str) -> 
             torch.cuda.synchronize()
 
     def theirs() -> None:
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=contest.autocast):
             timed(peer)
 
     return partial(timed, ours), theirs

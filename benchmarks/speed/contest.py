@@ -34,7 +34,8 @@ CLICK = (380.0, 150.0)
 class Contest:
     """Both sides; the predictors and the generators of SAM and of SAM 2 have the same methods.
 
-    ``clicks`` are the masks and predicted IoU that the predictor gives for points N 2 in one batch.
+    ``clicks`` are the masks and predicted IoU that the predictor gives for points N 2 in one batch. With ``autocast``,
+    its authors run it in bfloat16 on GPUs; SAM's predictor cannot.
     """
 
     image: Image
@@ -42,6 +43,7 @@ class Contest:
     predictor: Any
     generator: Callable[..., Any]
     clicks: Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
+    autocast: bool = False
 
     def encoding(self) -> Pair:
         """The image encoder, from pixels."""
@@ -135,7 +137,9 @@ def of_sam2(architecture: str, *, device: str = "cpu", dtype: str = "auto") -> C
         masks, scores, _ = predictor._predict(coordinates, labels)
         return masks, scores
 
-    return Contest(read_image(IMAGE), sam, SAM2ImagePredictor(official), SAM2AutomaticMaskGenerator, clicks)
+    return Contest(
+        read_image(IMAGE), sam, SAM2ImagePredictor(official), SAM2AutomaticMaskGenerator, clicks, autocast=True
+    )
 
 
 def with_random_weights(module: nn.Module) -> Any:
