@@ -1,7 +1,7 @@
 """segzs and the predictors of SAM's and SAM 2's authors on a GPU: ``python -m benchmarks.speed.accelerator``.
 
-Random weights: only the times and their ratios mean something. segzs computes in bfloat16 where the GPU can, and so does
-SAM 2's predictor under autocast, as its authors advise; SAM's predictor computes in float32.
+Random weights: only the times and their ratios mean something. segzs computes in bfloat16 where the GPU can, and so
+does SAM 2's predictor under autocast, as its authors advise; SAM's predictor computes in float32.
 """
 
 from __future__ import annotations
