@@ -47,7 +47,7 @@ def vit_b() -> dict[str, Tensor]:
     return official_weights("vit_b")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES.keys() - {"edgetam"}))  # whose convolutions are merged
 def test_every_architecture_is_loaded(architecture: str, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     weights = official_weights(architecture)
