@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segzs.image import Image, read_image
     from segzs.loading import load
     from segzs.masks import RLE
+    from segzs.notebook import annotate
     from segzs.postprocess.maps import SemanticMap
     from segzs.prompts import Prompt
     from segzs.sam.encode import EncodedImage
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # ruff: noqa: F405
 __all__ = ["GeneratorOptions", "Image", "Label", "Naming", "Prompt", "Segmenter", "Vocabulary", "load", "read_image"]
-__all__ += ["RLE", "EncodedImage", "Name", "Segment", "Segments", "SemanticMap", "save"]
+__all__ += ["RLE", "EncodedImage", "Name", "Segment", "Segments", "SemanticMap", "annotate", "save"]
 __all__ += ["ImageError", "ModelError", "PromptError", "SegzsError", "VocabularyError", "WeightsError"]
 __all__ += ["AnnotationError", "ModelMismatchError", "OutputError", "RequestError", "UnknownModelError", "UsageError"]
 __all__ += ["CacheWarning", "FormatWarning", "MapWarning", "SegzsWarning", "UnfamiliarWarning"]
@@ -45,6 +46,7 @@ _MODULES = {
     "Segments": "segments",
     "SemanticMap": "postprocess.maps",
     "Vocabulary": "clip.vocabulary",
+    "annotate": "notebook",
     "load": "loading",
     "read_image": "image",
     "save": "formats",

@@ -18,6 +18,7 @@ import PIL.Image
 
 from segzs.draw import colours, overlay
 from segzs.errors import AnnotationError, OutputError, SegzsError
+from segzs.html import figure, listing
 from segzs.image import Image
 from segzs.masks import RLE, Box
 from segzs.values import Value, read_only
@@ -136,6 +137,12 @@ class Segment(Value):
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
         return Path(path)
 
+    def _repr_html_(self) -> str:
+        picture = self.crop() if self.image is not None and self.area else None
+        rows = [("name", "probability"), *((name.label, f"{name.probability:.1%}") for name in self.names)]
+        title = f"{self.name or 'segment'} {self.probability:.0%}" if self.names else "segment without a name"
+        return figure(picture, f"{title}, cut out of its image", f"{title}, {self.area:,} pixels", rows)
+
     def _repr_png_(self) -> bytes | None:
         return self.to_png() if self.image is not None and self.area else None
 
@@ -232,12 +239,15 @@ class Segments(Sequence[Segment]):
 
     def table(self) -> str:
         """A text table with a row for each segment."""
+        return text_table(self._rows())
+
+    def _rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [("#", "name", "probability", "box", "area", "IoU", "stability")]
         for index, s in enumerate(self.items):
             name = (s.name, f"{s.probability:.2f}") if s.names else ("-", "-")
             scores = (f"{s.predicted_iou:.2f}", f"{s.stability_score:.2f}")
             rows.append((str(index), *name, ",".join(map(str, s.box)), str(s.area), *scores))
-        return text_table(rows)
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -279,6 +289,14 @@ class Segments(Sequence[Segment]):
     def to_png(self) -> bytes:
         """`overlay` as the bytes of a PNG file."""
         return to_png(self.overlay())
+
+    def _repr_html_(self) -> str:
+        size = f"{self.image.width} x {self.image.height} pixels"
+        title = f"{len(self)} segment{'' if len(self) == 1 else 's'}" if self.items else "no segments"
+        names = listing(f"{s.name} {s.probability:.0%}" for s in self.items if s.names)
+        return figure(
+            self.overlay(), f"{title} on an image of {size}{': ' if names else ''}{names}", title, self._rows()
+        )
 
     def _repr_png_(self) -> bytes:
         return self.to_png()

@@ -43,6 +43,7 @@ PUBLIC = [
     "Vocabulary",
     "VocabularyError",
     "WeightsError",
+    "annotate",
     "load",
     "read_image",
     "save",

@@ -14,6 +14,7 @@ from segzs.checks import clean_texts
 from segzs.clip.labels import Label, read_labels
 from segzs.clip.templates import resolve_templates
 from segzs.errors import VocabularyError
+from segzs.html import figure, listing
 from segzs.settings import PACKAGE
 
 
@@ -130,6 +131,11 @@ class Vocabulary:
         kept = (label for label in self.entries if label.name not in removed)
         entries = tuple(replace(label, parent="") if label.parent in removed else label for label in kept)
         return replace(self, entries=entries)
+
+    def _repr_html_(self) -> str:
+        labels = f"{len(self.labels):,} label{'' if len(self.labels) == 1 else 's'}: {listing(self.labels, most=40)}"
+        rows = [("label", "parent"), *((label.name, label.parent) for label in self.entries if label.parent)]
+        return figure(None, "", labels, rows)
 
     @property
     def digest(self) -> str:

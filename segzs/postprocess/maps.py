@@ -14,6 +14,7 @@ import PIL.Image
 from segzs.checks import check_number
 from segzs.draw import Colour, colours, overlay
 from segzs.errors import SegzsError
+from segzs.html import figure, listing
 from segzs.image import Image
 from segzs.masks import RLE
 from segzs.postprocess.merging import has_name, owners_of_nested, score
@@ -101,12 +102,20 @@ class SemanticMap(Value):
 
     def table(self) -> str:
         """A text table with a row for each label that occurs: index, label, share of the image."""
+        return text_table(self._rows())
+
+    def _rows(self) -> list[tuple[str, ...]]:
         shares = self.shares.items()
         rows = [(str(self.labels.index(label)), label, f"{share:.1%}") for label, share in shares]
-        return text_table([("#", "label", "share"), *rows])
+        return [("#", "label", "share"), *rows]
 
     def __str__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        shares = listing(f"{label} {_percent(share)}" for label, share in self.shares.items())
+        size = f"{self.image.width} x {self.image.height} pixels"
+        return figure(self.overlay(), f"semantic map of an image of {size}: {shares}", f"map: {shares}", self._rows())
 
     def _repr_png_(self) -> bytes:
         return to_png(self.overlay())

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segzs.cache import EmbeddingCache
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError
+from segzs.html import figure
 from segzs.image import Image
 from segzs.sam.model import SamModel
 from segzs.values import Value, read_only
@@ -60,6 +61,10 @@ class EncodedImage(Value):
                 f"the image was encoded by {self.model} ({self.model_digest[:12]}), not by {sam.spec.name} "
                 f"({sam.digest[:12]}); encode it with the model that segments it"
             )
+
+    def _repr_html_(self) -> str:
+        size = f"{self.image.width} x {self.image.height} pixels"
+        return figure(PIL.Image.fromarray(self.image.pixels), f"image of {size}", f"{size}, encoded by {self.model}")
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the pixels and the features to a safetensors file, for `EncodedImage.load`.
