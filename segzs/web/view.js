@@ -2,11 +2,11 @@
 
 const LARGEST = 32;
 
-/** The view that shows a whole image of width x height in a frame, with a margin. */
-export function fit(width, height, frame, margin = 16) {
-  const room = { width: Math.max(1, frame.width - 2 * margin), height: Math.max(1, frame.height - 2 * margin) };
+/** The view that shows a whole image of width x height in a frame, with a margin, and room for the dock below. */
+export function fit(width, height, frame, margin = 16, dock = 72) {
+  const room = { width: Math.max(1, frame.width - 2 * margin), height: Math.max(1, frame.height - 2 * margin - dock) };
   const scale = Math.min(room.width / width, room.height / height, 8);
-  return { scale, x: (frame.width - width * scale) / 2, y: (frame.height - height * scale) / 2 };
+  return { scale, x: (frame.width - width * scale) / 2, y: margin + (room.height - height * scale) / 2 };
 }
 
 /** Zoom by a factor about a point of the screen; not smaller than a third of the fitting view. */
