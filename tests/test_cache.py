@@ -181,6 +181,7 @@ EmbeddingCache(Path(sys.argv[1])).get("a", compute)
 """
 
 
+@pytest.mark.slow
 def test_many_processes_compute_a_tensor_once(tmp_path: Path, files: Callable[[], list[Path]]) -> None:
     workers = [
         subprocess.Popen(

@@ -38,7 +38,6 @@ def test_wrong_options_of_everything_mode_are_refused(options: dict) -> None:
         (lambda: segzs.load(naming=Naming(unknown=True)), UsageError),
         (lambda: Naming(regions="poold"), UsageError),
         (lambda: Naming(background="black"), UsageError),
-        (lambda: Naming(scales=[0]), UsageError),
         (lambda: Naming(weighting="max"), UsageError),
         (lambda: Naming(unknown=1.5), UsageError),
         (lambda: segzs.load(memory=-1), UsageError),

@@ -144,6 +144,7 @@ def test_a_map_is_an_indexed_png_with_its_labels_and_an_overlay(
     assert share == pytest.approx(laptop["share"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_panoptic_map_is_segments_without_overlap(label: Run, drawings: list[Path], tmp_path: Path) -> None:
     code, out, _ = label(drawings[0], "--map", "panoptic", "--json")
     assert code == 0

@@ -75,6 +75,7 @@ def test_a_single_label_hardly_ever_names_background(
     assert own >= 0.9 * len(names)
 
 
+@pytest.mark.slow
 def test_general_labels_detect_absent_labels_better_than_a_fixed_similarity(
     clip: ClipModel, objects: tuple[torch.Tensor, list[str]]
 ) -> None:

@@ -193,6 +193,7 @@ def check_whole(out: Path) -> None:
             list(read_lines(path))
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_identical_files(photos: Path, tmp_path: Path) -> None:
     shutil.rmtree(photos / "a")
     (photos / "d.png").unlink()
@@ -222,6 +223,7 @@ def test_a_run_killed_while_lines_are_reordered_resumes(photos: Path, tmp_path: 
         assert contents(out) == whole, moment
 
 
+@pytest.mark.slow
 def test_repeated_kills_lose_no_completed_image(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path / "whole", overlays=True)
     chance = random.Random(0)

@@ -102,6 +102,7 @@ def test_a_perfect_mask_is_not_clicked_again(monkeypatch: pytest.MonkeyPatch) ->
     assert len(painter.calls) == 2
 
 
+@pytest.mark.slow
 def test_values_equal_those_of_each_object_alone_with_all_clicks(segmenter: segzs.Segmenter) -> None:
     """Decoding objects together and ending at the goal are shortcuts: no reported value depends on them."""
     desk = read_scene("desk")
@@ -114,6 +115,7 @@ def test_values_equal_those_of_each_object_alone_with_all_clicks(segmenter: segz
         assert clicks_to(together, goal).tolist() == clicks_to(alone, goal).tolist()
 
 
+@pytest.mark.slow
 def test_more_clicks_make_better_masks(segmenter: segzs.Segmenter) -> None:
     toolbox, desk = read_scene("toolbox"), read_scene("desk")
     ious = iou_of_clicks(segmenter.sam, segmenter.encode(toolbox.path), toolbox.masks, clicks=5)

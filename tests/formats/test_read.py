@@ -298,6 +298,7 @@ def paths_in(content: Any, path: tuple = ()) -> list[tuple]:
 JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.sampled_from([COCO, LABELME, SEGZS]).flatmap(lambda k: st.tuples(st.just(k), st.sampled_from(paths_in(k)))), JSON

@@ -81,6 +81,7 @@ def test_damaged_requests_are_explained(client: TestClient, changes: dict[str, A
     assert part in reply.json()["error"]
 
 
+@pytest.mark.slow
 def test_the_detector_gives_masks_polygons_and_labels(client: TestClient, segmenter: Segmenter) -> None:
     segments = segmenter.everything(segmenter.encode(DESK))
     threshold = sorted(segment.probability for segment in segments)[len(segments) // 2]
@@ -131,6 +132,7 @@ class DetectionContext(cvataa.DetectionFunctionContext):
 DetectionContext.__abstractmethods__ = frozenset()
 
 
+@pytest.mark.slow
 def test_the_detection_function_of_cvat_sdk(segmenter: Segmenter) -> None:
     function = DetectionFunction(segmenter)
     names = {label.id: label.name for label in function.spec.labels}
@@ -161,6 +163,7 @@ def test_the_interaction_function_of_cvat_sdk(segmenter: Segmenter) -> None:
     assert (decoded == segment.mask).all()
 
 
+@pytest.mark.slow
 def test_cvat_cli_creates_the_functions() -> None:
     detection = create(labels="key, laptop", cache=False)
     assert [label.name for label in detection.spec.labels] == ["key", "laptop", "unknown"]

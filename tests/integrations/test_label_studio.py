@@ -127,6 +127,7 @@ def test_an_empty_context_encodes_ahead_of_the_first_click(client: TestClient, s
     assert session.encodings == 1
 
 
+@pytest.mark.slow
 def test_without_a_context_all_tasks_get_every_object(client: TestClient, segmenter: Segmenter) -> None:
     body = request(None)
     body["tasks"] = [

@@ -15,6 +15,7 @@ from tests.conftest import EXAMPLES
 NAMES = ("desk.png", "picnic.png", "toolbox.png")
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_masks_of_their_own_image(session: Session, segmenter: Segmenter) -> None:
     points = [(92, 500), (380, 300), (600, 200), (200, 150)]
     expected: dict[tuple[str, int], Any] = {}
@@ -37,6 +38,7 @@ def test_many_threads_get_the_masks_of_their_own_image(session: Session, segment
     assert session.encodings == 3
 
 
+@pytest.mark.slow
 def test_a_click_does_not_wait_for_the_encoding_of_another_image(
     session: Session, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +88,7 @@ def test_an_unknown_operation_is_refused(session: Session) -> None:
         session.submit("close")
 
 
+@pytest.mark.slow
 def test_labels_of_a_request_do_not_change_those_of_the_session(session: Session) -> None:
     digest, before = session.open("desk.png")["digest"], session.labels()
     apple = {"points": [[92, 500]]}
