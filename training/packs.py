@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 
 TRAINING_STYLES = ("noto", "fluent3d", "fluentflat")
 UNSEEN_STYLE = "openmoji"
+CLOSED = re.compile(r"GPL|SA|Share")
+"""Licences of images that training leaves out."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from segzs.masks import RLE
-from training.packs import Packs, read_picture
+from training.packs import CLOSED, Packs, read_picture
 from training.scenes import UNLABELLED, Compositor, Scene
 
 FOLDERS = ("train", "train_more")
@@ -50,6 +50,8 @@ def _read_folder(folder: Path) -> list[Photo]:
             rows.setdefault(row["image_id"], []).append(row)
     found = []
     for image in data["images"]:
+        if CLOSED.search(str(image.get("license_name"))):
+            continue
         pixels = read_picture(folder / "images" / image["file_name"], cv2.COLOR_BGR2RGB)
         own = sorted(rows.get(image["id"], ()), key=lambda row: -row["area"])  # small objects lie on large ones
         nothing = 0 if image["source"] == COMPLETE else UNLABELLED

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from segzs.clip.crops import Cropping, crop
 from segzs.clip.dense import mask_means
 from segzs.masks import RLE
 from training.crops import MILD, STRONG, Studio
-from training.packs import TRAINING_STYLES, Packs
+from training.packs import CLOSED, TRAINING_STYLES, Packs
 from training.run import autocast
 
 SIDE, DENSE_SIDE, CELL = 192, 480, 32
@@ -33,7 +32,6 @@ SQUARE = PreprocessCfg(size=(SIDE, SIDE), resize_mode="longest", fill_color=128)
 SMALLEST, NARROWEST = 200, 16
 OBJECTS = 12
 """A photograph lends no more objects than these: of hundreds of mushrooms a few are enough."""
-CLOSED = re.compile(r"GPL|SA|Share")
 MATERIALS = {"metal", "plastic", "glass"}
 """Names of `names_photos` that tell what a thing is made of, and not what it is."""
 SURFACES = {
