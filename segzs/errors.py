@@ -1,4 +1,4 @@
-"""Everything that segzs raises and warns of on purpose.
+"""All errors and warnings of segzs.
 
 SegzsError
  ├─ ImageError            an image that cannot be read
@@ -14,10 +14,10 @@ SegzsError
  └─ RequestError          a request that a server session refuses
 
 SegzsWarning
- ├─ UnfamiliarWarning     the embedded models on images or words that they were not trained for
+ ├─ UnfamiliarWarning     images or words that the embedded models were not trained for
  ├─ CacheWarning          a cache file that cannot be read or written
  ├─ FormatWarning         data that a file format cannot hold, or that is left out on reading
- └─ MapWarning            a map that is "unknown" outside of masks
+ └─ MapWarning            a semantic map without labels for the pixels outside of all masks
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class OutputError(SegzsError):
 class RequestError(SegzsError):
     """A session or a server refuses a request.
 
-    ``status`` is the HTTP status that says why, and ``retry_after`` the seconds after which it may be sent again.
+    ``status`` is the HTTP status. ``retry_after`` is the number of seconds to wait before the request is sent again.
     """
 
     def __init__(self, message: str, status: int = 400, retry_after: int | None = None) -> None:
@@ -83,11 +83,11 @@ class RequestError(SegzsError):
 
 
 class SegzsWarning(UserWarning):
-    """Base of all warnings of segzs: the call continues, as the message says."""
+    """Base of all warnings of segzs; the call continues."""
 
 
 class UnfamiliarWarning(SegzsWarning):
-    """The embedded models are used on images or words that they were not trained for."""
+    """An image or a word is unlike those that the embedded models were trained on."""
 
 
 class CacheWarning(SegzsWarning):
@@ -95,15 +95,15 @@ class CacheWarning(SegzsWarning):
 
 
 class FormatWarning(SegzsWarning):
-    """A format cannot hold something, or something in a file is left out because it cannot be used."""
+    """Data is left out: the format cannot hold it, or segzs cannot use it."""
 
 
 class MapWarning(SegzsWarning):
-    """The CLIP has no dense features, so that a map is "unknown" outside of the masks."""
+    """The CLIP has no dense features, so pixels outside of all masks are "unknown" in a semantic map."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Give a warning that points to the line that called into segzs."""
+    """Warn at the line outside of segzs that led to this call."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "segzs":
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""``segzs convert``: write annotations in the format of another tool."""
+"""``segzs convert``: write annotations in another format."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ EXAMPLES = """examples:
   segzs convert out/desk.segzs.json --to cvat               writes out/desk.cvat.xml
   segzs convert people.json --to labelme --polygons         a COCO file, to be edited in labelme
 """
-READ = ("segzs", "coco", "labelme", "parquet")
-WRITTEN = (*READ, "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
+# The names of `FORMATS`, repeated here because importing it would slow down --help.
+READABLE = ("segzs", "coco", "labelme", "parquet")
+WRITABLE = (*READABLE, "coco-panoptic", "yolo", "label-studio", "cvat", "voc")
 
 
 def add_parser(commands: Any) -> None:
     help = "convert results of segzs, or annotations of other tools, to another format"
     convert = add_command(commands, "convert", run, help, EXAMPLES)
     convert.add_argument("inputs", nargs="+", metavar="IN", help="files or folders; several are joined")
-    convert.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(WRITTEN)}")
+    convert.add_argument("--to", required=True, metavar="FORMAT", help=f"one of {', '.join(WRITABLE)}")
     convert.add_argument("--out", metavar="PATH", help="the file or folder to write (default: next to the first IN)")
-    source = f"one of {', '.join(READ)} (default: detected)"
+    source = f"one of {', '.join(READABLE)} (default: detected)"
     convert.add_argument("--from", dest="source", metavar="FORMAT", help=source)
-    convert.add_argument("--categories", metavar="A,B,C|FILE", help="labels in the order of their ids; others follow")
+    convert.add_argument("--categories", metavar="A,B,C|FILE", help="the first labels, in the order of their ids")
     convert.add_argument("--base", type=int, metavar="N", help="id of the first category (COCO; default 1)")
-    convert.add_argument("--polygons", action="store_true", default=None, help="polygons where masks are the default")
+    convert.add_argument("--polygons", action="store_true", default=None, help="write polygons instead of masks")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,10 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from segzs.formats import find_format, read, write
 
     format = find_format(args.to)
-    given = {name: getattr(args, name) for name in ("categories", "base", "polygons")}
-    options = {name: value for name, value in given.items() if value is not None}
-    if args.categories is not None:
-        options["categories"] = parse_labels(args.categories).labels
+    categories = parse_labels(args.categories).labels if args.categories is not None else None
+    options = {"categories": categories, "base": args.base, "polygons": args.polygons}
+    options = {name: value for name, value in options.items() if value is not None}
     first = Path(args.inputs[0])
     stem = first.name.partition(".")[0] or first.resolve().name
     out = Path(args.out or first.parent / (stem + format.suffix))

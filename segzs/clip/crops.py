@@ -1,4 +1,4 @@
-"""Crops of masks: images of one object each in the shape of the CLIP's input, and their features."""
+"""Crop each mask to an image in the shape of CLIP's input, and encode the crops."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from segzs.masks import RLE, Box
 BACKGROUNDS = ("blur", "grey", "cut", "keep")
 GREY = 128
 BLUR_SIDE = 64
+"""Pixels of the shorter side at which a crop is blurred."""
 MIN_SIDE = 12
-"""A crop is at least this many pixels wide; smaller ones would be only blur when they are enlarged."""
+"""Pixels of the longer side of the smallest crop; the model would see a smaller one only as blur."""
 MAX_SIDE = 6000
-"""Crops with more pixels a side, of a large object with a wide margin, are cut from a smaller image."""
+"""Pixels of the longer side of the largest crop; for a larger one, the image is first made smaller."""
 MIN_ASPECT = 0.5
-"""The smallest ratio of the short side of a crop to its long side, for models that squash images."""
+"""Lowest ratio of the shorter to the longer side of a crop, for models that squash images."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Cropping:
     """How a mask is cropped for CLIP.
 
     Args:
-        background: the pixels outside of the mask: "keep", "blur", "grey" (mid grey), or "cut" (a tight crop without
-            margin, on the model's mean colour).
-        margin: context on each side, as a share of the longer side of the mask's box.
+        background: what becomes of the pixels outside of the mask: "keep", "blur", "grey" (mid grey), or "cut" (the
+            model's mean colour, and no margin).
+        margin: pixels added on each side of the mask's box, as a share of its longer side.
 
     Raises:
         UsageError: ``background`` is unknown, or ``margin`` is out of range.
@@ -58,21 +59,22 @@ def crop(
     cropping: Cropping = Cropping(),
     preprocessing: PreprocessCfg = PreprocessCfg(),
 ) -> np.ndarray:
-    """Crop a mask in the shape of a model's input, so that the preprocessing cuts nothing off and pads nothing.
+    """Crop a mask in the shape of a model's input, so that the preprocessing only resizes the crop.
 
-    For a model that squashes images (``resize_mode="squash"``, as SigLIP), the crop has the shape of the box with its
-    margin, unless that is very narrow. Outside of the image the crop has the colour that the model pads with, or mid
-    grey for a model that does not pad. Uint8 RGB (height, width, 3), as ``pixels``; square for most models.
+    ``pixels`` and the crop are uint8 RGB (height, width, 3). The crop is square for most models. For one that squashes
+    images (``resize_mode="squash"``, such as SigLIP), it has the shape of the box with its margin, but at least
+    `MIN_ASPECT`. Beyond the image, it has the colour that the model pads with, or mid grey if the model does not pad.
     """
     cut = cropping.background == "cut"
     frame = _frame(mask.box, 1 + 2 * (0 if cut else cropping.margin), preprocessing)
     if max(frame[2:]) > MAX_SIDE:
-        return crop(*_shrink(pixels, mask, MAX_SIDE / 2 / max(frame[2:])), cropping, preprocessing)
+        factor = MAX_SIDE / 2 / max(frame[2:])  # half, so that rounding cannot exceed MAX_SIDE again
+        return crop(*_shrink(pixels, mask, factor), cropping, preprocessing)
     padding = preprocessing.fill_color if preprocessing.resize_mode == "longest" else GREY
-    window = _window(pixels, frame, padding)
+    window = _padded(pixels, frame, padding)
     if cropping.background == "keep":
         return window
-    inside = _window(mask.decode().astype(np.uint8)[..., None], frame, 0) > 0
+    inside = _padded(mask.decode().astype(np.uint8)[..., None], frame, 0) > 0
     if cropping.background == "blur":
         return np.where(inside, window, _blur(window))
     colour = np.round(255 * np.array(preprocessing.mean)) if cut else GREY
@@ -85,23 +87,23 @@ def crops(
     cropping: Cropping = Cropping(),
     preprocessing: PreprocessCfg = PreprocessCfg(),
 ) -> Iterator[np.ndarray]:
-    """`crop` of many masks of one image, one at a time."""
+    """Crop the masks of one image, as `crop` does, when they are iterated over."""
     return (crop(pixels, mask, cropping, preprocessing) for mask in masks)
 
 
 def encode_masks(clip: ClipModel, pixels: np.ndarray, masks: Sequence[RLE], cropping: Cropping) -> Tensor:
-    """Normalised image features of the crops of masks of an image: float32 (masks, width)."""
+    """Crop the masks of an image and return the normalised image features of the crops: float32 (masks, width)."""
     return encode_images(clip, crops(pixels, masks, cropping, clip.preprocessing))
 
 
 def encode_object(clip: ClipModel, image: Image) -> Tensor:
-    """The normalised image feature of an image of one object, of any shape, uncropped: float32 (1, width)."""
+    """Normalised image features of a whole image that shows one object: float32 (1, width)."""
     whole = RLE.encode(np.ones((image.height, image.width), bool))
     return encode_masks(clip, image.pixels, [whole], Cropping("keep", 0))
 
 
 def _frame(box: Box, factor: float, preprocessing: PreprocessCfg) -> tuple[int, int, int, int]:
-    """Left, top, width and height of a crop whose side is the longer side of the box times ``factor``."""
+    """Left, top, width and height of a crop; its side is the longer side of the box times ``factor``."""
     x1, y1, x2, y2 = box
     longer = max(x2 - x1, y2 - y1)
     side = max(MIN_SIDE, round(longer * factor))
@@ -110,12 +112,12 @@ def _frame(box: Box, factor: float, preprocessing: PreprocessCfg) -> tuple[int, 
         width, height = max(x2 - x1 + margin, shortest), max(y2 - y1 + margin, shortest)
     else:
         rows, columns = to_2tuple(preprocessing.size)
-        width, height = (round(side * each / min(rows, columns)) for each in (columns, rows))
+        width, height = (round(side * length / min(rows, columns)) for length in (columns, rows))
     return (x1 + x2 - width) // 2, (y1 + y2 - height) // 2, width, height
 
 
 def _shrink(pixels: np.ndarray, mask: RLE, factor: float) -> tuple[np.ndarray, RLE]:
-    """Image and mask at a smaller size; each pixel that the mask touches stays part of it."""
+    """Make an image and its mask smaller; a pixel that the mask covers in part belongs to the smaller mask."""
     size = max(1, round(mask.width * factor)), max(1, round(mask.height * factor))
     covered = cv2.resize(mask.decode().astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), RLE.encode(covered > 0)
@@ -130,8 +132,8 @@ def _blur(window: np.ndarray) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _window(array: np.ndarray, frame: tuple[int, int, int, int], padding: int) -> np.ndarray:
-    """A part of an array (height, width, C), padded outside of it."""
+def _padded(array: np.ndarray, frame: tuple[int, int, int, int], padding: int) -> np.ndarray:
+    """The part of an array (height, width, C) in a frame, with ``padding`` where the frame leaves the array."""
     left, top, frame_width, frame_height = frame
     height, width = array.shape[:2]
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + frame_width, width), min(top + frame_height, height)

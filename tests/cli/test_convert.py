@@ -10,7 +10,7 @@ import yaml
 
 import segzs
 from segzs import Name, Segment, Segments
-from segzs.cli.convert import READ, WRITTEN
+from segzs.cli.convert import READABLE, WRITABLE
 from segzs.formats import FORMATS, read
 from tests.cli.conftest import Run
 
@@ -35,8 +35,8 @@ def labelled(tmp_path: Path, scene) -> Path:
 
 
 def test_help_lists_all_formats() -> None:
-    assert set(WRITTEN) == set(FORMATS)
-    assert set(READ) == {format.name for format in FORMATS.values() if format.read}
+    assert set(WRITABLE) == set(FORMATS)
+    assert set(READABLE) == {format.name for format in FORMATS.values() if format.read}
 
 
 def test_a_folder_becomes_one_data_set(run: Run, labelled: Path, tmp_path: Path) -> None:
