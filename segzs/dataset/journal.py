@@ -1,10 +1,9 @@
-"""A file of records that grows by one line per image and survives a crash at any instant."""
+"""A file with one line for each labelled image, which stays readable if the process crashes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from segzs.dataset.storage import output_errors
@@ -18,16 +17,16 @@ Key = tuple[str, str]
 
 
 class Journal:
-    """Records on disk, by the SHA-256 of their image files: ``sha256 in journal``, ``journal[sha256]``.
+    """Annotations on disk, looked up by the SHA-256 of the image file: ``sha256 in journal``, ``journal[sha256]``.
 
-    Use it in a ``with`` statement. Opening the file removes an incomplete line at its end. Only the offsets of lines
-    are kept in memory. All methods raise `OutputError` where the file cannot be read or written.
+    Use it in a ``with`` statement. Opening the file removes its first damaged line and all lines after it. Only the
+    offsets of the lines are kept in memory. Methods raise `OutputError` if the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offsets: dict[Key, int] = {}
-        self._contents: dict[str, int] = {}
+        self._offsets_by_sha256: dict[str, int] = {}
         with output_errors(path):
             self._file = path.open("a+b", buffering=0)
         try:
@@ -41,22 +40,22 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def __contains__(self, sha256: object) -> bool:
-        return sha256 in self._contents
+        return sha256 in self._offsets_by_sha256
 
     def __getitem__(self, sha256: str) -> ImageAnnotations:
-        """The record of a file of this content; its path may be that of a copy."""
+        """The annotations of an image file with this SHA-256. If there are copies, it is the first of them."""
         with output_errors(self.path), self.path.open("rb") as lines:
-            lines.seek(self._contents[sha256])
+            lines.seek(self._offsets_by_sha256[sha256])
             return from_line(lines.readline(), verify=False)
 
     def append(self, record: ImageAnnotations) -> None:
-        """Append a record, unless it is there; the operating system has the whole line when this returns.
+        """Append a record unless the file has it. The line is then safe if the process crashes.
 
-        If the line cannot be written, the file ends with the previous record.
+        A line that cannot be written completely is removed.
         """
         if (record.file, record.digests.file) in self._offsets:
             return
@@ -70,12 +69,12 @@ class Journal:
         self._add(record, self._end)
         self._end += len(line)
 
-    def stale(self, keys: Iterable[Key]) -> list[Key]:
-        """The keys of all other records: of images that were removed or changed."""
-        return list(self._offsets.keys() - set(keys))
+    def stale(self, keys: Iterable[Key]) -> set[Key]:
+        """The keys of all records that are not among ``keys``: their images were removed or changed."""
+        return self._offsets.keys() - set(keys)
 
     def finish(self, keys: Sequence[Key]) -> None:
-        """Replace the file by one with only the records of these keys, in this order, unless it is the same."""
+        """Drop all records but those of ``keys``, and put them in this order. Call it last: the file is replaced."""
         offsets = [self._offsets[key] for key in keys]
         if offsets == list(self._offsets.values()):
             return
@@ -89,31 +88,31 @@ class Journal:
                 out.write(lines.readline())
 
     def _read(self) -> int:
-        """Index the lines of the file; returns the end of the last valid one."""
+        """Index the lines up to the first damaged one; returns the offset of that line, or of the end."""
         end = 0
         with output_errors(self.path), self.path.open("rb") as lines:
             for line in lines:
+                if not line.endswith(b"\n"):
+                    break
                 try:
-                    if not line.endswith(b"\n"):
-                        break
                     record = from_line(line, verify=False)
                 except SegzsError as error:
                     if end == 0:
                         raise OutputError(
                             f"{self.path} was not written by segzs: {error}; choose another folder"
                         ) from error
-                    break  # after a power failure, blocks may hold zeros
+                    break  # a power failure may leave zeros in the file
                 self._add(record, end)
                 end += len(line)
         return end
 
     def _add(self, record: ImageAnnotations, offset: int) -> None:
         self._offsets[record.file, record.digests.file] = offset
-        self._contents.setdefault(record.digests.file, offset)
+        self._offsets_by_sha256.setdefault(record.digests.file, offset)
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
-    """Write to an unbuffered file, whose ``write`` may take only a part of the data."""
+    """Write all of the data to an unbuffered file, whose ``write`` may write only a part."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
