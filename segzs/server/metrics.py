@@ -40,7 +40,7 @@ class Metrics:
             "# TYPE segzs_encodings_total counter",
             f"segzs_encodings_total {session.encodings}",
             "# TYPE segzs_images_bytes gauge",
-            f"segzs_images_bytes {session.store.held}",
+            f"segzs_images_bytes {session.store.nbytes}",
             "# TYPE segzs_pending gauge",
             *(f'segzs_pending{{pool="{lane.name}"}} {lane.pending}' for lane in session.lanes.values()),
         ]

@@ -79,6 +79,7 @@ class Session:
 
     Raises:
         ImageError: a path does not exist, or a folder holds no image.
+        UsageError: two paths have the same name.
 
     >>> import segzs
     >>> session = Session(segzs.load(cache=False), ["examples"])

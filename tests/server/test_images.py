@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import PIL.Image
 import pytest
 
 from segzs import ImageError, RequestError
+from segzs.errors import UsageError
 from segzs.server.images import ImageStore
 
 
@@ -82,6 +84,14 @@ def test_several_folders_and_files(folder: Path) -> None:
     assert names == ["photos/a.png", "photos/sub/b.png", "secret.png"]
 
 
+def test_two_paths_of_one_name_are_refused(folder: Path) -> None:
+    """Both would have the names photos/a.png and photos/sub/b.png, and one of them could not be opened."""
+    shutil.copytree(folder, folder.parent / "copy" / "photos")
+    with pytest.raises(UsageError, match="have the same name; rename one"):
+        store(folder, folder.parent / "copy" / "photos")
+    assert len(store(folder, folder).listing()) == 2
+
+
 def test_messages_do_not_say_where_the_folder_lies(folder: Path) -> None:
     (folder / "broken.png").write_bytes(b"no image")
     with pytest.raises(ImageError) as error:
@@ -94,10 +104,10 @@ def test_the_least_recently_used_images_go_first() -> None:
     digests = [images.put(png(colour), "").image.digest for colour in (1, 2)]
     images.get(digests[0])
     third = images.put(png(3), "").image.digest
-    assert images.held == 3 * 8 * 8 * 2
+    assert images.nbytes == 3 * 8 * 8 * 2
     assert images.get(digests[0]).image.digest == digests[0]
     assert images.get(third).image.digest == third
-    with pytest.raises(RequestError, match="put it, or open it") as error:
+    with pytest.raises(RequestError, match="upload it with PUT") as error:
         images.get(digests[1])
     assert error.value.status == 404
 
@@ -117,7 +127,7 @@ def test_features_count(folder: Path) -> None:
     digest = images.open("a.png").image.digest
     assert images.encoding(digest, lambda _: encoding) is encoding
     encoding.set_result(Encoded())
-    assert images.held == 3 * 8 * 8 + 4000
+    assert images.nbytes == 3 * 8 * 8 + 4000
 
 
 def test_a_failed_encoding_is_started_again(folder: Path) -> None:
