@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     options = {"categories": categories, "base": args.base, "polygons": args.polygons}
     options = {name: value for name, value in options.items() if value is not None}
     first = Path(args.inputs[0])
-    stem = first.name.partition(".")[0] or first.resolve().name
-    out = Path(args.out or first.parent / (stem + format.suffix))
+    out = Path(args.out or first.parent / (_stem(first) + format.suffix))
     check_apart([out], [Path(file) for file in args.inputs])
     counts: Counter[str] = Counter()
 
@@ -63,3 +62,13 @@ def run(args: argparse.Namespace) -> int:
     if repeated := [file for file, number in counts.items() if number > 1]:
         message(f"note: the inputs repeat {counted(len(repeated), 'image')}, such as {repeated[0]}")
     return 0
+
+
+def _stem(path: Path) -> str:
+    """The name of a file or folder without the suffix of its format."""
+    from segzs.formats import FORMATS
+
+    name = path.name or path.resolve().name
+    suffixes = (".segzs.json", *(format.suffix for format in FORMATS.values()), "" if path.is_dir() else path.suffix)
+    suffix = next(suffix for suffix in suffixes if name.lower().endswith(suffix.lower()))
+    return name[: len(name) - len(suffix)] or name

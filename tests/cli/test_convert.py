@@ -34,6 +34,15 @@ def labelled(tmp_path: Path, scene) -> Path:
     return tmp_path / "out"
 
 
+def test_names_with_dots_stay_apart(labelled: Path, run: Run) -> None:
+    content = (labelled / "desk.segzs.json").read_bytes()
+    for number in (1, 2):
+        file = labelled / f"desk.{number}.segzs.json"
+        file.write_bytes(content)
+        assert run(file, "--to", "coco")[0] == 0
+    assert {"desk.1.coco.json", "desk.2.coco.json"} <= {path.name for path in labelled.iterdir()}
+
+
 def test_help_lists_all_formats() -> None:
     assert set(WRITABLE) == set(FORMATS)
     assert set(READABLE) == {format.name for format in FORMATS.values() if format.read}
