@@ -1,4 +1,4 @@
-"""This machine: versions, devices, and whether torch and torchvision fit each other."""
+"""This machine: versions, devices, and whether torch and torchvision are compatible."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import os
 import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from segzs.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "torchvision", "segment-anything", "open-clip-torch", "timm", "numpy", "opencv-python")
 
 
 def versions() -> dict[str, str]:
-    """The installed version of each package that segzs needs, or "missing"."""
+    """The versions of Python and of each package that segzs needs; "missing" for one that is not installed."""
     installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -25,28 +29,29 @@ def versions() -> dict[str, str]:
 
 
 def require_fitting_torchvision() -> None:
-    """Raise `ModelError` unless torchvision's operators load with this torch.
+    """Raise `ModelError` unless torchvision can be imported with this torch.
 
-    With a CPU-only torch, a torchvision built for CUDA fails on import or at its first operator; SAM and CLIP need it.
+    SAM and CLIP need torchvision. One that was built for CUDA fails on import with a CPU-only torch.
     """
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as error:
         installed = versions()
         raise ModelError(
-            f"torch {installed['torch']} and torchvision {installed['torchvision']} do not fit each other "
+            f"torch {installed['torch']} and torchvision {installed['torchvision']} are not compatible "
             f"({(str(error) or type(error).__name__).splitlines()[0]}); install a pair from one source: "
             "pip install --force-reinstall torch torchvision"
         ) from error
 
 
-def has_fast_bfloat16(kind: str) -> bool:
-    """Whether a kind of device ("cpu", "cuda", "mps") has instructions to multiply bfloat16 matrices."""
+def has_fast_bfloat16(device: str | torch.device) -> bool:
+    """Whether a device, such as "cpu" or "cuda:1", has instructions to multiply bfloat16 matrices."""
     import torch
 
-    if kind == "cuda":
-        return torch.cuda.get_device_capability() >= (8, 0)
-    return kind == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def devices() -> list[str]:
@@ -61,7 +66,7 @@ def devices() -> list[str]:
 
 @cache
 def use_one_thread_in_forks() -> None:
-    """Let forked children of this process compute with one thread.
+    """Let forked children of this process compute with one thread; further calls do nothing.
 
     The threads of OpenMP and OpenCV do not survive a fork: a child that waits for them hangs. torch's DataLoader does
     the same for its workers. Children that are spawned start anew and keep all threads.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Literal
+from typing import Any
 
 import torch
 
@@ -50,13 +50,13 @@ def load(
         device: "cpu", "cuda", "mps", or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it. The embedded models
             use float32 with "auto", so that their results are the same everywhere.
-        cache: keep image embeddings and label features of long vocabularies on disk, up to 4 GiB; see ``segzs cache``.
+        cache: keep image embeddings and text features of long vocabularies on disk, up to 4 GiB; see ``segzs cache``.
         memory: bytes of embeddings that are kept in memory.
 
     Raises:
         ModelError: a model, device or dtype is unknown or not on this machine, or ``naming.regions`` is "pooled" and
             the CLIP has no dense features.
-        WeightsError: a checkpoint is damaged or another model's.
+        WeightsError: a checkpoint is damaged or belongs to another model.
         VocabularyError: the labels cannot name anything.
         UsageError: ``memory`` is not a number of bytes.
 
@@ -64,15 +64,14 @@ def load(
     >>> segmenter.model
     'tiny+tiny'
     """
-    for option, spec in (("model", model), ("sam", sam), ("clip", clip)):
-        if not isinstance(spec, str | PathLike | None):
-            raise UnknownModelError(f"{option} is {spec!r}; the name of a model is expected, see: segzs models")
+    _check_names(model=model, sam=sam, clip=clip)
     chosen = preset(model or default_model())
-    where, embeddings = resolve_device(device), EmbeddingCache(embeddings_folder() if cache else None, memory)
+    torch_device = resolve_device(device)
+    embeddings = EmbeddingCache(embeddings_folder() if cache else None, memory)
     sam_file = locate_sam(sam or chosen.sam)
     use_one_thread_in_forks()
-    classifier, regions = _load_naming(clip or chosen.clip, labels, naming, where, dtype, embeddings)
-    sam_model = load_sam(sam_file, where, resolve_dtype(dtype, where, sam_file.spec.name))
+    classifier, regions = _load_naming(clip or chosen.clip, labels, naming, torch_device, dtype, embeddings)
+    sam_model = load_sam(sam_file, torch_device, resolve_dtype(dtype, torch_device, sam_file.spec.name))
     segmenter = Segmenter(sam_model, classifier, regions)
     return segmenter if examples is None else segmenter.with_examples(examples)
 
@@ -88,7 +87,8 @@ def load_classifier(
     dtype: str = "auto",
     cache: bool = True,
 ) -> ZeroShotClassifier:
-    """Load only the CLIP and the labels, which name whole images; arguments and errors are those of `load`."""
+    """Load only the CLIP and the labels, to name whole images; arguments and errors are those of `load`."""
+    _check_names(model=model, clip=clip)
     embeddings = EmbeddingCache(embeddings_folder() if cache else None)
     name = clip or preset(model or default_model()).clip
     use_one_thread_in_forks()
@@ -96,6 +96,12 @@ def load_classifier(
     if examples is None:
         return classifier
     return classifier.with_examples(SupportSet.of(examples, regions), embeddings)
+
+
+def _check_names(**names: Any) -> None:
+    for option, name in names.items():
+        if not isinstance(name, str | PathLike | None):
+            raise UnknownModelError(f"{option} is {name!r}; the name of a model is expected, see: segzs models")
 
 
 def _load_naming(
@@ -108,22 +114,25 @@ def _load_naming(
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU; raises `ModelError` for others."""
+    """The device of that name; "auto" is CUDA, else Apple's MPS, else the CPU.
+
+    Raises `ModelError` if PyTorch cannot compute on it here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device).cpu()
+        torch.empty(1, device=device).cpu()  # fails where the device is missing, and for "meta", which holds no data
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"the device {name!r} cannot be used here ({reason}); try cpu") from error
     return device
 
 
-def resolve_dtype(name: str | Literal["auto"], device: torch.device, model: str) -> torch.dtype:
+def resolve_dtype(name: str, device: torch.device, model: str) -> torch.dtype:
     """The dtype that a model computes with; see `load`."""
     if name == "auto":
-        name = "bfloat16" if model != "tiny" and has_fast_bfloat16(device.type) else "float32"
+        name = "bfloat16" if model != "tiny" and has_fast_bfloat16(device) else "float32"
     if name not in ("float32", "bfloat16"):
         raise UnknownModelError(f"unknown dtype {name!r}; choose from float32, bfloat16, auto")
     return getattr(torch, name)

@@ -40,7 +40,7 @@ from segzs.errors import (
     UsageError,
     VocabularyError,
 )
-from segzs.loading import load, resolve_device
+from segzs.loading import load, load_classifier, resolve_device
 from segzs.masks import RLE, iou
 from segzs.prompts import Prompt
 from segzs.sam.encode import EncodedImage
@@ -390,6 +390,9 @@ def test_errors_of_load_list_the_choices(tmp_path: Path) -> None:
         ModelError, match=r"unknown preset 'huge' .*; choose from tiny, photo-fast, photo, mobile, vit_b"
     ):
         load("huge")
+    for function in (load, load_classifier):
+        with pytest.raises(ModelError, match=r"clip is \[\]; the name of a model is expected"):
+            function(clip=[])
     with pytest.raises(ModelError, match="the device 'abacus' cannot be used here"):
         load(device="abacus")
     with pytest.raises(VocabularyError, match=r"no such file: .*labels.txt"):

@@ -406,7 +406,7 @@ def test_doctor_reports_incompatible_packages(run: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.import_module", break_down)
     code, out, _ = run("doctor")
     assert code == 1
-    assert "do not fit each other (operator torchvision::nms does not exist); install a pair" in out
+    assert "are not compatible (operator torchvision::nms does not exist); install a pair" in out
 
 
 def test_a_wrong_checkpoint_is_refused(run: Run, bare: Path, scene) -> None:
