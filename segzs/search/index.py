@@ -1,14 +1,14 @@
-"""Search: a CLIP feature for every segment of a labelled directory, in a LanceDB table next to its records.
+"""Search: image features of every segment of a labelled directory, in a LanceDB table next to its records.
 
-``pip install 'segzs[search]'``. `index` adds ``out/search.lance`` to what ``segzs label DIR --out out`` wrote, with a
-row per segment::
+It needs ``pip install 'segzs[search]'``. ``segzs label DIR --out out`` writes ``out``, and `index` adds
+``out/search.lance``, with a row per segment::
 
     image     SHA-256 of the record's path and file digest       file      the path in the directory, as bytes of UTF-8
     sha256    of the file                                        pixels    SHA-256 of the upright RGB pixels
     segment   the index in the record, from 0                    box       x1, y1, x2, y2 in pixels
     name, probability                                            feature   float32 (width,), normalised
 
-The metadata of the table's schema names the CLIP and the run of the features.
+The metadata of the table's schema identifies the CLIP and the settings of the run.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ ROWS_PER_COMMIT = 512
 """A run that is killed loses at most this many features, and those of one more image."""
 COLUMNS = ("file", "sha256", "segment", "name", "probability", "box")
 MARGIN = 0.1
+"""Context around a crop that is displayed, as a share of the longer side of its box."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Indexed:
 class Match:
     """A segment that matches a query.
 
-    ``score`` is the cosine similarity, ``file`` relative to the labelled directory, with the digest ``sha256``,
-    ``segment`` the index in its record, ``box`` x1, y1, x2, y2 in pixels.
+    ``score`` is the cosine similarity. ``file`` is relative to the directory of images, and ``sha256`` is its digest.
+    ``segment`` is the index in the file's record. ``box`` is x1, y1, x2, y2 in pixels.
     """
 
     score: float
@@ -156,10 +157,10 @@ def index(
 ) -> Indexed:
     """Bring the index in the folder ``out`` up to date with its records.
 
-    Features of new segments are added, those of removed ones are deleted, and all others are kept, so that a run that
-    was stopped resumes. Every segment is cropped as it was when it was named; segments named from "pooled" features
-    are cropped, too, because an image of one object is encoded as a crop. Images that were removed or changed are
-    skipped.
+    Features of new segments are added, those of removed ones are deleted, and all others are kept, so a run that was
+    stopped resumes. Features come from crops with the background and margin of the run, even if its names come from
+    "pooled" features, because `SegmentIndex.like` encodes its image as a crop. Images that were removed or changed
+    are skipped.
 
     Args:
         out: the output folder of ``segzs label DIR --out out``.
@@ -167,8 +168,8 @@ def index(
         progress: called with the share done, from 0 to 1.
 
     Raises:
-        OutputError: ``out`` is not such a folder, another run is writing to it, it holds the index of another run, or
-            it cannot be written; or lancedb is not installed.
+        OutputError: ``out`` is not such a folder, another run is writing to it, its index was made with other
+            settings, it cannot be written, or lancedb is not installed.
         ModelMismatchError: another CLIP made the features in the index.
 
     >>> index("out", segzs.load().clip)  # doctest: +SKIP
@@ -189,8 +190,8 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
         table = _create(folder, run, clip)
     about = metadata(table)
     _check_clip(about, clip, folder)
-    if about["run"] != _digest(run):
-        raise OutputError(f"the index in {folder} belongs to other results; delete {folder / TABLE}.lance and repeat")
+    if about["run"] != _settings_digest(run):
+        raise OutputError(f"the index in {folder} is of other settings; delete {folder / TABLE}.lance and repeat")
     records = folder / "segments.jsonl"
     indexed = set(table.search().select(["image"]).to_arrow()["image"].to_pylist())
     current = {_key(record) for record in read_lines(records, verify=False) if record.segments}
@@ -255,7 +256,7 @@ def _key(record: ImageAnnotations) -> str:
     return hashlib.sha256(f"{record.file}\n{record.digests.file}".encode(errors="surrogateescape")).hexdigest()
 
 
-def _digest(run: dict[str, Any]) -> str:
+def _settings_digest(run: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(run["settings"], sort_keys=True).encode()).hexdigest()
 
 
@@ -272,13 +273,13 @@ def _read_run(folder: Path) -> dict[str, Any]:
                 f"{folder} holds the results of a cluster, which cannot be searched; label the directory without --ray"
             ) from error
         raise OutputError(
-            f"{folder} holds no labelled directory; label one first: segzs label DIR --out {folder}"
+            f"{folder} is not the output folder of a run; label a directory first: segzs label DIR --out {folder}"
         ) from error
 
 
 def _create(folder: Path, run: dict[str, Any], clip: ClipModel) -> Any:
     width = encode_images(clip, [np.zeros((8, 8, 3), np.uint8)]).shape[1]
-    about = {"clip": clip.spec.name, "weights": clip.digest, "config": clip.config, "run": _digest(run)}
+    about = {"clip": clip.spec.name, "weights": clip.digest, "config": clip.config, "run": _settings_digest(run)}
     with write_errors(folder):
         return connect(folder).create_table(TABLE, schema=schema(width, about))
 
@@ -294,4 +295,6 @@ def _check_clip(about: dict[str, str], clip: ClipModel, folder: Path) -> None:
 def _crop(pixels: np.ndarray, box: Box) -> np.ndarray:
     x1, y1, x2, y2 = box
     margin = round(MARGIN * max(x2 - x1, y2 - y1))
-    return pixels[max(0, y1 - margin) : y2 + margin + 1, max(0, x1 - margin) : x2 + margin + 1]
+    # the box of an empty mask is empty; its crop has one pixel, so that it can be displayed
+    bottom, right = max(y2, y1 + 1) + margin, max(x2, x1 + 1) + margin
+    return pixels[max(0, y1 - margin) : bottom, max(0, x1 - margin) : right]

@@ -172,7 +172,7 @@ def test_the_index_of_another_run_is_refused(out: Path, segmenter: segzs.Segment
     (out / "segzs-run.json").write_text(
         json.dumps(run | {"settings": run["settings"] | {"labels": ["other"]}}), "utf-8"
     )
-    with pytest.raises(segzs.OutputError, match=r"belongs to other results; delete .*search\.lance"):
+    with pytest.raises(segzs.OutputError, match=r"of other settings; delete .*search\.lance"):
         index(out, segmenter.clip)
 
 
@@ -181,7 +181,7 @@ def test_a_missing_or_damaged_index_is_an_error(out: Path, photos: Path, segment
     with pytest.raises(segzs.OutputError, match="has no index yet; run: segzs index"):
         SegmentIndex.open(out, segmenter.clip)
     for use in (index, SegmentIndex.open):
-        with pytest.raises(segzs.OutputError, match="holds no labelled directory; label one first: segzs label"):
+        with pytest.raises(segzs.OutputError, match="is not the output folder of a run; label a directory first"):
             use(photos, segmenter.clip)
     (out / "search.lance" / "_versions").mkdir(parents=True)  # as a run that was killed early leaves it
     assert index(out, segmenter.clip).added == 3
