@@ -1,4 +1,4 @@
-"""Session: what an annotator's page, a notebook widget and the tools' protocols ask for, in plain values."""
+"""Session: the operations of the page, the notebook widget and the annotation tools, with plain values for JSON."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from segzs.server.messages import parse_masks, parse_prompts, parse_segments, to
 
 _FORMAT = ("name", "suffix", "folder", "loses")
 MAX_VOCABULARIES = 8
-"""Lists of labels of tools' projects that are kept encoded."""
+"""Lists of labels of requests whose text features are kept; each project of a tool has its own list."""
 MAX_WAITING_IMAGES = 16
-"""Images that wait for the image encoder, each with its pixels."""
+"""Images that may wait for the image encoder; the pixels of each are in memory."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a session takes on.
+    """The limits of a session.
 
     Args:
         memory: bytes of images and image embeddings that are kept.
-        max_pixels: of an image; larger ones are refused before they are decoded.
-        clicks: clicks that are answered side by side.
-        files: images that are decoded, and files that are written, side by side.
-        searches: searches of whole images (everything, find) side by side.
-        queue: requests that may wait, of each kind; further ones are refused.
+        max_pixels: pixels of an image; larger images are refused before they are decoded.
+        clicks: threads that answer clicks.
+        files: threads that decode images and write files.
+        searches: threads that search whole images (everything, find).
+        queue: requests that may wait in each pool; further ones are refused.
     """
 
     memory: int = 1024 * MEBI
@@ -69,13 +69,13 @@ class Session:
     """A segmenter, and the images that its users work on.
 
     Methods take and return plain values for JSON and may be called from many threads; `submit` runs them in bounded
-    pools. An image is encoded once, whoever asks, and a request about an encoded image does not wait for the encoding
-    of another one. The labels and examples are those of all users.
+    pools. An image is encoded once for all users, and a request about an encoded image does not wait for the encoding
+    of another one. All users share the labels and examples.
 
     Args:
         segmenter: the models, with their first labels.
         paths: folders and files of images that may be opened.
-        limits: how much is taken on.
+        limits: sizes of the pools, their queues and the memory.
 
     Raises:
         ImageError: a path does not exist, or a folder holds no image.
@@ -104,12 +104,12 @@ class Session:
         self._guard = threading.Lock()
 
     def submit(self, operation: str, /, *, progress: Report | None = None, **arguments: Any) -> Job:
-        """Start one of `OPERATIONS`, in a pool, once its image is encoded if it needs that.
+        """Start one of `OPERATIONS` in its pool; if it needs an encoded image, it starts after the encoding.
 
         Args:
             operation: the name of a method.
             progress: called with the share done, from 0 to 1, by "everything" and "find".
-            **arguments: those of the method.
+            **arguments: the arguments of the method.
 
         Raises:
             RequestError: too many requests wait, or there is no such image or operation.
@@ -134,7 +134,7 @@ class Session:
         return job
 
     def start(self, lane: str, call: Callable[[], Any]) -> Job:
-        """Run something else in a pool.
+        """Run a function in a pool.
 
         Raises:
             RequestError: too many requests wait.
@@ -177,8 +177,6 @@ class Session:
         image, parsed = self.encoded(digest), parse_prompts(prompts)
         if names:
             return _answer(self._segmenter(labels).segment(image, parsed))
-        if any(not prompt.points and prompt.box is None for prompt in parsed):
-            raise PromptError("the prompt is empty; give a positive point or a box")
         masks = self.segmenter.decode(image, parsed)
         segments = (Segment(mask.rle, mask.predicted_iou, mask.stability_score) for (mask,) in masks)
         return _answer(Segments(image.image, tuple(segments)))
@@ -194,7 +192,7 @@ class Session:
         return _answer(self.segmenter.find(self.encoded(digest), text, progress=progress))
 
     def name(self, digest: str, masks: Any) -> dict[str, Any]:
-        """Names of masks, as ``{"size", "counts"}``, with the labels and examples of now."""
+        """Name masks, each ``{"size", "counts"}``, with the current labels and examples."""
         image = self.store.get(digest).image
         segments = tuple(Segment(rle, 1.0, 1.0) for rle in parse_masks(masks, image))
         return _answer(self.segmenter.name(Segments(image, segments, self.segmenter.model)))
@@ -220,12 +218,9 @@ class Session:
         return {"formats": [{key: getattr(one, key) for key in _FORMAT} for one in FORMATS.values()]}
 
     def labels(self) -> dict[str, Any]:
-        """The labels that objects may get, and whether they are the general ones: ``{"labels", "general"}``."""
-        vocabulary = self.segmenter.vocabulary
-        return {
-            "labels": list(vocabulary.labels),
-            "general": vocabulary.labels == general_vocabulary(self.segmenter.clip).labels,
-        }
+        """The labels that objects may get, and whether the general ones are used: ``{"labels", "general"}``."""
+        labels, general = self.segmenter.vocabulary.labels, general_vocabulary(self.segmenter.clip).labels
+        return {"labels": list(labels), "general": labels[: len(general)] == general}  # examples add labels at the end
 
     def set_labels(self, labels: Any) -> dict[str, Any]:
         """Use other labels; null means the general ones. Images stay encoded."""
@@ -255,15 +250,16 @@ class Session:
             lane.close()
 
     def _segmenter(self, labels: Sequence[str] | None) -> Segmenter:
-        """The segmenter with other labels; those of the last requests are kept."""
+        """The segmenter with other labels; those of the latest requests are kept."""
         if labels is None:
             return self.segmenter
         key = tuple(labels)
         with self._guard:
-            if key not in self._with_labels:
-                kept = list(self._with_labels.items())[1 - MAX_VOCABULARIES :]
-                self._with_labels = dict(kept) | {key: self.segmenter.with_labels(list(key))}
-            return self._with_labels[key]
+            segmenter = self._with_labels.pop(key, None) or self.segmenter.with_labels(list(key))
+            self._with_labels[key] = segmenter  # at the end: the first is the least recently used
+            if len(self._with_labels) > MAX_VOCABULARIES:
+                del self._with_labels[next(iter(self._with_labels))]
+            return segmenter
 
     def _encoding(self, digest: str) -> Future[EncodedImage]:
         return self.store.encoding(digest, self._start_encoding)
@@ -275,7 +271,7 @@ class Session:
 
 
 class Operation(NamedTuple):
-    """The pool that a method runs in, and whether its image is encoded before."""
+    """The pool that a method runs in, and whether its image must be encoded first."""
 
     lane: str
     needs_encoding: bool = False
@@ -306,7 +302,7 @@ def _answer(segments: Segments) -> dict[str, Any]:
 
 def _texts(labels: Any) -> list[str]:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or len(labels) > 10_000:
-        raise UsageError("labels is not a list of at most 10,000 texts, or null")
+        raise UsageError(f"labels is {str(labels)[:80]}; a list of at most 10,000 texts, or null, is expected")
     return labels
 
 

@@ -97,4 +97,16 @@ def test_labels_of_a_request_do_not_change_those_of_the_session(session: Session
     assert session.labels() == before
     for number in range(9):
         session.segment(digest, [apple], labels=["red apple", f"box {number}"])
-    assert len(session._with_labels) <= 8
+        session.segment(digest, [apple], labels=["red apple", "key"])
+    assert len(session._with_labels) == 8
+    assert ("red apple", "key") in session._with_labels
+    assert ("red apple", "box 0") not in session._with_labels
+
+
+def test_an_example_of_a_new_label_keeps_the_general_labels(session: Session) -> None:
+    digest = session.open("desk.png")["digest"]
+    session.set_labels(None)
+    rle = session.segment(digest, [{"points": [[92, 500]]}], names=False)["segments"][0]["rle"]
+    reply = session.add_example(digest, rle, "my lunch")
+    assert reply["labels"][-1] == "my lunch"
+    assert reply["general"]
