@@ -1,4 +1,4 @@
-"""Region encoder: an image and masks to image features, from crops, pooled from one pass over the image, or both."""
+"""Region encoder: image features of masks, from crops, pooled from one pass over the image, or from both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WEIGHTINGS = ("mean", "autoclip")
 
 @dataclass(frozen=True)
 class Naming:
-    """How objects are named; None takes what suits the CLIP.
+    """How objects are named; for an option that is None, the CLIP decides, except for ``unknown``.
 
     Args:
         regions: "crops" encodes a crop of each mask. "pooled" encodes the whole image once and averages its dense
@@ -41,8 +41,9 @@ class Naming:
         templates: sentences with ``{}``, or open_clip's "simple" (7) or "imagenet" (80), or "plain" (1); None takes
             those of the vocabulary, or else those that suit the CLIP.
         weighting: "mean" averages the templates; "autoclip" weights them for each object (Metzen et al. 2023).
-        unknown: what labels must beat. "auto": general labels, and the vocabulary's negatives; a number: a fixed cosine
-            similarity, and the negatives; None: an object is never "unknown".
+        unknown: what a label must exceed, or else the object is "unknown". "auto": the similarity of general labels
+            and of the vocabulary's negatives; a number: this cosine similarity, and that of the negatives; None: no
+            object is ever "unknown".
 
     Raises:
         UsageError: an option is unknown or out of range.
@@ -103,7 +104,7 @@ class RegionEncoder:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the CLIP and of how it encodes masks; features of another one are not comparable."""
+        """SHA-256 of the CLIP and of how it encodes masks; only features with the same digest can be compared."""
         method = self.regions if self.regions == "pooled" else f"{self.regions} {self.cropping}"
         return hashlib.sha256(f"{self.clip.digest} {self.clip.config} {method}".encode()).hexdigest()
 
