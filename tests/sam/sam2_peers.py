@@ -60,6 +60,14 @@ def small_meta() -> Any:
     return randomised(model)
 
 
+def full_meta(size: str) -> Any:
+    """SAM 2.1 of Meta's package: t, s, b+ or l."""
+    pytest.importorskip("sam2", reason="the package sam2 is not installed; see CONTRIBUTING.md")
+    from sam2.build_sam import build_sam2
+
+    return randomised(build_sam2(f"configs/sam2.1/sam2.1_hiera_{size}.yaml", device="cpu"))
+
+
 def meta_predictor(model: Any) -> Any:
     """`SAM2ImagePredictor`, also for small images."""
     from sam2.sam2_image_predictor import SAM2ImagePredictor

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from segzs.checkpoints.locate import locate_sam
+from segzs.image import Image
 from segzs.masks import Mask
 from segzs.prompts import Prompt
 from segzs.sam.decode import decode
+from segzs.sam.encode import encode
+from segzs.sam.model import load_sam
 from tests.sam.conftest import Pair
+from tests.sam.sam2_peers import full_meta, meta_predictor
 
 POINT = [(0.3, 0.4)]
 POINTS = [(0.3, 0.4), (0.35, 0.5), (0.8, 0.2)]
@@ -106,3 +113,23 @@ def test_prompts_of_all_kinds_in_one_call_are_equal(pair: Pair) -> None:
     kinds = [*KINDS, *KINDS[:3], "point"]
     for ours, kind in zip(decode(pair.sam, pair.encoded, [make_prompt(pair, k) for k in kinds]), kinds, strict=True):
         assert_equal(ours, best(pair, kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "size"),
+    [("hiera_tiny", "t"), ("hiera_small", "s"), ("hiera_base_plus", "b+"), ("hiera_large", "l")],
+)
+def test_every_size_of_sam2_has_the_masks_of_its_authors(
+    architecture: str, size: str, desk: Image, tmp_path: Path
+) -> None:
+    """The image fills the input, so that nothing is resized."""
+    official = full_meta(size)
+    torch.save({"model": official.state_dict()}, tmp_path / "sam2.pt")
+    sam = load_sam(locate_sam(f"{architecture}:{tmp_path / 'sam2.pt'}"))
+    image = Image(np.tile(desk.pixels, (3, 3, 1))[:1024, :1024])
+    predictor = meta_predictor(official)
+    predictor.set_image(np.array(image.pixels))
+    pair = Pair(sam, encode(sam, image), predictor)
+    for kind in KINDS:
+        assert_equal(decode(sam, pair.encoded, [make_prompt(pair, kind)])[0], best(pair, kind))
