@@ -78,7 +78,7 @@ def test_beyond_the_queue_requests_are_refused(segmenter: Segmenter, monkeypatch
 
 def test_a_refused_request_leaves_its_place(session: Session) -> None:
     for _ in range(200):
-        with pytest.raises(RequestError, match="no image with the digest"):
+        with pytest.raises(RequestError, match="no image has the digest"):
             session.submit("segment", digest="0" * 64, prompts=[])
     assert session.lanes["clicks"].pending == 0
 
