@@ -117,6 +117,7 @@ export class Editor {
     if (isDraft) this.store.commit({ draft: { ...draft, segment: changed } });
     else this.store.commit({ segments: segments.map((one) => (one.id === id ? changed : one)) });
     this.say(`Renamed to ${text}.`);
+    if (text === "unknown") return; // no label, so that it has no examples
     await this.attempt(async () => {
       this.store.set({ vocabulary: await this.backend.addExample(image.digest, old.rle, text) });
       await this.nameAgain(`Renamed to ${text}.`);

@@ -8,7 +8,7 @@ const MOST = 30;
 /** The names to offer for what was typed, as [{name, note}]: runners-up first, then labels that begin with or contain it. */
 export function suggestions(segment, labels, typed) {
   const text = typed.trim().toLowerCase();
-  const ranked = segment.runners_up.map(({ name, probability }) => ({ name, note: percent(probability) }));
+  const ranked = segment.runners_up.filter(({ name }) => name !== "unknown").map(({ name, probability }) => ({ name, note: percent(probability) }));
   const taken = new Set([segment.name, ...ranked.map(({ name }) => name)]);
   const rest = labels.filter((label) => !taken.has(label)).map((name) => ({ name, note: "" }));
   if (!text) return [...ranked, ...rest].slice(0, MOST);

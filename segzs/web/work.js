@@ -71,12 +71,12 @@ export function plain({ id, prompt, ...segment }) {
   return segment;
 }
 
-/** "87 %"; for a name that a person gave "yours". */
+/** "87%"; for a name that a person gave "yours". */
 export function confidence(segment) {
   return segment.renamed ? "yours" : percent(segment.probability);
 }
 
 /** A share as text. */
 export function percent(share) {
-  return `${Math.round(100 * share)} %`;
+  return share > 0 && share < 0.01 ? "<1%" : `${Math.round(100 * share)}%`;
 }
