@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 # ruff: noqa: F405
 __all__ = ["GeneratorOptions", "Image", "Label", "Naming", "Prompt", "Segmenter", "Vocabulary", "load", "read_image"]
 __all__ += ["RLE", "EncodedImage", "Name", "Segment", "Segments", "SemanticMap", "annotate", "save"]
-__all__ += ["ImageError", "ModelError", "PromptError", "SegzsError", "VocabularyError", "WeightsError"]
+__all__ += ["ImageError", "ImageTooLargeError", "ModelError", "PromptError", "SegzsError", "VocabularyError"]
 __all__ += ["AnnotationError", "ModelMismatchError", "OutputError", "RequestError", "UnknownModelError", "UsageError"]
+__all__ += ["WeightsError"]
 __all__ += ["CacheWarning", "FormatWarning", "MapWarning", "SegzsWarning", "UnfamiliarWarning"]
 __version__ = "0.1.0"
 

@@ -2,6 +2,7 @@
 
 SegzsError
  ├─ ImageError            an image that cannot be read
+ │   └─ ImageTooLargeError  an image with too many pixels
  ├─ PromptError           an empty prompt, or one that lies outside the image; a wrong option of everything mode
  ├─ VocabularyError       labels or templates that cannot be used
  ├─ ModelError            a model that is unknown or not on this machine
@@ -32,6 +33,10 @@ class SegzsError(Exception):
 
 class ImageError(SegzsError, ValueError):
     """An image cannot be read."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image has more pixels than are accepted."""
 
 
 class PromptError(SegzsError, ValueError):

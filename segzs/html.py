@@ -1,4 +1,4 @@
-"""How values look in a notebook: a picture with a text for those who do not see it, and rows of details."""
+"""How values look in a notebook: an image with a text for those who do not see it, and a table."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from html import escape
 import PIL.Image
 
 MAX_SIDE = 1024
-"""Larger pictures are shown smaller, so that a notebook's file stays small."""
+"""Larger images are shown smaller, so that a notebook's file stays small."""
 
 
-def figure(picture: PIL.Image.Image | None, alt: str, caption: str, rows: Sequence[Sequence[str]] = ()) -> str:
-    """HTML of a picture, a caption, and a table that opens on a click.
+def figure(image: PIL.Image.Image | None, alt: str, caption: str, rows: Sequence[Sequence[str]] = ()) -> str:
+    """HTML of a image, a caption, and a table that opens on a click.
 
     Args:
-        picture: None shows the caption alone.
-        alt: what the picture shows, for screen readers.
+        image: None shows the caption alone.
+        alt: what the image shows, for screen readers.
         caption: a line of text.
         rows: of the table, the header first.
 
     >>> figure(None, "", "no segments")
     '<figure style="margin:0"><figcaption>no segments</figcaption></figure>'
     """
-    image = "" if picture is None else f'<img style="max-width:100%" alt="{escape(alt)}" src="{_data(picture)}">'
+    tag = "" if image is None else f'<img style="max-width:100%" alt="{escape(alt)}" src="{_data(image)}">'
     text = f"<figcaption>{escape(caption)}</figcaption>"
     if len(rows) > 1:
         text = f"<figcaption><details><summary>{escape(caption)}</summary>{_table(rows)}</details></figcaption>"
-    return f'<figure style="margin:0">{image}{text}</figure>'
+    return f'<figure style="margin:0">{tag}{text}</figure>'
 
 
 def listing(texts: Iterable[str], most: int = 8) -> str:
@@ -51,10 +51,10 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _data(picture: PIL.Image.Image) -> str:
-    """The picture as a data URL: PNG where it is transparent, otherwise JPEG."""
-    picture, buffer = picture.copy(), io.BytesIO()
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    kind = "png" if picture.mode == "RGBA" else "jpeg"
-    picture.save(buffer, kind, **({"quality": 92, "subsampling": 0} if kind == "jpeg" else {}))
+def _data(image: PIL.Image.Image) -> str:
+    """The image as a data URL: PNG where it is transparent, otherwise JPEG."""
+    image, buffer = image.copy(), io.BytesIO()
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    kind = "png" if image.mode == "RGBA" else "jpeg"
+    image.save(buffer, kind, **({"quality": 92, "subsampling": 0} if kind == "jpeg" else {}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from segzs.errors import ImageError
+from segzs.errors import ImageError, ImageTooLargeError
 from segzs.values import Value, read_only
 
 MAX_PIXELS = 178_000_000  # Pillow itself refuses files of more than 178,956,970 pixels
@@ -223,6 +223,6 @@ def _check_size(width: int, height: int, max_pixels: int, what: str) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{what} is empty ({width}x{height} pixels)")
     if width * height > max_pixels:
-        raise ImageError(
+        raise ImageTooLargeError(
             f"{what} has {width}x{height} pixels, more than {max_pixels:,}; make it smaller, or increase max_pixels"
         )

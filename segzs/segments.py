@@ -138,10 +138,10 @@ class Segment(Value):
         return Path(path)
 
     def _repr_html_(self) -> str:
-        picture = self.crop() if self.image is not None and self.area else None
+        image = self.crop() if self.image is not None and self.area else None
         rows = [("name", "probability"), *((name.label, f"{name.probability:.1%}") for name in self.names)]
         title = f"{self.name or 'segment'} {self.probability:.0%}" if self.names else "segment without a name"
-        return figure(picture, f"{title}, cut out of its image", f"{title}, {self.area:,} pixels", rows)
+        return figure(image, f"{title}, cut out of its image", f"{title}, {self.area:,} pixels", rows)
 
     def _repr_png_(self) -> bytes | None:
         return self.to_png() if self.image is not None and self.area else None

@@ -21,6 +21,7 @@ PUBLIC = [
     "GeneratorOptions",
     "Image",
     "ImageError",
+    "ImageTooLargeError",
     "Label",
     "MapWarning",
     "ModelError",

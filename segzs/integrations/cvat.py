@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from segzs.errors import AnnotationError, PromptError, SegzsError
 from segzs.formats.polygons import corners
 from segzs.masks import RLE
+from segzs.server.app import status_of
 from segzs.server.session import Session
 
 
@@ -126,7 +127,8 @@ def serve(call: Callable[[Session, Mapping[str, Any]], Any], session: Session, c
         body = event.body if isinstance(event.body, Mapping) else json.loads(event.body)
         reply, status = call(session, body), 200
     except (SegzsError, ValueError, TypeError) as error:
-        reply, status = {"error": " ".join(str(error).split())}, getattr(error, "status", 400)
+        status = status_of(error) if isinstance(error, SegzsError) else 400
+        reply = {"error": " ".join(str(error).split())}
     return context.Response(body=json.dumps(reply), headers={}, content_type="application/json", status_code=status)
 
 

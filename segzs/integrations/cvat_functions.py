@@ -42,10 +42,10 @@ class DetectionFunction:
         """The objects of an image whose probability is at least the threshold of CVAT."""
         ids = {label.name: label.id for label in self.spec.labels}
         segments = self.segmenter.everything(self.segmenter.encode(image))
-        least = context.conf_threshold or 0.0
+        threshold = context.conf_threshold or 0.0
         shapes: list[Any] = []
         for group, segment in enumerate(segments, start=1):
-            if segment.area and segment.probability >= least:
+            if segment.area and segment.probability >= threshold:
                 shapes += _shapes(segment, ids[segment.name], group, context.conv_mask_to_poly)
         return shapes
 

@@ -174,11 +174,11 @@ class MaskGenerator:
         pending, remaining, size = np.arange(len(grid)), len(grid), chunk(self.sam)
         candidates: list[Candidate] = []
         while due.any():
-            asked, pending = pending[due], pending[~due]
+            chosen, pending = pending[due], pending[~due]
             wave: list[list[Candidate]] = []
-            for start in range(0, len(asked), size):
-                wave += self.prompt(grid[asked[start : start + size]])
-                remaining = len(pending) + max(len(asked) - start - size, 0)
+            for start in range(0, len(chosen), size):
+                wave += self.prompt(grid[chosen[start : start + size]])
+                remaining = len(pending) + max(len(chosen) - start - size, 0)
                 if progress is not None:
                     progress(1 - remaining / len(grid))
             passing = [[each for each in of_prompt if self.passes(each)] for of_prompt in wave]

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from segzs import __version__
-from segzs.errors import ImageError, ModelError, RequestError, SegzsError
+from segzs.errors import ImageError, ImageTooLargeError, ModelError, RequestError, SegzsError
 from segzs.server import schema
 from segzs.server.lanes import Job
 from segzs.server.metrics import Counter, Metrics
@@ -169,7 +169,8 @@ def status_of(error: SegzsError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, RequestError):
         return error.status
-    return 415 if isinstance(error, ImageError) else 503 if isinstance(error, ModelError) else 400
+    statuses = {ImageTooLargeError: 413, ImageError: 415, ModelError: 503}
+    return next((status for kind, status in statuses.items() if isinstance(error, kind)), 400)
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -98,15 +98,14 @@ class ImageStore:
         """Decode an uploaded file and keep the image.
 
         Raises:
-            ImageError: the bytes are not an image.
-            RequestError: the image has too many pixels.
+            ImageError: the bytes are not an image, or it has too many pixels.
         """
         key = hashlib.sha256(data).digest()
         with self._guard:
             entry = self._entries.get(self._uploads.get(key, ""))
         if entry is not None:  # CVAT and other tools send the image with each click
             return self._keep(entry)
-        entry = self._keep(Entry(self._decode(data), name))
+        entry = self._keep(Entry(read_image(data, max_pixels=self.max_pixels), name))
         with self._guard:
             self._uploads[key] = entry.image.digest
             while len(self._uploads) > MAX_UPLOADS:
@@ -164,18 +163,10 @@ class ImageStore:
             data = path.read_bytes()  # `read_image` would name the whole path in its errors
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror or type(error).__name__}") from error
-        entry = self._keep(Entry(self._decode(data), name))
+        entry = self._keep(Entry(read_image(data, max_pixels=self.max_pixels), name))
         if version is not None:
             self._digests[name] = (version, entry.image.digest)
         return entry
-
-    def _decode(self, data: bytes) -> Image:
-        try:
-            return read_image(data, max_pixels=self.max_pixels)
-        except ImageError as error:
-            if "more than" in str(error):
-                raise RequestError(str(error), 413) from error
-            raise
 
     def _keep(self, entry: Entry) -> Entry:
         digest = entry.image.digest

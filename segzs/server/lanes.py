@@ -67,7 +67,7 @@ class Lane:
         return self._pending
 
     def reserve(self) -> None:
-        """Take a place in the queue for a job that `submit` gets later.
+        """Reserve a slot in the queue for a job that `submit` gets later.
 
         Raises:
             RequestError: the queue is full; says when to try again.
@@ -81,12 +81,12 @@ class Lane:
             self._pending += 1
 
     def release(self) -> None:
-        """Give the place back."""
+        """Free a reserved slot."""
         with self._guard:
             self._pending -= 1
 
     def submit(self, job: Job, call: Callable[[], Any]) -> None:
-        """Run a job in a place that was reserved."""
+        """Run a job in a slot that `reserve` gave."""
         with self._guard:
             self._jobs.add(job)
         try:

@@ -130,7 +130,7 @@ class Session:
         if encoding is None:
             lane.submit(job, call)
         else:
-            encoding.add_done_callback(lambda _: lane.submit(job, call))
+            encoding.add_done_callback(lambda done: lane.submit(job, lambda: (done.result(), call())[1]))
         return job
 
     def start(self, lane: str, call: Callable[[], Any]) -> Job:

@@ -111,7 +111,7 @@ def test_errors_are_messages(page: Page) -> None:
     page.send("1", "open", name="../secret.png")
     assert "there is no image" in page.wait("1")[0]["error"]
     page.send("2", "segment", digest="0" * 64, prompts=[APPLE])
-    assert "there is no image" in page.wait("2")[0]["error"]
+    assert "no image has the digest" in page.wait("2")[0]["error"]
     page.send("3", "close_all")
     assert "unknown operation" in page.wait("3")[0]["error"]
     page.send("4", "open", file="desk.png")

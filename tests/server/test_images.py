@@ -13,8 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from segzs import ImageError, RequestError
+from segzs import ImageError, ImageTooLargeError, RequestError
 from segzs.errors import UsageError
+from segzs.server.app import status_of
 from segzs.server.images import ImageStore
 
 
@@ -142,14 +143,14 @@ def test_a_failed_encoding_is_started_again(folder: Path) -> None:
 def test_the_same_bytes_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     images, data = store(), png(5)
     entry = images.put(data, "a")
-    monkeypatch.setattr(images, "_decode", None)
+    monkeypatch.setattr("segzs.server.images.read_image", None)
     assert images.put(data, "b") is entry
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
-    with pytest.raises(RequestError, match="100x100 pixels, more than 1,000") as error:
+    with pytest.raises(ImageTooLargeError, match="100x100 pixels, more than 1,000") as error:
         store().put(png(1, (100, 100)), "")
-    assert error.value.status == 413
+    assert status_of(error.value) == 413
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty"])

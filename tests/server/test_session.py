@@ -83,6 +83,16 @@ def test_a_refused_request_leaves_its_place(session: Session) -> None:
     assert session.lanes["clicks"].pending == 0
 
 
+def test_a_failed_encoding_fails_the_click_and_is_not_repeated(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = session.open("desk.png")["digest"]
+    monkeypatch.setattr(type(session.segmenter), "encode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        session.submit("segment", digest=digest, prompts=[{"points": [[92, 500]]}]).result(30)
+    assert session.encodings == 1
+
+
 def test_an_unknown_operation_is_refused(session: Session) -> None:
     with pytest.raises(RequestError, match="unknown operation 'close'; choose from images"):
         session.submit("close")
