@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,20 @@ def scene() -> Callable[[str], Scene]:
 def segmenter() -> segzs.Segmenter:
     """The embedded models with their general vocabulary."""
     return segzs.load("tiny", device="cpu", cache=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One browser for all tests, because playwright runs one event loop a thread."""
+    from tests.web.browser import CHROMIUM, MISSING
+
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    sync = pytest.importorskip("playwright.sync_api", reason=MISSING)
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from segzs import Prompt, RequestError, Segmenter
+from segzs.masks import RLE
 from segzs.server.session import Limits, Session
 from tests.conftest import EXAMPLES
 
@@ -24,14 +25,16 @@ def test_many_threads_get_the_masks_of_their_own_image(session: Session, segment
         image = segmenter.encode(EXAMPLES / name)
         digests[name] = image.image.digest
         for index, segment in enumerate(segmenter.segment(image, [Prompt.point(*point) for point in points])):
-            expected[name, index] = segment.rle.coco()
+            expected[name, index] = segment.mask
 
     def click(number: int) -> None:
         name, index = NAMES[number % 3], number // 3 % len(points)
         digest = session.submit("open", name=name).result()["digest"]
         reply = session.submit("segment", digest=digest, prompts=[{"points": [points[index]]}]).result()
         assert reply["digest"] == digests[name]
-        assert reply["segments"][0]["rle"] == expected[name, index]
+        rle = reply["segments"][0]["rle"]
+        mask = RLE(*rle["size"], rle["counts"]).decode()
+        assert (mask & expected[name, index]).sum() > 0.98 * (mask | expected[name, index]).sum()
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(click, range(24)))

@@ -1,4 +1,4 @@
-"""A browser and a server for all tests of the page; each test gets a page of its own."""
+"""A server for all tests of the page; each test gets a page of its own."""
 
 from __future__ import annotations
 
@@ -9,18 +9,7 @@ import pytest
 
 from segzs import Segmenter
 from tests.conftest import EXAMPLES
-from tests.web.browser import CHROMIUM, MISSING, Desk
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip(MISSING)
-    sync = pytest.importorskip("playwright.sync_api", reason=MISSING)
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+from tests.web.browser import Desk
 
 
 @pytest.fixture

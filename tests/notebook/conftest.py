@@ -1,5 +1,0 @@
-"""The browser of the page's tests."""
-
-from tests.web.conftest import browser
-
-__all__ = ["browser"]
