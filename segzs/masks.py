@@ -14,6 +14,8 @@ from pycocotools import mask as coco_mask
 from segzs.values import Value, read_only
 
 Box = tuple[int, int, int, int]
+MAX_DIGITS = 7
+"""Digits of a run length in base 32; masks have fewer than 2**32 pixels."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,21 @@ class RLE:
         rle = coco_mask.encode(by_column)
         return cls(mask.shape[0], mask.shape[1], rle["counts"].decode())
 
+    @classmethod
+    def from_lengths(cls, height: int, width: int, lengths: Any) -> RLE:
+        """From run lengths of any origin, as COCO's text or as integers; the first run is off the mask.
+
+        Raises:
+            ValueError: they are not the run lengths of a mask of this size.
+
+        >>> RLE.from_lengths(2, 3, [2, 3, 1]).decode().astype(int).tolist()
+        [[0, 1, 1], [0, 1, 0]]
+        """
+        return cls.encode(_mask_of(height, width, _parse(lengths) if isinstance(lengths, str | bytes) else lengths))
+
     def decode(self) -> np.ndarray:
         """The mask as a bool array (height, width)."""
-        return coco_mask.decode(self.coco()).astype(bool)
+        return _mask_of(self.height, self.width, _parse(self.counts))
 
     def coco(self) -> dict[str, Any]:
         """The mask as pycocotools and COCO files hold it: size [height, width] and counts."""
@@ -120,3 +134,32 @@ def nms(ranked: Iterable[int], overlap: np.ndarray, threshold: float) -> list[in
         if not (overlap[index, kept] > threshold).any():
             kept.append(index)
     return kept
+
+
+def _mask_of(height: int, width: int, lengths: Any) -> np.ndarray:
+    """Run lengths as a mask. pycocotools would fill up runs that are too short from memory that it does not own."""
+    runs = np.asarray(lengths)
+    is_valid = runs.ndim == 1 and runs.dtype.kind in "iu" and ((runs >= 0) & (runs <= height * width)).all()
+    if not is_valid or runs.sum() != height * width:
+        raise ValueError(f"the run lengths of a mask are not integers that add up to {width} x {height}")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((height, width), order="F")
+
+
+def _parse(counts: str | bytes) -> np.ndarray:
+    """The run lengths of COCO's text: integers in base 32, lowest digit first, 32 added to all digits but the last.
+
+    From the fourth on, each is the difference to the one before the one before it. Source: `rleFrString` of
+    https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
+    """
+    digits = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(digits & 32 == 0)
+    if not len(last) or last[-1] != len(digits) - 1 or digits.min() < 0 or digits.max() > 63:
+        raise ValueError("the counts of a mask are not COCO's compressed run lengths")
+    first = np.concatenate([[0], last[:-1] + 1])
+    position = np.arange(len(digits)) - np.repeat(first, last - first + 1)
+    if position.max() >= MAX_DIGITS:
+        raise ValueError(f"a run length of a mask has more than {MAX_DIGITS} digits")
+    runs = np.add.reduceat((digits & 31) << 5 * position, first)
+    runs -= np.where(digits[last] & 16, 32 << 5 * position[last], 0)  # the highest bit is the sign
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return runs

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from pycocotools import mask as coco_mask
 
 from segzs.masks import RLE, ios, iou, nms
 
@@ -74,3 +78,43 @@ def test_large_masks_do_not_overflow() -> None:
 def test_holes_and_parts_of_the_examples_are_kept(scene) -> None:
     for mask in scene("desk").masks:
         assert RLE.encode(mask.decode()) == mask
+
+
+@given(bitmaps)
+def test_masks_are_those_of_pycocotools(mask: np.ndarray) -> None:
+    theirs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    assert np.array_equal(RLE(*mask.shape, theirs["counts"].decode()).decode(), mask)
+    assert np.array_equal(coco_mask.decode(RLE.encode(mask).coco()).astype(bool), mask)
+
+
+def test_masks_need_no_warning_to_be_ignored() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert RLE.encode(np.eye(3, dtype=bool)).decode().sum() == 3
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        "",  # no runs
+        "0",  # runs that are too short: pycocotools fills up the mask from memory that it does not own
+        "<:",
+        "o",  # a number that goes on after the text
+        "XoooooooooooooooooooooooooooooooP",
+        "d0d0",  # too long
+        "\x01",
+        "é",
+        "F",  # negative
+        [5, 6],
+        [-5, 17],
+        [2**63 - 1, 2**63 - 1, 14],
+        [2**62, 2**62, 2**62, 2**62, 12],
+        [6.0, 6.0],
+        [[12]],
+        [],
+        None,
+    ],
+)
+def test_run_lengths_of_another_size_are_refused(lengths: Any) -> None:
+    with pytest.raises(ValueError, match="run length"):
+        RLE.from_lengths(3, 4, lengths)

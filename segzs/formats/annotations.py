@@ -8,9 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from segzs.checks import check_number
 from segzs.errors import AnnotationError, UsageError
 from segzs.image import MAX_PIXELS, Image, ImageSource, read_image
@@ -159,16 +156,10 @@ def _number(value: Any) -> float:
 
 def rle_of(code: Mapping[str, Any], image: ImageAnnotations | Image) -> RLE:
     """The mask of COCO run lengths, compressed or not, which must have the size of the image."""
-    counts, width, height = code["counts"], image.width, image.height
-    if list(code["size"]) != [height, width]:
-        raise ValueError(f"a mask has the size {code['size']}; [height, width] of the image is [{height}, {width}]")
-    if isinstance(counts, str | bytes):
-        return RLE.encode(coco_mask.decode({"size": [height, width], "counts": counts}))
-    lengths = np.asarray(counts)
-    if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != width * height:
-        raise ValueError(f"the run lengths of a mask are not integers that add up to {width} x {height}")
-    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    return RLE.encode(flat.reshape((height, width), order="F"))
+    if list(code["size"]) != [image.height, image.width]:
+        expected = f"[height, width] of the image is [{image.height}, {image.width}]"
+        raise ValueError(f"a mask has the size {code['size']}; {expected}")
+    return RLE.from_lengths(image.height, image.width, code["counts"])
 
 
 def check_near(coordinates: Iterable[float], image: ImageAnnotations | Image) -> None:
