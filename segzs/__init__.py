@@ -30,7 +30,8 @@ __all__ += ["RLE", "EncodedImage", "Name", "Segment", "Segments", "SemanticMap",
 __all__ += ["ImageError", "ImageTooLargeError", "ModelError", "PromptError", "SegzsError", "VocabularyError"]
 __all__ += ["AnnotationError", "ModelMismatchError", "OutputError", "RequestError", "UnknownModelError", "UsageError"]
 __all__ += ["WeightsError"]
-__all__ += ["CacheWarning", "FormatWarning", "MapWarning", "SegzsWarning", "UnfamiliarWarning"]
+__all__ += ["CacheWarning", "FormatWarning", "ImageWarning", "MapWarning", "PromptWarning", "SegzsWarning"]
+__all__ += ["UnfamiliarWarning"]
 __version__ = "0.1.0"
 
 _MODULES = {

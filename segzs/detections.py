@@ -53,6 +53,8 @@ def read_detections(detections: Any, image: Image) -> tuple[Prompt | RLE, ...]:
     if isinstance(detections, Sequence) and detections and all(isinstance(one, Mapping) for one in detections):
         _check_one_image(detections)
         return tuple(_from_result(number, one, image) for number, one in enumerate(detections))
+    if np.ma.is_masked(detections):
+        raise PromptError("some numbers of the detections are masked; leave out those detections")
     if hasattr(detections, "detach"):  # a tensor
         detections = detections.detach().cpu()
     try:

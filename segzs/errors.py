@@ -15,6 +15,8 @@ SegzsError
  └─ RequestError          a request that a server session refuses
 
 SegzsWarning
+ ├─ ImageWarning          an image that is nearly black, because its white is not that of its dtype
+ ├─ PromptWarning         a prompt that was probably meant otherwise, or whose mask is empty
  ├─ UnfamiliarWarning     images or words that the embedded models were not trained for
  ├─ CacheWarning          a cache file that cannot be read or written
  ├─ FormatWarning         data that a file format cannot hold, or that is left out on reading
@@ -89,6 +91,14 @@ class RequestError(SegzsError):
 
 class SegzsWarning(UserWarning):
     """Base of all warnings of segzs; the call continues."""
+
+
+class ImageWarning(SegzsWarning):
+    """16-bit values are so small that the image is nearly black."""
+
+
+class PromptWarning(SegzsWarning):
+    """A point or box is probably in shares of the image, a box is smaller than a pixel, or a mask is empty."""
 
 
 class UnfamiliarWarning(SegzsWarning):

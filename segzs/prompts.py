@@ -9,7 +9,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from segzs.errors import PromptError
+from segzs.checks import counted
+from segzs.errors import PromptError, PromptWarning, warn
 from segzs.values import Value, read_only
 
 Point = tuple[float, float]
@@ -130,6 +131,35 @@ def check_prompts(prompts: object) -> list[Prompt]:
                 "Prompt(box=segment.box, mask=segment.low_res_logits)"
             )
     return checked
+
+
+def warn_about_units(prompts: Iterable[Prompt], width: int, height: int) -> None:
+    """Warn about points and boxes that were probably given in shares of the image, and boxes smaller than a pixel."""
+    for prompt in prompts:
+        for x, y in prompt.points:
+            if 0 < x < 1 and 0 < y < 1:
+                _warn_about_shares(f"the point ({x:g}, {y:g})", f"({x * width:.0f}, {y * height:.0f})")
+        if prompt.box is not None:
+            x1, y1, x2, y2 = prompt.box
+            if x1 >= 0 and y1 >= 0 and x2 <= 1 and y2 <= 1:
+                corners = f"({x1 * width:.0f}, {y1 * height:.0f}, {x2 * width:.0f}, {y2 * height:.0f})"
+                _warn_about_shares(f"the box {prompt.box}", corners)
+            elif x2 - x1 < 1 or y2 - y1 < 1:
+                warn(f"the box {prompt.box} is smaller than a pixel; x1, y1, x2, y2 are in pixels", PromptWarning)
+
+
+def _warn_about_shares(what: str, pixels: str) -> None:
+    warn(f"{what} lies in the first pixel; if it is in shares of the image, give pixels: {pixels}", PromptWarning)
+
+
+def warn_about_empty(prompts: Sequence[Prompt], areas: Sequence[int]) -> None:
+    """Warn if there are prompts whose masks have no pixels; ``areas`` are the pixels of the largest mask of each."""
+    if empty := [prompt for prompt, area in zip(prompts, areas, strict=True) if not area]:
+        warn(
+            f"the mask of {counted(len(empty), 'prompt')} is empty, the first is {empty[0]!r}; add a point on the "
+            "object or a box around it",
+            PromptWarning,
+        )
 
 
 def _tuple(values: Any, what: str) -> tuple[Any, ...]:

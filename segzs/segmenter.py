@@ -27,7 +27,7 @@ from segzs.masks import RLE, Mask
 from segzs.postprocess.maps import MIN_CONFIDENCE, SemanticMap, panoptic_segments, semantic_map
 from segzs.postprocess.merging import has_name, merge_segments
 from segzs.postprocess.selection import select_masks
-from segzs.prompts import Prompt, check_prompts
+from segzs.prompts import Prompt, check_prompts, warn_about_empty, warn_about_units
 from segzs.sam.decode import decode
 from segzs.sam.encode import EncodedImage, encode_cached
 from segzs.sam.mask_generator import GeneratorOptions, Progress
@@ -91,18 +91,32 @@ class Segmenter:
 
         Raises:
             PromptError: a prompt lies outside the image, or consists of a mask alone.
+
+        Warns:
+            PromptWarning: a prompt is probably in shares of the image, or all of its masks are empty.
         """
         _check_encoded(image)
-        masks = self.decode(image, check_prompts(prompts), multimask=multimask, zoom=zoom)
+        masks = self.decode(image, prompts, multimask=multimask, zoom=zoom)
         return self._named(image.image, [mask for of_prompt in masks for mask in of_prompt])
 
     def decode(
-        self, image: EncodedImage, prompts: Sequence[Prompt], *, multimask: bool = False, zoom: bool | None = None
+        self,
+        image: EncodedImage,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        multimask: bool = False,
+        zoom: bool | None = None,
     ) -> list[tuple[Mask, ...]]:
         """The masks of each prompt without names; see `segment`."""
+        _check_encoded(image)
+        prompts = check_prompts(prompts)
+        warn_about_units(prompts, image.image.width, image.image.height)
         if self.sam.spec.zoom if zoom is None else zoom:
-            return decode_zoomed(self.sam, self._encode_part, image, prompts, multimask=multimask)
-        return decode(self.sam, image, prompts, multimask=multimask)
+            masks = decode_zoomed(self.sam, self._encode_part, image, prompts, multimask=multimask)
+        else:
+            masks = decode(self.sam, image, prompts, multimask=multimask)
+        warn_about_empty(prompts, [max(mask.rle.area for mask in of_prompt) for of_prompt in masks])
+        return masks
 
     def everything(self, image: EncodedImage, *, progress: Progress | None = None, **options: Any) -> Segments:
         """Every object of an image, named, largest first.

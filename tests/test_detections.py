@@ -94,6 +94,7 @@ def test_no_detections(given: object) -> None:
         ({"images": []}, "one mapping"),
         ([{"image_id": 1, "bbox": [0, 0, 9, 9]}, {"image_id": 2, "bbox": [0, 0, 9, 9]}], "results are of 2 images"),
         (None, "object"),
+        (np.ma.masked_equal([[0, 0, 9, 9]], 9), "masked"),
     ],
 )
 def test_other_values_are_refused(given: object, message: str) -> None:

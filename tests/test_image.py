@@ -15,6 +15,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
+import segzs
 from segzs.errors import ImageError
 from segzs.image import read_image
 
@@ -202,7 +203,7 @@ def test_arrays_of_every_shape_and_dtype_are_read(dtype: str, shape: tuple[int, 
 
 def test_pixels_are_rounded_to_8_bits() -> None:
     assert read_image(np.array([[0.0, 0.2, 0.5, 1.0]])).pixels[0, :, 0].tolist() == [0, 51, 128, 255]
-    assert read_image(np.array([[0, 128, 129, 257 * 9]], np.uint16)).pixels[0, :, 0].tolist() == [0, 0, 1, 9]
+    assert read_image(np.array([[0, 128, 129, 257 * 99]], np.uint16)).pixels[0, :, 0].tolist() == [0, 0, 1, 99]
 
 
 def test_channels_are_reversed_only_with_bgr() -> None:
@@ -332,6 +333,8 @@ class Broken:
         (np.full((8, 9), np.inf), "from 0 to 1"),
         (np.full((8, 9), 255.0), "255.*scale them"),
         (np.full((8, 9), -0.1), "-0.1"),
+        (np.full((8, 9), 1.01), "1.01"),
+        (np.ma.masked_equal(np.eye(4, dtype=np.uint8), 1), r"masked.*filled\(0\)"),
         (torch.zeros(8, 9, 3), r"\(8, 9, 3\).*\(C, H, W\)"),
         (torch.zeros(1, 3, 8, 9), "batch"),
         (torch.zeros(3, 8, 9, dtype=torch.int32), "int32"),
@@ -343,6 +346,51 @@ class Broken:
 def test_other_sources_are_refused_with_a_reason(source: Any, says: str) -> None:
     with pytest.raises(ImageError, match=f"(?s){says}"):
         read_image(source)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_that_rounding_left_outside_of_0_to_1_are_read(dtype: type) -> None:
+    pixels = np.array([[-0.0009, 0.5, 1.0009]], dtype)
+    assert read_image(pixels).pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_arrays_of_other_classes_become_plain_pixels() -> None:
+    grey = drawing()[:, :, 0]
+    for source in (np.matrix(grey), np.ma.masked_array(grey)):
+        image = read_image(source)
+        assert type(image.pixels) is np.ndarray
+        assert image == read_image(grey)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "PNG"])
+def test_white_is_what_the_caller_says(kind: str) -> None:
+    grey = np.array([[0, 1024, 2048, 4095]], np.uint16)
+    source: Any = grey
+    if kind == "tensor":
+        source = torch.from_numpy(grey.astype(np.int32))
+    if kind == "PNG":
+        source = encoded(PIL.Image.fromarray(grey), "PNG")
+    assert read_image(source, white=4095).pixels[0, :, 0].tolist() == [0, 64, 128, 255]
+    assert read_image(source, white=2048).pixels[0, :, 0].tolist() == [0, 128, 255, 255]
+    if kind != "tensor":
+        with pytest.warns(segzs.ImageWarning, match="4095.*12 bits.*white=4095"):
+            assert read_image(source).pixels.max() == 16
+
+
+@pytest.mark.parametrize(
+    ("source", "white", "says"),
+    [
+        (np.zeros((2, 2), np.uint16), 0, "greater than 0"),
+        (np.zeros((2, 2), np.uint16), "4095", "greater than 0"),
+        (np.full((2, 2), np.nan), 4095, "nan_to_num"),
+        (PIL.Image.new("RGB", (2, 2)), 4095, "8 bits"),
+        (read_image(np.zeros((2, 2), np.uint8)), 4095, "8 bits"),
+    ],
+)
+def test_white_without_a_meaning_is_refused(source: Any, white: Any, says: str) -> None:
+    with pytest.raises(ImageError, match=says):
+        read_image(source, white=white)
 
 
 def test_folders_and_other_files_are_refused_with_their_name(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segzs import Prompt, PromptError
+from segzs import Prompt, PromptError, PromptWarning
+from segzs.prompts import warn_about_units
 
 
 def test_a_prompt_has_points_signs_and_a_box() -> None:
@@ -137,3 +138,20 @@ def test_a_box_is_clipped_to_the_image(x1: float, y1: float, x2: float, y2: floa
 def test_clipping_the_box_keeps_the_other_parts() -> None:
     prompt = Prompt([(1, 2)], [False], (-3, -3, 4, 4), np.ones((4, 4)))
     assert prompt.inside(10, 10) == Prompt([(1, 2)], [False], (0, 0, 4, 4), np.ones((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        (Prompt.box(0.1, 0.25, 0.5, 1), r"first pixel.*\(10, 12, 50, 50\)"),
+        (Prompt.point(0.5, 0.5), r"first pixel.*\(50, 25\)"),
+        (Prompt.box(20.1, 7, 20.5, 9), "smaller than a pixel"),
+    ],
+)
+def test_shares_instead_of_pixels_give_a_warning(prompt: Prompt, says: str) -> None:
+    with pytest.warns(PromptWarning, match=says):
+        warn_about_units([prompt], 100, 50)
+
+
+def test_small_prompts_in_pixels_give_no_warning() -> None:
+    warn_about_units([Prompt.point(0, 0), Prompt.point(1, 0.5), Prompt.box(0, 0, 2, 1), Prompt.box(3, 3, 4, 4)], 9, 9)

@@ -36,12 +36,13 @@ from segzs.errors import (
     ModelError,
     ModelMismatchError,
     PromptError,
+    PromptWarning,
     UnfamiliarWarning,
     UsageError,
     VocabularyError,
 )
 from segzs.loading import load, load_classifier, resolve_device
-from segzs.masks import RLE, iou
+from segzs.masks import RLE, Mask, iou
 from segzs.prompts import Prompt
 from segzs.sam.encode import EncodedImage
 from segzs.sam.networks.tiny import build_tiny_sam
@@ -160,6 +161,18 @@ def test_a_mask_can_be_refined(named: Segmenter, desk: EncodedImage) -> None:
     assert refined.mask.shape == (576, 768)
     with pytest.raises(PromptError, match=r"mask alone.* add a point or a box"):
         named.segment(desk, Prompt(mask=first.low_res_logits))
+    with pytest.raises(PromptError, match="mask alone"):
+        named.decode(desk, [Prompt(mask=first.low_res_logits)])
+
+
+def test_a_prompt_with_an_empty_mask_gives_a_warning(
+    named: Segmenter, desk: EncodedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = Mask(RLE.encode(np.zeros((576, 768), bool)), 0.1, 0.0)
+    monkeypatch.setattr("segzs.segmenter.decode", lambda *_, **__: [(empty,)])
+    for call in (named.decode, named.segment):
+        with pytest.warns(PromptWarning, match=r"the mask of 1 prompt is empty.*5\.0, 7\.0"):
+            call(desk, [Prompt.point(5, 7)], zoom=False)
 
 
 def test_everything_takes_the_options_of_the_generator(named: Segmenter, desk: EncodedImage) -> None:
