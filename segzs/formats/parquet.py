@@ -124,19 +124,26 @@ def _write(annotations: Iterable[ImageAnnotations], file: IO[bytes]) -> None:
 
 def _rows_of_images(file: Path | io.BytesIO) -> Iterator[list[dict[str, Any]]]:
     """The rows of each image."""
-    _arrow()
+    image: list[dict[str, Any]] = []
+    for row in _rows(file):
+        if image and not row["segment"]:  # 0, or null without segments: another image begins
+            yield image
+            image = []
+        image.append(row)
+    if image:
+        yield image
+
+
+def _rows(file: Path | io.BytesIO) -> Iterator[dict[str, Any]]:
+    arrow = _arrow()
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(file) as table:
-        image: list[dict[str, Any]] = []
-        for batch in table.iter_batches(ROWS):
-            for row in batch.to_pylist():
-                if image and not row["segment"]:  # 0, or null without segments: another image begins
-                    yield image
-                    image = []
-                image.append(row)
-        if image:
-            yield image
+    try:
+        with ParquetFile(file) as table:
+            for batch in table.iter_batches(ROWS):
+                yield from batch.to_pylist()
+    except arrow.ArrowException as error:
+        raise ValueError(str(error)) from error
 
 
 def _image(of_image: list[dict[str, Any]]) -> ImageAnnotations:

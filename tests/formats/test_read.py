@@ -281,6 +281,17 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         assert name in str(caught.value)
 
 
+def test_parquet_with_types_that_arrow_cannot_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra segzs[parquet]")
+
+    def refuse(_: object) -> None:
+        raise pyarrow.lib.ArrowNotImplementedError("Integers with less than 8 bits not implemented")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", refuse)
+    with pytest.raises(AnnotationError, match=r"less than 8 bits.*a Parquet file that segzs wrote"):
+        list(read(tmp_path / "a.parquet"))
+
+
 def test_parquet_of_other_tools_is_an_error_with_the_missing_column(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet

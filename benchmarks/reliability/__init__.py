@@ -1,0 +1,1 @@
+"""What segzs does with hostile input, faults of the machine and load. Each module is a command."""
