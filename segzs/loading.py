@@ -33,7 +33,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     cache: bool = True,
-    memory: int = 256 * MEBI,
+    cache_memory: int = 256 * MEBI,
 ) -> Segmenter:
     """Load a SAM and a CLIP; nothing is downloaded.
 
@@ -51,14 +51,14 @@ def load(
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it. The embedded models
             use float32 with "auto", so that their results are the same everywhere.
         cache: keep image embeddings and text features of long vocabularies on disk, up to 4 GiB; see ``segzs cache``.
-        memory: bytes of embeddings that are kept in memory.
+        cache_memory: bytes of embeddings that are kept in memory.
 
     Raises:
         ModelError: a model, device or dtype is unknown or not on this machine, or ``naming.regions`` is "pooled" and
             the CLIP has no dense features.
         WeightsError: a checkpoint is damaged or belongs to another model.
         VocabularyError: the labels cannot name anything.
-        UsageError: ``memory`` is not a number of bytes.
+        UsageError: ``cache_memory`` is not a number of bytes.
 
     >>> segmenter = load(labels=["apple", "pear"])
     >>> segmenter.model
@@ -67,7 +67,7 @@ def load(
     _check_names(model=model, sam=sam, clip=clip)
     chosen = preset(model or default_model())
     torch_device = resolve_device(device)
-    embeddings = EmbeddingCache(embeddings_folder() if cache else None, memory)
+    embeddings = EmbeddingCache(embeddings_folder() if cache else None, cache_memory)
     sam_file = locate_sam(sam or chosen.sam)
     use_one_thread_in_forks()
     classifier, regions = _load_naming(clip or chosen.clip, labels, naming, torch_device, dtype, embeddings)

@@ -366,7 +366,7 @@ def test_load_uses_its_arguments(tmp_path: Path) -> None:
         labels=tmp_path / "labels.txt",
         naming=Naming(templates="a {}", unknown=0.4, background="blur", margin=0.3),
         device="cpu",
-        memory=10**6,
+        cache_memory=10**6,
     )
     assert segmenter.vocabulary == Vocabulary(("cat", "dog"), ("a {}",))
     assert segmenter.cache.memory == 10**6

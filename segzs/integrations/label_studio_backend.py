@@ -76,7 +76,7 @@ def label_studio_routes(session: Session, label_studio: LabelStudio | None) -> A
         if label_studio is None:
             raise RequestError("the server does not know a Label Studio; start it with --label-studio URL", 503)
         source = interface.image_of(task)
-        data = await asyncio.wrap_future(session.start("fetches", lambda: label_studio.fetch(source)))
+        data = await asyncio.wrap_future(session.start_in("fetches", lambda: label_studio.fetch(source)))
         opened = await asyncio.wrap_future(session.submit("put", data=data, name=source.rpartition("/")[2]))
         digest = opened["digest"]
         regions = context.get("result") if isinstance(context, Mapping) else None

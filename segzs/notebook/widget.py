@@ -19,9 +19,9 @@ from segzs.image import ImageSource, read_image
 from segzs.notebook.modules import widget_module
 from segzs.segmenter import Segmenter
 from segzs.segments import Segments
-from segzs.server.lanes import Job
 from segzs.server.messages import parse_segments, to_messages
 from segzs.server.session import Download, Session
+from segzs.server.workers import Job
 
 log = logging.getLogger("segzs.notebook")
 

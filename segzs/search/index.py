@@ -49,7 +49,7 @@ MARGIN = 0.1
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexReport:
     """The result of `index`: segments in the table, images added and removed, and images that were skipped."""
 
     segments: int
@@ -154,7 +154,7 @@ class SegmentIndex:
 
 def index(
     out: str | os.PathLike[str], clip: ClipModel, *, progress: Callable[[float], object] | None = None
-) -> Indexed:
+) -> IndexReport:
     """Bring the index in the folder ``out`` up to date with its records.
 
     Features of new segments are added, those of removed ones are deleted, and all others are kept, so a run that was
@@ -173,7 +173,7 @@ def index(
         ModelMismatchError: another CLIP made the features in the index.
 
     >>> index("out", segzs.load().clip)  # doctest: +SKIP
-    Indexed(segments=5210, added=830, removed=0, skipped=())
+    IndexReport(segments=5210, added=830, removed=0, skipped=())
     """
     folder = Path(out)
     run = _read_run(folder)
@@ -182,7 +182,7 @@ def index(
         return _index(folder, run, clip, progress or (lambda share: None))
 
 
-def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callable[[float], object]) -> Indexed:
+def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callable[[float], object]) -> IndexReport:
     import pyarrow as arrow
 
     table = open_table(folder)
@@ -216,7 +216,7 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
         progress(done / len(new))
     with write_errors(folder):
         optimize(table)
-    return Indexed(table.count_rows(), len(new) - len(skipped), len(removed), tuple(skipped))
+    return IndexReport(table.count_rows(), len(new) - len(skipped), len(removed), tuple(skipped))
 
 
 def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: str = "auto") -> ClipModel:

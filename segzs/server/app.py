@@ -21,10 +21,10 @@ from starlette.requests import ClientDisconnect
 from segzs import __version__
 from segzs.errors import ImageError, ImageTooLargeError, ModelError, RequestError, SegzsError
 from segzs.server import schema
-from segzs.server.lanes import Job
 from segzs.server.metrics import Counter, Metrics
 from segzs.server.security import Guard, Security
 from segzs.server.session import Download, Session
+from segzs.server.workers import Job
 from segzs.settings import PACKAGE
 
 HEARTBEAT_SECONDS = 1.0

@@ -38,11 +38,11 @@ class Metrics:
         """
         lines = [
             "# TYPE segzs_encodings_total counter",
-            f"segzs_encodings_total {session.encodings}",
+            f"segzs_encodings_total {session.encoding_count}",
             "# TYPE segzs_images_bytes gauge",
             f"segzs_images_bytes {session.store.nbytes}",
             "# TYPE segzs_pending gauge",
-            *(f'segzs_pending{{pool="{lane.name}"}} {lane.pending}' for lane in session.lanes.values()),
+            *(f'segzs_pending{{pool="{pool.name}"}} {pool.pending}' for pool in session.pools.values()),
         ]
         with self._guard:
             lines.append("# TYPE segzs_requests_total counter")

@@ -26,8 +26,8 @@ from segzs.sam.encode import EncodedImage
 from segzs.segmenter import Segmenter
 from segzs.segments import Segment, Segments
 from segzs.server.images import Entry, ImageStore
-from segzs.server.lanes import Job, Lane, Report
 from segzs.server.messages import parse_masks, parse_prompts, parse_segments, to_messages
+from segzs.server.workers import Job, Report, WorkerPool
 
 _FORMAT = ("name", "suffix", "folder", "loses")
 MAX_VOCABULARIES = 8
@@ -95,11 +95,11 @@ class Session:
         self.segmenter = segmenter
         self.limits = limits
         self.store = ImageStore(paths, memory=limits.memory, max_pixels=limits.max_pixels)
-        self.encodings = 0
+        self.encoding_count = 0
         threads = {"clicks": limits.clicks, "files": limits.files, "searches": limits.searches}
         threads |= {"encodings": 1, "fetches": 4}
         queues = {"encodings": min(limits.queue, MAX_WAITING_IMAGES)}
-        self.lanes = {name: Lane(name, count, queues.get(name, limits.queue)) for name, count in threads.items()}
+        self.pools = {name: WorkerPool(name, count, queues.get(name, limits.queue)) for name, count in threads.items()}
         self._with_labels: dict[tuple[str, ...], Segmenter] = {}
         self._guard = threading.Lock()
 
@@ -117,31 +117,31 @@ class Session:
         if operation not in OPERATIONS:
             raise RequestError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}", 404)
         kind = OPERATIONS[operation]
-        lane, job = self.lanes[kind.lane], Job(progress)
-        if kind.lane == "searches":
+        pool, job = self.pools[kind.pool], Job(progress)
+        if kind.pool == "searches":
             arguments["progress"] = job.report
         call = partial(getattr(self, operation), **arguments)
-        lane.reserve()
+        pool.reserve()
         try:
             encoding = self._encoding(arguments["digest"]) if kind.needs_encoding else None
         except BaseException:
-            lane.release()
+            pool.release()
             raise
         if encoding is None:
-            lane.submit(job, call)
+            pool.submit(job, call)
         else:
-            encoding.add_done_callback(lambda done: lane.submit(job, lambda: (done.result(), call())[1]))
+            encoding.add_done_callback(lambda done: pool.submit(job, lambda: (done.result(), call())[1]))
         return job
 
-    def start(self, lane: str, call: Callable[[], Any]) -> Job:
+    def start_in(self, pool: str, call: Callable[[], Any]) -> Job:
         """Run a function in a pool.
 
         Raises:
             RequestError: too many requests wait.
         """
         job = Job()
-        self.lanes[lane].reserve()
-        self.lanes[lane].submit(job, call)
+        self.pools[pool].reserve()
+        self.pools[pool].submit(job, call)
         return job
 
     def images(self) -> dict[str, Any]:
@@ -246,8 +246,8 @@ class Session:
 
     def close(self) -> None:
         """Cancel what waits and what runs."""
-        for lane in self.lanes.values():
-            lane.close()
+        for pool in self.pools.values():
+            pool.close()
 
     def _segmenter(self, labels: Sequence[str] | None) -> Segmenter:
         """The segmenter with other labels; those of the latest requests are kept."""
@@ -265,15 +265,15 @@ class Session:
         return self.store.encoding(digest, self._start_encoding)
 
     def _start_encoding(self, image: Image) -> Future[EncodedImage]:
-        job = self.start("encodings", partial(self.segmenter.encode, image))
-        self.encodings += 1
+        job = self.start_in("encodings", partial(self.segmenter.encode, image))
+        self.encoding_count += 1
         return job
 
 
 class Operation(NamedTuple):
     """The pool that a method runs in, and whether its image must be encoded first."""
 
-    lane: str
+    pool: str
     needs_encoding: bool = False
 
 

@@ -61,7 +61,7 @@ def test_older_servers_put_the_box_before_the_points(client: TestClient) -> None
 def test_an_image_is_encoded_once_although_it_comes_with_each_click(client: TestClient, session: Session) -> None:
     for x in (80, 92, 100):
         assert client.post("/cvat/interactor", json=click(pos_points=[[x, 500]])).status_code == 200
-    assert session.encodings == 1
+    assert session.encoding_count == 1
 
 
 @pytest.mark.parametrize(

@@ -121,10 +121,10 @@ def test_polygons_where_the_interface_has_no_brush(client: TestClient, segmenter
 
 def test_an_empty_context_encodes_ahead_of_the_first_click(client: TestClient, session: Session) -> None:
     assert predict(client, request([])) == []
-    assert session.encodings == 1
+    assert session.encoding_count == 1
     predict(client, request([keypoint(92, 500)]))
     predict(client, request([keypoint(600, 200)]))
-    assert session.encodings == 1
+    assert session.encoding_count == 1
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_many_threads_get_the_masks_of_their_own_image(session: Session, segment
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(click, range(24)))
-    assert session.encodings == 3
+    assert session.encoding_count == 3
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_a_click_does_not_wait_for_the_encoding_of_another_image(
     assert not any(job.done() for job in blocked)
     gate.set()
     assert {job.result(30)["digest"] for job in blocked} == {picnic}
-    assert session.encodings == 2
+    assert session.encoding_count == 2
 
 
 def test_beyond_the_queue_requests_are_refused(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_a_refused_request_leaves_its_place(session: Session) -> None:
     for _ in range(200):
         with pytest.raises(RequestError, match="no image has the digest"):
             session.submit("segment", digest="0" * 64, prompts=[])
-    assert session.lanes["clicks"].pending == 0
+    assert session.pools["clicks"].pending == 0
 
 
 def test_a_failed_encoding_fails_the_click_and_is_not_repeated(
@@ -93,7 +93,7 @@ def test_a_failed_encoding_fails_the_click_and_is_not_repeated(
     monkeypatch.setattr(type(session.segmenter), "encode", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         session.submit("segment", digest=digest, prompts=[{"points": [[92, 500]]}]).result(30)
-    assert session.encodings == 1
+    assert session.encoding_count == 1
 
 
 def test_an_unknown_operation_is_refused(session: Session) -> None:

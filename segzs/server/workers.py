@@ -1,4 +1,4 @@
-"""Lanes: threads with a bounded queue, and jobs that report progress and can be cancelled."""
+"""Worker pools: threads with a bounded queue, and jobs that report progress and can be cancelled."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Job(Future[Any]):
             self.set_exception(error)
 
 
-class Lane:
+class WorkerPool:
     """Threads with a bounded queue: ``threads`` jobs run, ``queue`` more wait, further ones are refused."""
 
     def __init__(self, name: str, threads: int, queue: int) -> None:
@@ -91,7 +91,7 @@ class Lane:
             self._jobs.add(job)
         try:
             self._pool.submit(self._run, job, call)
-        except RuntimeError:  # the lane is closed
+        except RuntimeError:  # the pool is closed
             self.release()
             job.cancel()
 
