@@ -105,8 +105,10 @@ class RegionEncoder:
     @property
     def digest(self) -> str:
         """SHA-256 of the CLIP and of how it encodes masks; only features with the same digest can be compared."""
-        method = self.regions if self.regions == "pooled" else f"{self.regions} {self.cropping}"
-        return hashlib.sha256(f"{self.clip.digest} {self.clip.config} {method}".encode()).hexdigest()
+        cropping = "" if self.regions == "pooled" else f" {self.cropping}"
+        dense = "" if self.regions == "crops" else f" dense {VERSION}"
+        method = f"{self.clip.digest} {self.clip.config} {self.regions}{cropping}{dense}"
+        return hashlib.sha256(method.encode()).hexdigest()
 
     def encode(self, image: Image, masks: Sequence[RLE]) -> Tensor:
         """Normalised image features of masks: float32 (masks, width)."""

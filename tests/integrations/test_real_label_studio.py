@@ -23,15 +23,18 @@ import requests
 
 from segzs import Prompt, Segmenter
 from tests.conftest import EXAMPLES
+from tests.web.browser import SCREENSHOTS
 
 pytestmark = pytest.mark.slow
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
-LABELS = ["red apple", "laptop", "key"]
+EMAIL, PASSWORD = "me@example.com", "a-long-password"
+LABELS = ["red apple", "laptop", "key", "cactus", "camera", "coffee cup", "alarm clock", "notebook", "palette", "phone"]
+COLOURS = ["#e6194b", "#4363d8", "#f58231", "#3cb44b", "#911eb4", "#42d4f4", "#f032e6", "#469990", "#9a6324", "#000075"]
 CONFIG = (
     '<View><Image name="img" value="$image"/><BrushLabels name="tag" toName="img" smart="true">'
-    + "".join(f'<Label value="{label}"/>' for label in LABELS)
-    + '</BrushLabels><KeyPointLabels name="point" toName="img" smart="true"><Label value="key"/></KeyPointLabels>'
+    + "".join(f'<Label value="{label}" background="{c}"/>' for label, c in zip(LABELS, COLOURS, strict=True))
+    + '</BrushLabels><KeyPointLabels name="point" toName="img" smart="true"><Label value="object"/></KeyPointLabels>'
     + "</View>"
 )
 DECODE = (
@@ -47,7 +50,7 @@ def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Path(given)
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
-    install = [folder / "bin" / "pip", "install", "--quiet", "label-studio>=1.20"]
+    install = [folder / "bin" / "pip", "install", "--quiet", "--no-compile", "label-studio>=1.20"]
     try:
         subprocess.run(install, check=True, capture_output=True, timeout=1800)
     except (subprocess.SubprocessError, OSError) as error:
@@ -100,7 +103,7 @@ def project(executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("label-studio")
     url, backend = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     start = [executable, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", url.rpartition(":")[2]]
-    account = ["--username", "me@example.com", "--password", "a-long-password", "--user-token", KEY]
+    account = ["--username", EMAIL, "--password", PASSWORD, "--user-token", KEY]
     settings = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
@@ -137,7 +140,7 @@ def test_a_click_of_the_editor_gives_the_mask_and_the_name(
     client, number, backend = project
     upload(client, number, "desk.png", EXAMPLES / "desk.png")
     (task,) = tasks_of(client, number)
-    value = {"x": 92 / 7.68, "y": 500 / 5.76, "width": 0.3, "keypointlabels": ["key"]}
+    value = {"x": 92 / 7.68, "y": 500 / 5.76, "width": 0.3, "keypointlabels": ["object"]}
     click = {"type": "keypointlabels", "from_name": "point", "to_name": "img", "value": value, "is_positive": True}
     click |= {"id": "a", "original_width": 768, "original_height": 576, "image_rotation": 0}
     body = {"task": task["id"], "context": {"result": [click]}}
@@ -149,6 +152,39 @@ def test_a_click_of_the_editor_gives_the_mask_and_the_name(
     done = subprocess.run(decode, input=json.dumps(region["value"]["rle"]), capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == (segment.mask * 255).tolist()  # decoded by label-studio-sdk: IoU 1
     assert region["value"]["brushlabels"] == [segment.name] == ["red apple"]
+
+
+def test_clicks_in_the_editor_add_named_regions(project: tuple[Client, int, int], browser: Any) -> None:
+    client, number, _ = project
+    (task,) = tasks_of(client, number)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(120_000)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.goto(f"{client.url}/user/login/")
+    page.locator("input[name=email]").fill(EMAIL)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("button[type=submit]").first.click()
+    page.get_by_text("Projects").first.wait_for()
+    page.goto(f"{client.url}/projects/{number}/data?task={task['id']}")
+    page.locator(".lsf-outliner-item").first.wait_for()  # a region of the prediction
+    page.screenshot(path=SCREENSHOTS / "label-studio-predictions.png")
+
+    page.get_by_label("Create an annotation").click()  # an empty one
+    page.get_by_text("Auto-Annotation").click()
+    page.get_by_text("Auto-Accept Suggestions").click()
+    page.locator(".lsf-tool_smart").first.hover()
+    page.locator(".lsf-tool_smart[aria-label=key-point-tool]").click()
+    for name, (x, y) in {"red apple": (92, 500), "laptop": (380, 110)}.items():
+        page.locator(".lsf-label__text", has_text="object").click()
+        canvas = page.locator("canvas").first.bounding_box()
+        with page.expect_response(lambda response: "/interactive-annotating" in response.url) as answer:
+            page.mouse.click(canvas["x"] + x / 768 * canvas["width"], canvas["y"] + y / 576 * canvas["height"])
+        (region,) = answer.value.json()["data"]["result"]
+        assert region["value"]["brushlabels"] == [name]
+        page.locator(".lsf-outliner-item", has_text=name).wait_for()
+        page.keyboard.press("Escape")  # the next click makes a region of its own
+    page.screenshot(path=SCREENSHOTS / "label-studio.png")
+    page.close()
 
 
 def test_a_batch_run_fills_a_project_of_20_pictures(project: tuple[Client, int, int], tmp_path: Path) -> None:
