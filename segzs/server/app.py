@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -57,8 +58,12 @@ def build_app(session: Session, security: Security = Security(), tools: Iterable
     )
     app.state.session, metrics = session, Metrics()
 
+    async def submit(operation: str, **arguments: Any) -> Job:
+        """Start an operation; in a thread, because an image that was dropped is decoded again first."""
+        return await asyncio.to_thread(session.submit, operation, **arguments)
+
     async def run(operation: str, **arguments: Any) -> Any:
-        return await asyncio.wrap_future(session.submit(operation, **arguments))
+        return await asyncio.wrap_future(await submit(operation, **arguments))
 
     @app.get("/api/health")
     async def health() -> schema.Health:
@@ -97,11 +102,11 @@ def build_app(session: Session, security: Security = Security(), tools: Iterable
 
     @app.post("/api/images/{digest}/everything", **schema.EVENTS)
     async def everything(digest: str) -> StreamingResponse:
-        return _events(lambda progress: session.submit("everything", progress=progress, digest=digest))
+        return await _events(partial(submit, "everything", digest=digest))
 
     @app.post("/api/images/{digest}/find", **schema.EVENTS)
     async def find(digest: str, body: schema.Find) -> StreamingResponse:
-        return _events(lambda progress: session.submit("find", progress=progress, digest=digest, text=body.text))
+        return await _events(partial(submit, "find", digest=digest, text=body.text))
 
     @app.post("/api/images/{digest}/name", response_model=schema.Segments)
     async def name(digest: str, body: schema.Masks) -> Any:
@@ -177,14 +182,14 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse({"error": " ".join(message.split())[:1000]}, status, headers)
 
 
-def _events(submit: Callable[[Callable[[float], object]], Job]) -> StreamingResponse:
+async def _events(submit: Callable[..., Awaitable[Job]]) -> StreamingResponse:
     """Progress and the result of a job as server-sent events; a client that leaves cancels the job."""
     loop, shares = asyncio.get_running_loop(), asyncio.Queue[float | None]()
 
     def put(share: float | None) -> None:
         loop.call_soon_threadsafe(shares.put_nowait, share)
 
-    job = submit(put)
+    job = await submit(progress=put)
     job.add_done_callback(lambda _: put(None))
 
     async def events() -> AsyncIterator[str]:
