@@ -1,27 +1,4 @@
-"""All errors and warnings of segzs.
-
-SegzsError
- ├─ ImageError            an image that cannot be read
- │   └─ ImageTooLargeError  an image with too many pixels
- ├─ PromptError           an empty prompt, or one that lies outside the image; a wrong option of everything mode
- ├─ VocabularyError       labels or templates that cannot be used
- ├─ ModelError            a model that is unknown or not on this machine
- │   ├─ WeightsError      a file that is not the expected checkpoint
- │   ├─ ModelMismatchError  features of one model, given to another
- │   └─ UnknownModelError   an unknown name of a model or a dtype; also a UsageError
- ├─ UsageError            an unknown format or option, or options that exclude each other
- ├─ AnnotationError       a file of annotations that cannot be read, or annotations of another image
- ├─ OutputError           a result that cannot be written
- └─ RequestError          a request that a server session refuses
-
-SegzsWarning
- ├─ ImageWarning          an image that is nearly black, because its white is not that of its dtype
- ├─ PromptWarning         a prompt that was probably meant otherwise, or whose mask is empty
- ├─ UnfamiliarWarning     images or words that the embedded models were not trained for
- ├─ CacheWarning          a cache file that cannot be read or written
- ├─ FormatWarning         data that a file format cannot hold, or that is left out on reading
- └─ MapWarning            a semantic map without labels for the pixels outside of all masks
-"""
+"""All errors and warnings of segzs."""
 
 from __future__ import annotations
 
