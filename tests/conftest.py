@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import segzs
 import segzs.loading  # now, so that no module binds a function that a test has patched
 from segzs.masks import RLE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has one core
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @dataclass(frozen=True)
