@@ -54,6 +54,10 @@ class OutputError(SegzsError):
     """A result cannot be written."""
 
 
+class OutOfMemoryError(SegzsError, MemoryError):
+    """There is too little memory for a model, even for one image or prompt."""
+
+
 class RequestError(SegzsError):
     """A session or a server refuses a request.
 

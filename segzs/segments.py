@@ -18,6 +18,7 @@ import PIL.Image
 
 from segzs.draw import colours, overlay
 from segzs.errors import AnnotationError, OutputError, SegzsError
+from segzs.files import atomic_write
 from segzs.html import figure, listing
 from segzs.image import Image
 from segzs.masks import RLE, Box
@@ -132,7 +133,8 @@ class Segment(Value):
             OutputError: the file cannot be written.
         """
         try:
-            Path(path).write_bytes(self.to_png())
+            with atomic_write(Path(path), "wb") as file:
+                file.write(self.to_png())
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
         return Path(path)

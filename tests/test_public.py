@@ -29,6 +29,7 @@ PUBLIC = [
     "ModelMismatchError",
     "Name",
     "Naming",
+    "OutOfMemoryError",
     "OutputError",
     "Prompt",
     "PromptError",

@@ -109,7 +109,7 @@ def test_a_crop_is_the_box_with_a_transparent_background(desk: Segments, tmp_pat
     path = segment.save(tmp_path / "laptop.png")
     assert path.read_bytes() == segment.to_png() == segment._repr_png_()
     with pytest.raises(OutputError, match="cannot be written"):
-        segment.save(tmp_path / "absent" / "laptop.png")
+        segment.save(tmp_path / "laptop.png" / "laptop.png")
 
 
 def test_a_segment_without_pixels_cannot_be_cropped(desk: Segments) -> None:

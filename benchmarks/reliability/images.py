@@ -50,7 +50,7 @@ TURNS = {
 def check(seed: int) -> str:
     """Read the image of a seed; returns what came out. Raises `AssertionError` if it is neither right nor clear."""
     chance = Random(seed)
-    data, expected, what = _file(chance)
+    data, expected, what = valid(chance)
     if chance.random() < 0.7:
         data, expected, what = mutated_bytes(data, chance), None, f"{what}, mutated"
     elif chance.random() < 0.3:
@@ -68,7 +68,7 @@ def check(seed: int) -> str:
     return f"{what}: read"
 
 
-def _file(chance: Random) -> tuple[bytes, np.ndarray | None, str]:
+def valid(chance: Random) -> tuple[bytes, np.ndarray | None, str]:
     """A valid file, its upright pixels if the format keeps them exactly, and what it is."""
     kind = chance.choice(list(KINDS))
     mode, size = chance.choice(KINDS[kind]), chance.choice(SIZES)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from segzs.checkpoints import locate
 from segzs.checkpoints.registry import CLIPS, PRESETS, SAMS, ClipCheckpoint, SamCheckpoint
 from segzs.errors import ModelError, UnknownModelError, WeightsError
+from segzs.files import atomic_write
 from segzs.settings import cache_folder, is_offline, search_folders
 
 CHUNK = 1 << 20
@@ -86,7 +87,8 @@ def _fetch_clip(name: str, folder: Path) -> Path:
         raise WeightsError(f"{file} was not what the hub published, and was deleted; run the same command again")
     if not (target / locate.CLIP_CONFIG).is_file() and not name.startswith("hf-hub:"):
         architecture, _, tag = name.partition(":")
-        (target / locate.CLIP_CONFIG).write_text(json.dumps(locate.builtin_config(architecture, tag)), "utf-8")
+        with atomic_write(target / locate.CLIP_CONFIG) as config:
+            json.dump(locate.builtin_config(architecture, tag), config)
     return locate.clip_in(target, row).folder
 
 

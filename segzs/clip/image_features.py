@@ -15,6 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from segzs.clip.model import ClipModel
+from segzs.memory import run_in_parts
 
 BATCH = 32
 
@@ -22,10 +23,15 @@ BATCH = 32
 @torch.inference_mode()
 def encode_images(clip: ClipModel, images: Iterable[np.ndarray]) -> Tensor:
     """Normalised image features (N, width) of uint8 RGB images (height, width, 3) of any sizes; (0, 0) without any."""
-    features, resized = [], (fit(image, clip.preprocessing) for image in images)
-    while batch := list(islice(resized, BATCH)):
+
+    def encode(batch: list[Tensor]) -> Tensor:
         pixels = normalize(torch.stack(batch).to(clip.device), clip.preprocessing).to(clip.dtype)
-        features.append(F.normalize(clip.module.encode_image(pixels).float(), dim=-1))
+        return F.normalize(clip.module.encode_image(pixels).float(), dim=-1)
+
+    features: list[Tensor] = []
+    resized = (fit(image, clip.preprocessing) for image in images)
+    while batch := list(islice(resized, BATCH)):
+        features += run_in_parts(encode, batch)
     return torch.cat(features) if features else torch.zeros(0, 0)
 
 

@@ -15,6 +15,7 @@ from segzs.cache import EmbeddingCache
 from segzs.clip.model import ClipModel
 from segzs.clip.vocabulary import Vocabulary
 from segzs.errors import VocabularyError
+from segzs.memory import run_in_parts
 from segzs.settings import embedded_folder
 
 BATCH = 256
@@ -58,12 +59,12 @@ def encode_templates(clip: ClipModel, vocabulary: Vocabulary, cache: EmbeddingCa
 @torch.inference_mode()
 def encode_texts(clip: ClipModel, texts: Sequence[str]) -> Tensor:
     """Normalised text features of sentences, none of which may have more tokens than the CLIP reads: (texts, width)."""
-    features = []
+    features: list[Tensor] = []
     for start in range(0, len(texts), BATCH):
         batch = list(texts[start : start + BATCH])
         tokens = clip.tokenizer(batch)
         _check_length(clip, batch, tokens)
-        features.append(clip.module.encode_text(tokens.to(clip.device), normalize=True))
+        features += run_in_parts(lambda part: clip.module.encode_text(part.to(clip.device), normalize=True), tokens)
     return torch.cat(features)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
+
 from segzs.errors import AnnotationError, FormatWarning, OutputError, UsageError, warn
 from segzs.files import atomic_write
 from segzs.formats import coco, cvat, label_studio, labelme, native, panoptic, parquet, voc, yolo
@@ -183,8 +185,8 @@ def save(
         raise OutputError(f"unknown option {', '.join(options)} of {suffix}; choose from none")
     with _writing(path):
         if suffix in IMAGE_SUFFIXES:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            segments.overlay().save(path)
+            with atomic_write(path, "wb") as image:
+                segments.overlay().save(image, PIL.Image.registered_extensions()[suffix])
             return path
         with atomic_write(path) as text:
             if suffix == ".txt":

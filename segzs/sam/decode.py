@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from segzs.errors import PromptError
 from segzs.masks import RLE, Mask
+from segzs.memory import run_in_parts
 from segzs.prompts import Prompt
 from segzs.sam.encode import EncodedImage
 from segzs.sam.model import SamModel
@@ -64,12 +65,22 @@ def decode_low_res(sam: SamModel, encoded: EncodedImage, prompts: Sequence[Promp
     The prompts of one call must have the same number of points, and all a box or none, all a mask or none. The first
     mask is the model's answer to an unambiguous prompt, the other three are its answers to an ambiguous one.
     """
-    return sam.module.decode(encoded.read_by(sam), _tensors(sam, encoded, prompts))
+    features = encoded.read_by(sam)
+    parts = run_in_parts(lambda part: sam.module.decode(features, _tensors(sam, encoded, part)), prompts)
+    return parts[0] if len(parts) == 1 else LowResMasks(*map(torch.cat, zip(*parts, strict=True)))
 
 
 @torch.inference_mode()
 def full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_iou: Tensor) -> tuple[Mask, ...]:
     """Bring low-res logits M h w to the size of the image, as M masks."""
+    parts = run_in_parts(
+        lambda part: _full_size(sam, encoded, logits[part.start : part.stop], predicted_iou[part.start : part.stop]),
+        range(len(logits)),
+    )
+    return sum(parts, ())
+
+
+def _full_size(sam: SamModel, encoded: EncodedImage, logits: Tensor, predicted_iou: Tensor) -> tuple[Mask, ...]:
     large = enlarged(sam, logits, encoded)
     threshold = sam.module.mask_threshold
     stability_scores = stability_score(large, threshold).tolist()

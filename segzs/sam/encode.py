@@ -11,14 +11,16 @@ import numpy as np
 import PIL.Image
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from segzs.cache import EmbeddingCache
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError
+from segzs.files import atomic_write
 from segzs.html import figure
 from segzs.image import Image
+from segzs.memory import run_in_parts
 from segzs.sam.model import SamModel
 from segzs.values import Value, read_only
 
@@ -75,7 +77,8 @@ class EncodedImage(Value):
         tensors = {"features": self.features.contiguous().cpu(), "pixels": torch.from_numpy(self.image.pixels.copy())}
         about = {"input_size": self.input_size, "model": self.model, "model_digest": self.model_digest}
         try:
-            save_file(tensors, path, {"format": FORMAT, "about": json.dumps(about)})
+            with atomic_write(Path(path), "wb") as file:
+                file.write(save(tensors, {"format": FORMAT, "about": json.dumps(about)}))
         except (SafetensorError, OSError) as error:
             raise OutputError(f"{path} cannot be written: {error}") from error
         return Path(path)
@@ -154,7 +157,9 @@ def _features(sam: SamModel, image: Image) -> Tensor:
     if resized is None or resized.shape[:2] != input_size(sam, image):
         resized = _resized(sam, image)
     writable = np.require(resized, requirements="W")  # PyTorch has no read-only tensors
-    return sam.module.encode(torch.from_numpy(writable).permute(2, 0, 1)[None].to(sam.device))
+    pixels = torch.from_numpy(writable).permute(2, 0, 1)[None]
+    (features,) = run_in_parts(lambda one: sam.module.encode(one.to(sam.device)), pixels)
+    return features
 
 
 def _resized(sam: SamModel, image: Image) -> np.ndarray:

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from segzs import __version__
-from segzs.errors import ImageError, ImageTooLargeError, ModelError, RequestError, SegzsError
+from segzs.errors import ImageError, ImageTooLargeError, ModelError, OutOfMemoryError, RequestError, SegzsError
 from segzs.server import schema
 from segzs.server.metrics import Counter, Metrics
 from segzs.server.security import Guard, Security
@@ -174,7 +174,7 @@ def status_of(error: SegzsError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, RequestError):
         return error.status
-    statuses = {ImageTooLargeError: 413, ImageError: 415, ModelError: 503}
+    statuses = {ImageTooLargeError: 413, ImageError: 415, ModelError: 503, OutOfMemoryError: 503}
     return next((status for kind, status in statuses.items() if isinstance(error, kind)), 400)
 
 

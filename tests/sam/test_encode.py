@@ -159,7 +159,7 @@ def test_only_files_of_encoded_images_are_loaded(tiny: SamModel, portrait: Image
         with pytest.raises(AnnotationError, match="is not an encoded image"):
             EncodedImage.load(wrong)
     with pytest.raises(OutputError, match="cannot be written"):
-        encode(tiny, portrait).save(tmp_path / "absent" / "portrait.safetensors")
+        encode(tiny, portrait).save(tmp_path / "portrait.safetensors" / "in a file")
 
 
 # The cache
