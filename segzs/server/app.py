@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -69,7 +69,7 @@ def build_app(session: Session, security: Security = Security(), tools: Iterable
     async def health() -> schema.Health:
         return schema.Health(status="UP", model=session.segmenter.model, version=__version__)
 
-    @app.get("/api/metrics")
+    @app.get("/api/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         return Response(metrics.text(session), media_type="text/plain; version=0.0.4")
 

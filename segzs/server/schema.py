@@ -152,11 +152,16 @@ IMAGE_BODY: Any = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+EVENT: Any = {
+    "type": "object",
+    "properties": {"event": {"enum": ["progress", "result", "error"]}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
 EVENTS: Any = {
     "response_class": StreamingResponse,
     "responses": {
         200: {
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT}},
             "description": 'Events "progress" {done, total}, then "result" {digest, segments} or "error" {message}.',
         }
     },
