@@ -20,6 +20,8 @@ from segzs.files import atomic_write
 from segzs.settings import cache_folder, is_offline, search_folders
 
 CHUNK = 1 << 20
+TIMEOUT = 30
+"""Seconds to wait for more bytes."""
 CLIP_FILES = (locate.CLIP_CONFIG, "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt")
 
 
@@ -151,13 +153,23 @@ def _append(url: str, part: Path, size: int) -> None:
     headers = {"Accept-Encoding": "identity"}  # ranges count compressed bytes otherwise
     if 0 < received < size:
         headers["Range"] = f"bytes={received}-"
-    with requests.get(url, headers=headers, stream=True, timeout=30) as reply:
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
+        if "Range" in headers and reply.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()  # the incomplete file is of another one
+            return _append(url, part, size)
         reply.raise_for_status()
-        resumed = reply.status_code == requests.codes.partial_content
+        kept = received if reply.status_code == requests.codes.partial_content else 0
+        offered = reply.headers.get("Content-Length", "")
+        if offered.isdecimal() and kept + int(offered) != size:
+            raise ModelError(
+                f"{url} offers a file of {kept + int(offered):,} bytes instead of {size:,}; try again later"
+            )
         with (
-            part.open("ab" if resumed else "wb") as file,
-            tqdm(total=size, initial=received if resumed else 0, unit="B", unit_scale=True, desc=part.stem) as bar,
+            part.open("ab" if kept else "wb") as file,
+            tqdm(total=size, initial=kept, unit="B", unit_scale=True, desc=part.stem) as bar,
         ):
             for chunk in reply.iter_content(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if file.tell() > size:  # the digest will differ; a body without an end would fill the disk
+                    break

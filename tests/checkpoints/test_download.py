@@ -26,18 +26,29 @@ class Site:
 
     url: str = ""
     knows_ranges: bool = True
+    refuses_ranges: bool = False
     states_length: bool = True
     breaks_after: int | None = None
+    stalls: bool = False
+    surplus: bytes = b""
+    status: int = 0
     ranges: list[str | None] = field(default_factory=list)
     sent: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
 
     def reply(self, request: BaseHTTPRequestHandler) -> None:
         range_header = request.headers["Range"]
         self.ranges.append(range_header)
-        if request.path != "/sam.pth":
-            return request.send_error(404)
+        if request.path == "/moved":
+            request.send_response(302)
+            request.send_header("Location", "/sam.pth")
+            return request.end_headers()
+        if request.path != "/sam.pth" or self.status:
+            return request.send_error(404 if request.path != "/sam.pth" else self.status)
+        if range_header and self.refuses_ranges:
+            return request.send_error(416)
         start = int(range_header.removeprefix("bytes=").removesuffix("-")) if range_header and self.knows_ranges else 0
-        body = CONTENT[start:]
+        body = CONTENT[start:] + self.surplus
         request.send_response(206 if start else 200)
         if self.states_length:
             request.send_header("Content-Length", str(len(body)))
@@ -45,6 +56,8 @@ class Site:
         body = body[: self.breaks_after]
         self.sent += len(body)  # before the other side can have all of it
         request.wfile.write(body)
+        if self.stalls:
+            self.released.wait(10)
 
 
 @pytest.fixture
@@ -147,6 +160,56 @@ def test_a_server_that_does_not_respond_is_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(ModelError, match="cannot download"):
         download("http://127.0.0.1:9/sam.pth", tmp_path / "sam.pth", 10, HASH)
+
+
+def test_a_server_that_stalls_is_an_error_and_the_download_resumes(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    site.breaks_after, site.stalls = 50_000, True
+    with pytest.raises(ModelError, match=r"timed out.*run the same command to resume"):
+        get(site, tmp_path / "sam.pth")
+    site.released.set()
+    site.breaks_after, site.stalls = None, False
+    assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
+    assert site.ranges[1] is not None
+
+
+@pytest.mark.parametrize("status", [403, 404, 429, 500, 503])
+def test_a_refusal_keeps_what_was_downloaded(site: Site, tmp_path: Path, status: int) -> None:
+    (tmp_path / "sam.pth.part").write_bytes(CONTENT[:3000])
+    site.status = status
+    with pytest.raises(ModelError, match=f"{status}.*resume"):
+        get(site, tmp_path / "sam.pth")
+    assert files(tmp_path) == {"sam.pth.part": 3000}
+    site.status = 0
+    assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
+
+
+def test_a_refused_range_starts_again(site: Site, tmp_path: Path) -> None:
+    site.refuses_ranges = True
+    (tmp_path / "sam.pth.part").write_bytes(b"x" * 3000)
+    assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
+    assert site.ranges == ["bytes=3000-", None]
+
+
+def test_a_redirect_is_followed(site: Site, tmp_path: Path) -> None:
+    site.url = site.url.replace("sam.pth", "moved")
+    assert get(site, tmp_path / "sam.pth").read_bytes() == CONTENT
+
+
+def test_a_file_of_another_length_is_not_downloaded(site: Site, tmp_path: Path) -> None:
+    site.surplus = b"more"
+    with pytest.raises(ModelError, match=r"offers a file of 102,404 bytes instead of 102,400"):
+        get(site, tmp_path / "sam.pth")
+    assert files(tmp_path) == {}
+
+
+def test_a_body_without_an_end_does_not_fill_the_disk(site: Site, tmp_path: Path) -> None:
+    site.surplus, site.states_length = bytes(3_000_000), False
+    with pytest.raises(WeightsError, match="SHA-256"):
+        get(site, tmp_path / "sam.pth")
+    assert files(tmp_path) == {}
 
 
 def test_a_folder_that_cannot_be_created_is_an_error(site: Site, tmp_path: Path) -> None:
