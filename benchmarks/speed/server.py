@@ -1,6 +1,7 @@
 """Many clients click on a few images of one server: ``python -m benchmarks.speed.server --seconds 120``.
 
-Each answer is compared with the mask that the segmenter gives without a server.
+Each answer is compared with the mask that the segmenter gives without a server. For a soak, add ``--seconds 600``: the
+memory after a tenth of the time is compared with that at the end.
 """
 
 from __future__ import annotations
@@ -56,13 +57,20 @@ class Client:
             digest = chance.choice(list(self.expected))
             point = chance.choice(list(self.expected[digest]))
             begin = time.monotonic()
-            reply = session.post(
-                f"{self.address}/api/images/{digest}/segment", json={"prompts": [{"points": [point]}]}, timeout=60
-            )
+            try:
+                reply = session.post(
+                    f"{self.address}/api/images/{digest}/segment", json={"prompts": [{"points": [point]}]}, timeout=60
+                )
+            except requests.RequestException:
+                with self.guard:
+                    self.outcomes["no answer"] += 1
+                continue
             took = time.monotonic() - begin
             with self.guard:
                 if reply.status_code != 200:
                     self.outcomes[f"status {reply.status_code}"] += 1
+                    if reply.status_code == 429 and not reply.headers.get("Retry-After"):
+                        self.outcomes["429 without Retry-After"] += 1
                     continue
                 answer = reply.json()
                 self.seconds.append(took)
@@ -109,7 +117,10 @@ def main() -> None:
     print(f"answers: {dict(client.outcomes)}; {len(client.seconds) / arguments.seconds:.1f} a second")
     print(f"encodings per image: {encodings / len(expected):g}")
     print(f"milliseconds: p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f}")
-    print(f"memory of the server: {sizes[0] / 2**20:.0f} MiB at first, {sizes[-1] / 2**20:.0f} MiB at last")
+    failed = sum(number for outcome, number in client.outcomes.items() if outcome.startswith(("status 5", "no answer")))
+    print(f"answers of status 5xx, or none: {failed}")
+    growth = sizes[-1] / sizes[0] - 1
+    print(f"memory of the server: {sizes[0] / 2**20:.0f} MiB after a tenth of the time, {growth:+.1%} at the end")
 
 
 if __name__ == "__main__":
