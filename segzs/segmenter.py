@@ -29,7 +29,7 @@ from segzs.postprocess.merging import has_name, merge_segments
 from segzs.postprocess.selection import select_masks
 from segzs.prompts import Prompt, check_prompts, warn_about_empty, warn_about_units
 from segzs.sam.decode import decode
-from segzs.sam.encode import EncodedImage, encode_cached
+from segzs.sam.encode import EncodedImage, encode_cached, report_blocks
 from segzs.sam.mask_generator import GeneratorOptions, Progress
 from segzs.sam.model import SamModel
 from segzs.sam.tiles import generate_masks_in_tiles
@@ -61,14 +61,16 @@ class Segmenter:
         Args:
             source: the image.
             bgr: the channels of an array or tensor are in OpenCV's order.
-            progress: called with 0 before the encoder runs and 1 after it; an exception that it raises cancels.
+            progress: called with the share done, from 0 to 1, after each block of the encoder; an exception that it
+                raises cancels.
 
         Raises:
             ImageError: the image cannot be read.
         """
         report = progress or (lambda share: None)
         report(0.0)
-        encoded = encode_cached(self.sam, read_image(source, bgr=bgr), self.cache)
+        with report_blocks(self.sam.module, report):
+            encoded = encode_cached(self.sam, read_image(source, bgr=bgr), self.cache)
         report(1.0)
         return encoded
 

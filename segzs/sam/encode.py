@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from os import PathLike
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import PIL.Image
@@ -13,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from segment_anything.utils.transforms import ResizeLongestSide
-from torch import Tensor
+from torch import Tensor, nn
 
 from segzs.cache import EmbeddingCache
 from segzs.errors import AnnotationError, ModelMismatchError, OutputError
@@ -141,6 +145,28 @@ def encode_cached(sam: SamModel, image: Image, cache: EmbeddingCache) -> Encoded
     return EncodedImage(
         image, features.to(sam.device, torch.float32), input_size(sam, image), sam.spec.name, sam.digest
     )
+
+
+@contextmanager
+def report_blocks(network: nn.Module, progress: Callable[[float], object]) -> Iterator[None]:
+    """Call ``progress`` with the share done after each block of an image encoder, as long as the context lasts.
+
+    Encodings of other threads do not count. An exception of ``progress`` ends the encoding.
+    """
+    lists = [part for name, part in network.named_modules() if name.rpartition(".")[2] == "blocks"]
+    blocks = [block for part in lists for block in part.children()]
+    thread, done = get_ident(), count(1)
+
+    def report(*_: object) -> None:
+        if get_ident() == thread:
+            progress(next(done) / len(blocks))
+
+    hooks = [block.register_forward_hook(report) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def input_size(sam: SamModel, image: Image) -> tuple[int, int]:

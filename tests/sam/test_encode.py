@@ -21,7 +21,7 @@ from segzs.masks import iou
 from segzs.prompts import Prompt
 from segzs.sam import encode as module
 from segzs.sam.decode import decode
-from segzs.sam.encode import EncodedImage, encode, encode_cached, prepare
+from segzs.sam.encode import EncodedImage, encode, encode_cached, prepare, report_blocks
 from segzs.sam.mask_generator import GeneratorOptions, generate_masks
 from segzs.sam.model import SamModel, load_sam
 from tests.conftest import EXAMPLES, read_scene
@@ -40,6 +40,22 @@ def test_an_encoded_image_knows_its_image_and_its_model(tiny: SamModel, desk: Im
     assert (encoded.model, encoded.model_digest) == ("tiny", tiny.digest)
     assert encoded.input_size == (576, 768)
     encoded.check_model(tiny)
+
+
+def test_an_encoding_is_cancelled_between_blocks(tiny: SamModel, desk: Image) -> None:
+    shares: list[float] = []
+
+    def cancel(share: float) -> None:
+        shares.append(share)
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    cache = EmbeddingCache()
+    with pytest.raises(KeyboardInterrupt), report_blocks(tiny.module, cancel):
+        encode_cached(tiny, desk, cache)
+    assert 0.5 < shares[-1] < 0.9
+    assert torch.isfinite(encode_cached(tiny, desk, cache).features).all()
+    assert len(shares) == sum(share <= 0.5 for share in shares) + 1
 
 
 def test_an_encoded_image_is_immutable(tiny: SamModel) -> None:

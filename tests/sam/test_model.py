@@ -19,6 +19,7 @@ from segzs.checkpoints.locate import locate_sam
 from segzs.checkpoints.read import read_weights
 from segzs.checkpoints.registry import SAMS
 from segzs.errors import ModelError, WeightsError
+from segzs.sam.encode import report_blocks
 from segzs.sam.model import ARCHITECTURES, SamModel, load_sam
 from segzs.sam.networks.mobile import offset_index
 from segzs.sam.networks.tiny import build_tiny_sam
@@ -75,9 +76,13 @@ def test_the_cost_of_an_image_is_the_registered_one(name: str) -> None:
     with torch.device(device):
         network = ARCHITECTURES[row.architecture]().eval()
     pixels = torch.ones(1, 3, row.input_size, row.input_size, device=device)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    shares: list[float] = []
+    with FlopCounterMode(display=False) as counter, torch.inference_mode(), report_blocks(network, shares.append):
         network.image_encoder(pixels)
     assert counter.get_total_flops() / 1e9 == pytest.approx(row.gflop, rel=0.02, abs=0.5)
+    assert len(shares) > 5
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
 
 
 def test_buffers_that_are_not_in_the_checkpoint_are_built(tmp_path: Path) -> None:
