@@ -29,6 +29,7 @@ from segzs.settings import embedded_folder
 from tests.clip.conftest import SIGLIP_LIKE, random_clip
 
 
+@pytest.mark.slow
 def test_features_equal_open_clips_zero_shot_classifier(clip: ClipModel) -> None:
     labels = [f"thing {number}" for number in range(100)]  # more texts than a batch
     vocabulary = Vocabulary(labels, "simple")

@@ -208,6 +208,7 @@ def test_a_run_killed_at_any_moment_resumes_to_identical_files(photos: Path, tmp
         assert contents(out) == whole, moment
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_lines_are_reordered_resumes(photos: Path, tmp_path: Path) -> None:
     early = tmp_path / "early"
     run(photos, early, overlays=True)
@@ -278,6 +279,7 @@ print(kills, finished)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_sigkill_at_30_random_instants(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SIGKILLS, str(tmp_path)]

@@ -108,6 +108,7 @@ def test_whole_images(segmenter: segzs.Segmenter, tmp_path: Path) -> None:
         measure(named, truth)
 
 
+@pytest.mark.slow
 def test_names_are_measured_where_unknown_cannot_be(segmenter: segzs.Segmenter, desk: Truth) -> None:
     one = desk.sample(objects=1)
     for named, plan in [
@@ -148,6 +149,7 @@ def test_the_details_of_labels_stay_when_some_are_removed(segmenter: segzs.Segme
     assert left.entries == tuple(label for label in details if label.name in left.labels)
 
 
+@pytest.mark.slow
 def test_children_of_the_right_name_are_right(segmenter: segzs.Segmenter, desk: Truth) -> None:
     """Any kind of thing is a right name for an object that is annotated as a thing."""
     things = [Label(name, parent="thing") for name in desk.labels]

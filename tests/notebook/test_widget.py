@@ -85,6 +85,7 @@ def test_files_come_as_bytes(page: Page, widget: Annotator) -> None:
     assert content[:2] == b"\xff\xd8"
 
 
+@pytest.mark.slow
 def test_everything_reports_progress_and_is_cancelled(page: Page, widget: Annotator) -> None:
     digest = widget.segments.image.digest
     page.ask("encode", digest=digest)

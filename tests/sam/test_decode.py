@@ -132,6 +132,7 @@ def test_the_stability_score_of_large_masks_does_not_overflow() -> None:
     assert stability_score(torch.full((1, 2, 40_000), 5.0), 0.0).tolist() == [1]
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_the_masks_of_float32(tiny: SamModel, encoded: EncodedImage) -> None:
     halved = load_sam(locate_sam("tiny"), dtype=torch.bfloat16)
     assert (halved.dtype, tiny.dtype) == (torch.bfloat16, torch.float32)

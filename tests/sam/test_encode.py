@@ -227,6 +227,7 @@ def test_other_pixels_and_other_weights_are_other_entries(
     assert len(computed) == 3
 
 
+@pytest.mark.slow
 def test_another_preprocessing_and_another_dtype_are_other_entries(
     tiny: SamModel, tmp_path: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     return seen
 
 
+@pytest.mark.slow
 def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
     headless: SamModel, encoded: EncodedImage, decoded: list[Prompt]
 ) -> None:

@@ -48,6 +48,7 @@ def vit_b() -> dict[str, Tensor]:
     return official_weights("vit_b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES.keys() - {"edgetam"}))  # whose convolutions are merged
 def test_every_architecture_is_loaded(architecture: str, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
@@ -106,6 +107,7 @@ def test_checkpoints_of_trainings_are_loaded(wrapper: str | None, prefix: str, t
     assert read_weights(tmp_path / "training.pt").keys() == weights.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors", "nested.pt"])
 def test_a_loaded_model_gives_the_masks_of_the_saved_one(name: str, tmp_path: Path) -> None:
     saved = randomised(build_tiny_sam)

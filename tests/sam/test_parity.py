@@ -109,6 +109,7 @@ def test_three_masks_are_equal_and_ranked(pair: Pair, kind: str) -> None:
     assert_equal(ours, (masks[order], predicted_iou[order], logits[order]))
 
 
+@pytest.mark.slow
 def test_prompts_of_all_kinds_in_one_call_are_equal(pair: Pair) -> None:
     kinds = [*KINDS, *KINDS[:3], "point"]
     for ours, kind in zip(decode(pair.sam, pair.encoded, [make_prompt(pair, k) for k in kinds]), kinds, strict=True):

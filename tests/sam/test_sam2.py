@@ -98,6 +98,7 @@ def test_a_mask_is_refined_as_in_transformers(sam: SamModel, encoded: EncodedIma
     assert_equal(decode(sam, encoded, [prompt], multimask=True)[0], *answers(peer, square, prompt, multimask=True))
 
 
+@pytest.mark.slow
 def test_edgetam_has_the_masks_of_transformers(square: Image) -> None:
     peer = edgetam_transformers()
     sam = sam2_model(assembled(timm.create_model("repvit_m1", num_classes=0), SIDE), peer.state_dict())

@@ -69,6 +69,7 @@ def test_masks_are_read_exactly(page: Any, name: str) -> None:
     assert read["iou"] == pytest.approx(float(iou([rle], [other])[0, 0]) if rle.area else 0.0)
 
 
+@pytest.mark.slow
 def test_the_outline_of_a_distant_view_is_near(page: Any) -> None:
     y, x = np.mgrid[:200, :300]
     mask = ((x - 150) / 120) ** 2 + ((y - 100) / 70) ** 2 < 1
