@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segzs import Prompt, PromptError, PromptWarning
-from segzs.prompts import warn_about_units
+from segzs.prompts import check_prompts, warn_about_empty, warn_about_units
 
 
 def test_a_prompt_has_points_signs_and_a_box() -> None:
@@ -155,3 +155,42 @@ def test_shares_instead_of_pixels_give_a_warning(prompt: Prompt, says: str) -> N
 
 def test_small_prompts_in_pixels_give_no_warning() -> None:
     warn_about_units([Prompt.point(0, 0), Prompt.point(1, 0.5), Prompt.box(0, 0, 2, 1), Prompt.box(3, 3, 4, 4)], 9, 9)
+
+
+def test_corners_of_the_image_and_its_first_pixel_are_inside() -> None:
+    prompt = Prompt([(0, 0), (9.9, 4.9)])
+    assert prompt.inside(10, 5) is prompt
+    assert Prompt.box(0, 0, 1, 1).inside(1, 1) == Prompt.box(0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("box", [(3, 2, 3, 5), (3, 2, 7, 2), (7, 2, 3, 5), (3, 5, 7, 2)])
+def test_boxes_without_an_area_are_refused(box: tuple[int, ...]) -> None:
+    with pytest.raises(PromptError, match="is empty"):
+        Prompt.box(*box)
+
+
+def test_one_prompt_stands_for_a_list_of_one() -> None:
+    point, box = Prompt.point(1, 2), Prompt.box(1, 2, 3, 4)
+    assert check_prompts(point) == [point]
+    assert check_prompts(iter([point, box])) == [point, box]
+    for wrong in (None, 5, [None], [(1, 2)], "point"):
+        with pytest.raises(PromptError, match="is not a Prompt"):
+            check_prompts(wrong)
+    with pytest.raises(PromptError, match="a mask alone"):
+        check_prompts(Prompt(mask=np.zeros((4, 4))))
+
+
+def test_prompts_with_empty_masks_give_one_warning() -> None:
+    prompts = [Prompt.point(number, 0) for number in range(3)]
+    with pytest.warns(PromptWarning, match=r"the mask of 2 prompts is empty, the first is .*1\.0, 0\.0") as given:
+        warn_about_empty(prompts, [5, 0, 0])
+    assert len(given) == 1
+    warn_about_empty(prompts, [5, 1, 9])
+
+
+def test_a_box_that_is_thin_in_one_direction_gives_a_warning() -> None:
+    for box in ((2, 3, 2.5, 9), (2, 3, 9, 3.5), (0, 0.5, 5, 1)):
+        with pytest.warns(PromptWarning, match="smaller than a pixel"):
+            warn_about_units([Prompt.box(*box)], 10, 10)
+    with pytest.warns(PromptWarning, match="first pixel"):
+        warn_about_units([Prompt.box(0, 0, 1, 1)], 10, 10)

@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["PIL", "segzs"]):
     from segzs.image import read_image
 
 
-def target(part: str, folder: Path) -> object:
+def target(part: str, scratch: Path) -> object:
     """The function that libFuzzer calls with each input: for files, the first byte selects the kind."""
     kinds = sorted(files.READERS)
 
@@ -31,7 +31,7 @@ def target(part: str, folder: Path) -> object:
             if part == "images":
                 read_image(data, max_pixels=images.MAX_PIXELS)
             elif data:
-                path = folder / kinds[data[0] % len(kinds)]
+                path = scratch / kinds[data[0] % len(kinds)]
                 path.write_bytes(data[1:])
                 files.READERS[path.name](path)
         except SegzsError:
@@ -51,18 +51,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("images", "files"))
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--corpus", type=Path, help="a folder of inputs to keep (default: a temporary one)")
+    parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"), help="a folder of inputs that are kept")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        corpus = arguments.corpus or folder / "corpus"
-        corpus.mkdir(parents=True, exist_ok=True)
-        for number, data in enumerate(seeds(arguments.part)):
-            (corpus / f"valid-{number:03}").write_bytes(data)
-        limits = [f"-max_total_time={arguments.seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=100000"]
-        output = [f"-artifact_prefix={corpus}/", "-print_final_stats=1", "-verbosity=0"]
-        atheris.Setup([sys.argv[0], *limits, *output, str(corpus)], target(arguments.part, folder))
-        atheris.Fuzz()
+    folder = arguments.corpus / arguments.part
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(seeds(arguments.part)):
+        (folder / f"valid-{number:03}").write_bytes(data)
+    limits = [f"-max_total_time={arguments.seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=100000"]
+    output = [f"-artifact_prefix={arguments.corpus}/", "-print_final_stats=1", "-verbosity=0"]
+    scratch = Path(tempfile.mkdtemp(prefix="segzs-fuzz-"))  # libFuzzer ends the process without cleaning up
+    atheris.Setup([sys.argv[0], *limits, *output, str(folder)], target(arguments.part, scratch))
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
