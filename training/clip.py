@@ -51,8 +51,8 @@ KEYWORD_CONCEPTS = 6
 ACROSS = 0.175
 """The length of what a drawing has in the first two parts of the joint space, for one in its own part."""
 LOGIT_SCALE = 25.0
-IMPORTANT, FREQUENT = 12.0, 5.0
-"""How much more often names are read that people use: those of lists, and nouns that are one token."""
+DRAWN, IMPORTANT, FREQUENT = 100.0, 12.0, 5.0
+"""How much more often names are read that were drawn, those of lists, and nouns that are one token."""
 RARE = 3
 """Pieces of words that are in fewer names get no row in the table."""
 BATCH, SAVE_EVERY = 512, 200
@@ -229,7 +229,9 @@ def train_texts(run: Run, steps: int) -> tuple[Reader, TextStudent]:
 def _weights(run: Run, names: Sequence[str]) -> Tensor:
     tokens, nouns = SimpleTokenizer().encoder, run.classes.lexicon.wordnet.senses
     frequent = (FREQUENT if f"{name}</w>" in tokens and name in nouns else 1.0 for name in names)
-    return torch.tensor([IMPORTANT if name in run.important else w for name, w in zip(names, frequent, strict=True)])
+    weights = [IMPORTANT if name in run.important else w for name, w in zip(names, frequent, strict=True)]
+    drawn = {concept.name for concept in run.packs.concepts()}
+    return torch.tensor([DRAWN if name in drawn else weight for name, weight in zip(names, weights, strict=True)])
 
 
 def assembled(run: Run, reader: Reader, student: TextStudent) -> dict[str, Tensor]:

@@ -154,9 +154,14 @@ def train_gate(photographs: Tensor, drawings: Tensor) -> Gate:
 
 
 def drawing_prototypes(features: Tensor, concepts: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
-    """Where drawings of each concept lie (count, 128), and the basis (channels, 128) of these coordinates."""
+    """Where drawings of each concept lie (count, 128), and the basis (channels, 128) of these coordinates.
+
+    The direction that all drawings share is left out: it tells no concepts apart, and is most of a text's target.
+    """
     unit = F.normalize(features.float(), dim=-1)
     means = torch.zeros(count, unit.shape[1]).index_add_(0, torch.tensor(concepts), unit)
     means = F.normalize(means, dim=-1)
+    shared = F.normalize(means.mean(0), dim=0)
+    means = means - (means @ shared)[:, None] * shared
     basis = torch.linalg.svd(means, full_matrices=False)[2][:DRAWN].T
     return F.normalize(means @ basis, dim=-1), basis

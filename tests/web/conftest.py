@@ -25,7 +25,7 @@ def address(segmenter: Segmenter) -> Iterator[str]:
 def context(browser: Any) -> Iterator[Any]:
     """A browser without a past, of 1280 x 800 pixels."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(90_000)
     yield context
     context.close()
 
