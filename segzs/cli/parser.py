@@ -24,14 +24,14 @@ LABEL_FILES = (".txt", ".csv", ".json", ".yaml", ".yml")
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``segzs``; ``parse_args().run`` is the function of the command."""
-    from segzs.cli import cache, classify, convert, doctor, evaluate, fetch, find, label, models, search, serve
+    from segzs.cli import cache, classify, convert, doctor, evaluate, fetch, find, label, models, refine, search, serve
 
     parser = argparse.ArgumentParser(
         prog="segzs", description="Promptable segmentation with names: SAM masks, named by CLIP among your labels."
     )
     parser.add_argument("--version", action="version", version=f"segzs {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (label, find, classify, convert, evaluate, search, serve, models, fetch, cache, doctor):
+    for module in (label, find, classify, convert, evaluate, search, refine, serve, models, fetch, cache, doctor):
         module.add_parser(commands)
     return parser
 

@@ -103,7 +103,7 @@ class SegmentIndex:
             ModelMismatchError: another CLIP made the features.
         """
         folder = Path(out)
-        run = _read_run(folder)
+        run = read_run(folder)
         table = open_table(folder)
         if table is None:
             raise OutputError(f"{folder} has no index yet; run: segzs index {folder}")
@@ -176,7 +176,7 @@ def index(
     IndexReport(segments=5210, added=830, removed=0, skipped=())
     """
     folder = Path(out)
-    run = _read_run(folder)
+    run = read_run(folder)
     connect(folder)  # raises before anything is written if lancedb is not installed
     with lock_folder(folder):
         return _index(folder, run, clip, progress or (lambda share: None))
@@ -194,7 +194,7 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
         raise OutputError(f"the index in {folder} is of other settings; delete {folder / TABLE}.lance and repeat")
     records = folder / "segments.jsonl"
     indexed = set(table.search().select(["image"]).to_arrow()["image"].to_pylist())
-    current = {_key(record) for record in read_lines(records, verify=False) if record.segments}
+    current = {image_key(record) for record in read_lines(records, verify=False) if record.segments}
     removed = sorted(indexed - current)
     for start in range(0, len(removed), ROWS_PER_COMMIT):
         with write_errors(folder):
@@ -202,7 +202,7 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
 
     new, rows, skipped, done = current - indexed, [], [], 0
     for record in read_lines(records, verify=False):
-        if _key(record) not in new:
+        if image_key(record) not in new:
             continue
         try:
             rows += _rows(record, Path(run["folder"]), clip, run["settings"])
@@ -225,7 +225,7 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
     ``clip`` and ``device`` are as for `segzs.load`. Raises `OutputError` or `ModelError` if that is not possible.
     """
     folder = Path(out)
-    run, table = _read_run(folder), open_table(folder)
+    run, table = read_run(folder), open_table(folder)
     name = metadata(table)["clip"] if table is not None else run["settings"]["clip"]["name"]
     torch_device = resolve_device(device)
     try:
@@ -243,7 +243,7 @@ def _rows(record: ImageAnnotations, root: Path, clip: ClipModel, settings: dict[
     regions = RegionEncoder(clip, Cropping(settings["background"], settings["margin"]))
     features = regions.encode(segments.image, [segment.rle for segment in segments]).cpu().numpy()
     file, digests = record.file.encode(errors="surrogateescape"), record.digests
-    image = {"image": _key(record), "file": file, "sha256": digests.file, "pixels": digests.pixels}
+    image = {"image": image_key(record), "file": file, "sha256": digests.file, "pixels": digests.pixels}
     rows = []
     for number, (segment, feature) in enumerate(zip(segments, features, strict=True)):
         name = segment.name.encode(errors="backslashreplace").decode()
@@ -252,7 +252,8 @@ def _rows(record: ImageAnnotations, root: Path, clip: ClipModel, settings: dict[
     return rows
 
 
-def _key(record: ImageAnnotations) -> str:
+def image_key(record: ImageAnnotations) -> str:
+    """The identity of an image in the table: the SHA-256 of the path and digest of its file."""
     return hashlib.sha256(f"{record.file}\n{record.digests.file}".encode(errors="surrogateescape")).hexdigest()
 
 
@@ -260,7 +261,7 @@ def _settings_digest(run: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(run["settings"], sort_keys=True).encode()).hexdigest()
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> dict[str, Any]:
     """The run file of a labelled directory; raises `OutputError` for other folders."""
     try:
         run = json.loads((folder / RUN_FILE).read_bytes())

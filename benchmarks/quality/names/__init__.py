@@ -1,0 +1,1 @@
+"""Ideas for better names against plain naming: ``python -m benchmarks.quality.names``."""

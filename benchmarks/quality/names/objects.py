@@ -1,0 +1,131 @@
+"""The measured objects: image features of exact masks, encoded once and kept in a scratch folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+import segzs
+from segzs.clip.crops import Cropping, crops, encode_masks
+from segzs.clip.image_features import encode_images
+from segzs.image import read_image
+from segzs.masks import RLE
+from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH
+from training.names import Picture, photographs
+from training.packs import UNSEEN_STYLE, Packs
+from training.prompts import visible_labels
+from training.scenes import MEASURED, Compositor
+
+VIEWS = 8
+VIEW_SIZES = (0.5, 0.9)
+"""Sides of views, as shares of the side of an object's crop."""
+FEW = 60
+"""Concepts of the scenes whose concepts recur."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The objects of images: their features float32 (N, width), their right names, and the numbers of their images.
+
+    ``indexed`` are the features that `segzs index` stores; ``views``, float32 (N, `VIEWS`, width), are those of random
+    parts of the crops. ``seconds`` and ``view_seconds`` are CPU time for all images.
+    """
+
+    features: Tensor
+    indexed: Tensor
+    views: Tensor
+    names: list[str]
+    images: np.ndarray
+    labels: list[str]
+    seconds: float
+    view_seconds: float
+
+
+def photographs_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path) -> Objects:
+    """The COCO photographs of ``photos/dev``; the labels are all names that occur."""
+    return _cached(segmenter, "photographs", scratch, photographs(packs), None, views=True)
+
+
+def drawings_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path, count: int) -> Objects:
+    """Scenes of all concepts in the unseen style; the labels are all concepts."""
+    labels = [concept.name for concept in packs.concepts()]
+    return _cached(segmenter, f"drawings-{count}", scratch, scenes(packs, count, frozenset()), labels, views=False)
+
+
+def recurring_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path, count: int) -> Objects:
+    """Scenes of `FEW` concepts in the unseen style, which are the labels."""
+    codes = sorted(packs.cutouts(UNSEEN_STYLE).keys() & {concept.code for concept in packs.concepts()})
+    chosen = frozenset(np.random.default_rng(22).permutation(codes)[:FEW].tolist())
+    return _cached(segmenter, f"recurring-{count}", scratch, scenes(packs, count, chosen), None, views=False)
+
+
+def scenes(packs: Packs, count: int, codes: frozenset[str]) -> Iterator[Picture]:
+    """Scenes in the unseen style with the exact masks of their objects."""
+    recipe = replace(MEASURED, styles=(UNSEEN_STYLE,), codes=codes)
+    compositor = Compositor(packs, recipe, np.random.default_rng([22, len(codes)]))
+    names = {concept.code: concept.name for concept in packs.concepts()}
+    for _ in range(count):
+        scene = compositor.scene(HEIGHT, WIDTH)
+        visible = visible_labels(scene.instances, SMALLEST_VISIBLE)
+        masks = [RLE.encode(scene.instances == label) for label in visible]
+        yield Picture(read_image(scene.pixels), masks, [names[scene.codes[label - 1] or ""] for label in visible])
+
+
+def _cached(
+    segmenter: segzs.Segmenter,
+    kind: str,
+    scratch: Path,
+    pictures: Iterable[Picture],
+    labels: list[str] | None,
+    *,
+    views: bool,
+) -> Objects:
+    path = scratch / f"{kind}-{segmenter.region_encoder.digest[:16]}.pt"
+    if not path.is_file():
+        scratch.mkdir(parents=True, exist_ok=True)
+        torch.save(_encode(segmenter, pictures, views=views), path)
+    values = torch.load(path)
+    return Objects(**values, labels=sorted(set(values["names"])) if labels is None else labels)
+
+
+def _encode(segmenter: segzs.Segmenter, pictures: Iterable[Picture], *, views: bool) -> dict[str, object]:
+    clip, encoder, rng = segmenter.clip, segmenter.region_encoder, np.random.default_rng(0)
+    features, indexed, parts, names, images = [], [], [], [], []
+    seconds = view_seconds = 0.0
+    for number, picture in enumerate(pictures):
+        started = time.process_time()
+        features.append(encoder.encode(picture.image, picture.masks))
+        seconds += time.process_time() - started
+        indexed.append(encode_masks(clip, picture.image.pixels, picture.masks, encoder.cropping))
+        started = time.process_time()
+        if views:
+            whole = crops(picture.image.pixels, picture.masks, Cropping("keep", 0), clip.preprocessing)
+            encoded = encode_images(clip, (part for crop in whole for part in _parts(crop, rng)))
+            parts.append(encoded.unflatten(0, (-1, VIEWS)))
+        view_seconds += time.process_time() - started
+        names += picture.names
+        images += [number] * len(picture.names)
+    return {
+        "features": torch.cat(features),
+        "indexed": torch.cat(indexed),
+        "views": torch.cat(parts) if views else torch.zeros(0),
+        "names": names,
+        "images": torch.tensor(images).numpy(),
+        "seconds": seconds,
+        "view_seconds": view_seconds,
+    }
+
+
+def _parts(crop: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Random square parts of a crop."""
+    for _ in range(VIEWS):
+        side = max(1, round(len(crop) * rng.uniform(*VIEW_SIZES)))
+        y, x = rng.integers(0, len(crop) - side + 1, 2)
+        yield cv2.copyMakeBorder(crop[y : y + side, x : x + side], 0, 0, 0, 0, cv2.BORDER_CONSTANT)
