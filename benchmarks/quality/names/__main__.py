@@ -23,7 +23,7 @@ from segzs.evaluate.report import markdown
 from segzs.evaluate.statistics import Estimate, estimate, estimate_mean
 from training.packs import add_packs_argument
 
-SCENES = 300
+SCENES = 150
 CORRECTIONS, SEEDS = 10, 5
 
 

@@ -61,9 +61,14 @@ def drawings_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path, count: 
 
 def recurring_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path, count: int) -> Objects:
     """Scenes of `FEW` concepts in the unseen style, which are the labels."""
+    pictures = scenes(packs, count, recurring_codes(packs))
+    return _cached(segmenter, f"recurring-{count}", scratch, pictures, None, views=False)
+
+
+def recurring_codes(packs: Packs) -> frozenset[str]:
+    """`FEW` random concepts of the unseen style."""
     codes = sorted(packs.cutouts(UNSEEN_STYLE).keys() & {concept.code for concept in packs.concepts()})
-    chosen = frozenset(np.random.default_rng(22).permutation(codes)[:FEW].tolist())
-    return _cached(segmenter, f"recurring-{count}", scratch, scenes(packs, count, chosen), None, views=False)
+    return frozenset(np.random.default_rng(22).permutation(codes)[:FEW].tolist())
 
 
 def scenes(packs: Packs, count: int, codes: frozenset[str]) -> Iterator[Picture]:
@@ -92,6 +97,7 @@ def _cached(
         scratch.mkdir(parents=True, exist_ok=True)
         torch.save(_encode(segmenter, pictures, views=views), path)
     values = torch.load(path)
+    values["images"] = values["images"].numpy()
     return Objects(**values, labels=sorted(set(values["names"])) if labels is None else labels)
 
 
@@ -117,7 +123,7 @@ def _encode(segmenter: segzs.Segmenter, pictures: Iterable[Picture], *, views: b
         "indexed": torch.cat(indexed),
         "views": torch.cat(parts) if views else torch.zeros(0),
         "names": names,
-        "images": torch.tensor(images).numpy(),
+        "images": torch.tensor(images),
         "seconds": seconds,
         "view_seconds": view_seconds,
     }
