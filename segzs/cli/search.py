@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   segzs search out/ "red bicycle"                           a table: score, file, name, box
   segzs search out/ --like crop.png -n 50 --sheet sheet.png     ... and a contact sheet of the matches
+  segzs search out/ red --like cup.png                      red things like the one in the image
 """
 COLUMNS = 5
 
@@ -32,7 +33,11 @@ def add_parser(commands: Any) -> None:
         command.add_argument("--device", default="auto", help="cpu, cuda, mps, or auto (default)")
     index.add_argument("--quiet", action="store_true", help="no progress on stderr")
     search.add_argument("query", nargs="?", metavar="WORDS", help="what to look for")
-    search.add_argument("--like", metavar="FILE", help="an image of one object: look for similar segments")
+    search.add_argument(
+        "--like",
+        metavar="FILE",
+        help="an image of one object: look for similar segments; with WORDS, for those that differ as they say",
+    )
     search.add_argument("-n", "--limit", type=positive, default=10, metavar="N", help="number of matches (default 10)")
     search.add_argument("--json", action="store_true", help="print a line of JSON per match instead of a table")
     search.add_argument("--sheet", metavar="FILE.png", help="draw the matches, with scores and names")
@@ -53,8 +58,8 @@ def run_index(args: argparse.Namespace) -> int:
 
 
 def run_search(args: argparse.Namespace) -> int:
-    if (args.query is None) == (args.like is None):
-        raise UsageError("give what to look for: either words, or an image with --like FILE")
+    if args.query is None and args.like is None:
+        raise UsageError("give what to look for: words, an image with --like FILE, or both")
     from segzs.files import check_apart
     from segzs.formats import IMAGE_SUFFIXES
     from segzs.search.index import SegmentIndex, load_clip_for
@@ -64,10 +69,7 @@ def run_search(args: argparse.Namespace) -> int:
     index = SegmentIndex.open(args.out, load_clip_for(args.out, args.clip, args.device))
     if args.sheet:
         check_apart([Path(args.sheet)], [index.root, *([Path(args.like)] if args.like else [])])
-    if args.like is None:
-        matches = index.search(args.query, limit=args.limit)
-    else:
-        matches = index.like(args.like, limit=args.limit)
+    matches = index.search(args.query, like=args.like, limit=args.limit)
     if args.sheet:
         _write_sheet(index, matches, Path(args.sheet))
     if args.json:

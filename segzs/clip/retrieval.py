@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segzs.checks import clean_texts
 from segzs.clip.model import ClipModel
@@ -19,6 +20,8 @@ TEXT_LIFT = 7.0
 """How many times its share by chance a text must get among the general labels to score 0.5; see `training.finding`."""
 EXAMPLE_SHARE = 0.25
 """How far from the mean of the objects to the example an object must lie to score 0.5; see `training.finding`."""
+WORDS = 0.7
+"""The weight of words beside an image in one query; chosen with `benchmarks.quality.names`."""
 SAME_OBJECT = 0.8
 ARTICLE = re.compile(r"^(the|an?) ", re.IGNORECASE)
 
@@ -27,6 +30,11 @@ def encode_query(clip: ClipModel, text: str) -> Tensor:
     """The normalised text feature of a query in the CLIP's templates, without its article: float32 (width,)."""
     (text,) = clean_texts([text], "queries", error=VocabularyError)
     return encode_vocabulary(clip, Vocabulary([ARTICLE.sub("", text)]))[0]
+
+
+def compose(image_feature: Tensor, text_feature: Tensor) -> Tensor:
+    """The query for a thing like that in an image, but as a text describes it: normalised, (width,) as both are."""
+    return F.normalize((1 - WORDS) * image_feature + WORDS * text_feature, dim=-1)
 
 
 def text_scores(

@@ -29,11 +29,11 @@ from segzs.clip.crops import Cropping, encode_object
 from segzs.clip.image_features import encode_images
 from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.regions import RegionEncoder
-from segzs.clip.retrieval import encode_query
+from segzs.clip.retrieval import compose, encode_query
 from segzs.dataset.listing import RUN_FILE
 from segzs.dataset.pipeline import Failure
 from segzs.dataset.run import lock_folder
-from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError
+from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError, SegzsError
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.native import read_lines
 from segzs.image import ImageSource, read_image
@@ -110,23 +110,22 @@ class SegmentIndex:
         _check_clip(metadata(table), clip, folder)
         return cls(Path(run["folder"]), clip, table, probes(table))
 
-    def search(self, query: str, *, limit: int = 10) -> list[Match]:
-        """The segments that are most similar to words, best first.
+    def search(self, text: str | None = None, *, like: ImageSource | None = None, limit: int = 10) -> list[Match]:
+        """The segments that are most similar to words, to an image of one object, or to both together, best first.
+
+        ``search("red", like="cup.png")`` finds red things like the one in the image.
 
         Raises:
-            VocabularyError: the query is empty.
-            SegzsError: ``limit`` is less than 1.
-        """
-        return self.nearest(encode_query(self.clip, query).cpu().numpy(), limit=limit)
-
-    def like(self, image: ImageSource, *, limit: int = 10) -> list[Match]:
-        """The segments that are most similar to an image of one object, best first.
-
-        Raises:
+            VocabularyError: the text is empty.
             ImageError: the image cannot be read.
-            SegzsError: ``limit`` is less than 1.
+            SegzsError: there is neither a text nor an image, or ``limit`` is less than 1.
         """
-        return self.nearest(encode_object(self.clip, read_image(image))[0].cpu().numpy(), limit=limit)
+        if text is None and like is None:
+            raise SegzsError("search takes words, an image or both; give one, as search('red mug')")
+        queries = [] if like is None else [encode_object(self.clip, read_image(like))[0]]
+        queries += [] if text is None else [encode_query(self.clip, text)]
+        query = compose(*queries) if len(queries) == 2 else queries[0]
+        return self.nearest(query.cpu().numpy(), limit=limit)
 
     def nearest(self, feature: np.ndarray, *, limit: int = 10) -> list[Match]:
         """The segments with the largest cosine similarity to a normalised feature, float32 (width,)."""

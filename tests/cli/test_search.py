@@ -81,8 +81,7 @@ def test_a_removed_image_is_reported_once(run: Run, out: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "give what to look for: either words, or an image with --like FILE"),
-        (["apple", "--like", "crop.png"], 2, "give what to look for"),
+        ([], 2, "give what to look for: words, an image with --like FILE, or both"),
         ([""], 2, "among the queries"),
         (["--like", "absent.png"], 1, "absent.png: no such file"),
         (["apple", "--clip", "no-such-model:tag"], 2, "no-such-model"),

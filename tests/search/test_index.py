@@ -16,6 +16,7 @@ from torch import Tensor
 import segzs
 from segzs.clip.regions import RegionEncoder
 from segzs.dataset.directory import label_directory
+from segzs.errors import SegzsError
 from segzs.image import Image
 from segzs.masks import RLE
 from tests.conftest import read_scene
@@ -80,9 +81,13 @@ def test_words_and_images_match_the_object(out: Path, segmenter: segzs.Segmenter
 
     (crop,) = opened.crops([match])
     assert crop is not None
-    like = opened.like(crop, limit=1)[0]
+    like = opened.search(like=crop, limit=1)[0]
     assert (like.file, like.segment) == (match.file, match.segment)
     assert match.score < like.score <= 1.001
+    both = opened.search("key", like=crop, limit=segments)
+    assert {"key", "red apple"} <= {each.name for each in both[:6]}
+    with pytest.raises(SegzsError, match="words, an image or both"):
+        opened.search()
 
 
 @pytest.mark.slow
@@ -208,7 +213,7 @@ def test_wrong_queries(out: Path, segmenter: segzs.Segmenter, tmp_path: Path) ->
         opened.search("apple", limit=0)
     (tmp_path / "words.png").write_text("words")
     with pytest.raises(segzs.ImageError, match=r"words\.png is not an image"):
-        opened.like(tmp_path / "words.png")
+        opened.search(like=tmp_path / "words.png")
 
 
 def test_the_inverted_file_of_a_large_table_gives_exact_results(tmp_path: Path, monkeypatch) -> None:

@@ -46,7 +46,8 @@ def recalls(segmenter: segzs.Segmenter, packs: Packs) -> dict[str, np.ndarray]:
     both = np.zeros(QUERIES)
     for half in (0, 1):
         both[half::2] = hits[max(WEIGHTS, key=lambda weight: hits[weight][1 - half :: 2].mean())][half::2]
-    return {"picture": hits[0.0], "words": hits[1.0], "picture and words": both}
+    by_weight = {f"both, words weighted {weight:g}": hits[weight] for weight in WEIGHTS}
+    return {"picture": hits[0.0], "words": hits[1.0], "both, the weight of the other half": both, **by_weight}
 
 
 def _hits(similarity: Tensor, right: Tensor) -> np.ndarray:
