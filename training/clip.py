@@ -35,7 +35,7 @@ from segzs.clip.text_features import encode_vocabulary, general_vocabulary
 from segzs.clip.vocabulary import Vocabulary
 from segzs.settings import embedded_folder
 from training.heads import Gate, Photographs, drawing_prototypes, mixed, train_gate, train_photographs
-from training.joint import SEEN, Classes, Targets
+from training.joint import DRAWN_WEIGHT, SEEN, Classes, Targets
 from training.packs import Packs, add_packs_argument
 from training.pictures import Eye, Views, drawn, labelled
 from training.pretrained import efficientnet_lite
@@ -48,13 +48,15 @@ REPEATS = 6
 """How often each drawing is cropped."""
 KEYWORD_CONCEPTS = 6
 """A keyword of more concepts than these says little of what is drawn."""
-ACROSS = 0.175
+ACROSS = 0.06
 """The length of what a drawing has in the first two parts of the joint space, for one in its own part."""
 LOGIT_SCALE = 25.0
 DRAWN, IMPORTANT, FREQUENT = 100.0, 12.0, 5.0
 """How much more often names are read that were drawn, those of lists, and nouns that are one token."""
 RARE = 3
 """Pieces of words that are in fewer names get no row in the table."""
+EQUAL_LENGTHS = 5.0
+"""How much it counts that the drawn parts of all names are equally long; a longer one wins against a nearer one."""
 BATCH, SAVE_EVERY = 512, 200
 
 
@@ -214,7 +216,8 @@ def train_texts(run: Run, steps: int) -> tuple[Reader, TextStudent]:
         tokens = reader([sentence(names[row], rng) for row in chosen.tolist()])
         with autocast(run.device):
             texts = student(tokens.to(run.device))
-        loss = distil(texts, targets[chosen].to(run.device))
+        lengths = texts[:, SEEN:].norm(dim=1) - DRAWN_WEIGHT
+        loss = distil(texts, targets[chosen].to(run.device)) + EQUAL_LENGTHS * lengths.square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
