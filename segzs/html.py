@@ -14,7 +14,7 @@ MAX_SIDE = 1024
 
 
 def figure(image: PIL.Image.Image | None, alt: str, caption: str, rows: Sequence[Sequence[str]] = ()) -> str:
-    """HTML of a image, a caption, and a table that opens on a click.
+    """HTML of an image, a caption, and a table that opens on a click.
 
     Args:
         image: None shows the caption alone.

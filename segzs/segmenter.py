@@ -67,11 +67,13 @@ class Segmenter:
         Raises:
             ImageError: the image cannot be read.
         """
-        report = progress or (lambda share: None)
-        report(0.0)
-        with report_blocks(self.sam.module, report):
-            encoded = encode_cached(self.sam, read_image(source, bgr=bgr), self.cache)
-        report(1.0)
+        image = read_image(source, bgr=bgr)
+        if progress is None:
+            return encode_cached(self.sam, image, self.cache)
+        progress(0.0)
+        with report_blocks(self.sam.module, progress):
+            encoded = encode_cached(self.sam, image, self.cache)
+        progress(1.0)
         return encoded
 
     def segment(
@@ -97,7 +99,6 @@ class Segmenter:
         Warns:
             PromptWarning: a prompt is probably in shares of the image, or all of its masks are empty.
         """
-        _check_encoded(image)
         masks = self.decode(image, prompts, multimask=multimask, zoom=zoom)
         return self._named(image.image, [mask for of_prompt in masks for mask in of_prompt])
 

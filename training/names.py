@@ -68,6 +68,11 @@ def drawings(packs: Packs, count: int) -> Iterator[Picture]:
     compositor = Compositor(
         packs, replace(MEASURED, styles=(UNSEEN_STYLE,)), np.random.default_rng([2026, len(UNSEEN_STYLE)])
     )
+    return composed(compositor, packs, count)
+
+
+def composed(compositor: Compositor, packs: Packs, count: int) -> Iterator[Picture]:
+    """Scenes of a compositor with the exact masks and the names of their objects."""
     names = {concept.code: concept.name for concept in packs.concepts()}
     for _ in range(count):
         scene = compositor.scene(HEIGHT, WIDTH)

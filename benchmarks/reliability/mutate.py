@@ -43,10 +43,10 @@ def mutated_json(content: Any, chance: Random) -> Any:
     """A copy of plain values in which one to three are missing, repeated or replaced by hostile ones."""
     content = copy.deepcopy(content)
     for _ in range(chance.randint(1, 3)):
-        places = list(_places(content))
-        if not places:
+        entries = list(_entries(content))
+        if not entries:
             return content
-        inside, key = chance.choice(places)
+        inside, key = chance.choice(entries)
         match chance.choice(("replace", "replace", "drop", "repeat", "nest")):
             case "drop":
                 del inside[key]
@@ -68,9 +68,9 @@ def refusal(what: str, error: Exception, is_valid: bool) -> str:
     return f"{what}: refused"
 
 
-def _places(content: Any) -> Any:
+def _entries(content: Any) -> Any:
     """Each container with each of its keys."""
     keys = content.keys() if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
     for key in keys:
         yield content, key
-        yield from _places(content[key])
+        yield from _entries(content[key])

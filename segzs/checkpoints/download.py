@@ -159,10 +159,10 @@ def _append(url: str, part: Path, size: int) -> None:
             return _append(url, part, size)
         reply.raise_for_status()
         kept = received if reply.status_code == requests.codes.partial_content else 0
-        offered = reply.headers.get("Content-Length", "")
-        if offered.isdecimal() and kept + int(offered) != size:
+        length = reply.headers.get("Content-Length", "")
+        if length.isdecimal() and kept + int(length) != size:
             raise ModelError(
-                f"{url} offers a file of {kept + int(offered):,} bytes instead of {size:,}; try again later"
+                f"{url} offers a file of {kept + int(length):,} bytes instead of {size:,}; try again later"
             )
         with (
             part.open("ab" if kept else "wb") as file,

@@ -44,7 +44,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Refined:
+class RefineReport:
     """The result of `refine`: the segments, those whose first name changed, and those that a person named."""
 
     segments: int
@@ -59,7 +59,7 @@ def refine(
     *,
     corrected: str | os.PathLike[str] | None = None,
     progress: Callable[[float], object] = lambda share: None,
-) -> Refined:
+) -> RefineReport:
     """Write the segments of a labelled directory with names that take those of similar segments into account.
 
     The index is made, or brought up to date, first. Segments of images that were removed keep their names.
@@ -95,7 +95,7 @@ def refine(
         changed = _write_names(source, target / NAMES, refined, given)
         native.write(_renamed(source, refined), target / RECORDS)
         coco.write(native.read_lines(target / RECORDS, verify=False), target / "annotations.json")
-    return Refined(len(keys), changed, len(given))
+    return RefineReport(len(keys), changed, len(given))
 
 
 def _check_target(source: Path, target: Path) -> None:
@@ -123,8 +123,8 @@ def _features(source: Path, keys: list[Key]) -> Tensor:
     query = table.search().select(["image", "segment", "feature"])  # type: ignore[union-attr]
     for batch in query.to_batches(BATCH):
         vectors = torch.from_numpy(batch["feature"].flatten().to_numpy().reshape(-1, width).copy())
-        places = zip(batch["image"].to_pylist(), batch["segment"].to_pylist(), strict=True)
-        chosen = [rows.get((files.get(image, ""), segment), -1) for image, segment in places]
+        pairs = zip(batch["image"].to_pylist(), batch["segment"].to_pylist(), strict=True)
+        chosen = [rows.get((files.get(image, ""), segment), -1) for image, segment in pairs]
         kept = [number for number, row in enumerate(chosen) if row >= 0]
         features[[chosen[number] for number in kept]] = vectors[kept]
     return features

@@ -130,7 +130,7 @@ class Session:
         if encoding is None:
             pool.submit(job, call)
         else:
-            encoding.add_done_callback(lambda done: pool.submit(job, lambda: (done.result(), call())[1]))
+            encoding.add_done_callback(lambda done: pool.submit(job, partial(_call_after, done, call)))
         return job
 
     def start_in(self, pool: str, call: Callable[[], Any]) -> Job:
@@ -283,6 +283,11 @@ OPERATIONS: Mapping[str, Operation] = {
     **dict.fromkeys(("encode", "segment"), Operation("clicks", needs_encoding=True)),
     **dict.fromkeys(("everything", "find"), Operation("searches", needs_encoding=True)),
 }
+
+
+def _call_after(encoding: Future[EncodedImage], call: Callable[[], Any]) -> Any:
+    encoding.result()  # raises the error of an encoding that failed
+    return call()
 
 
 def _describe(entry: Entry) -> dict[str, Any]:

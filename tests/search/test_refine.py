@@ -29,7 +29,7 @@ from tests.dataset.truth import TruthLabeller
 
 pytest.importorskip("lancedb", reason="refine needs lancedb: pip install 'segzs[search]'")
 from segzs.search import refine as module
-from segzs.search.refine import Refined, refine
+from segzs.search.refine import RefineReport, refine
 
 COPIES = 3
 
@@ -87,7 +87,7 @@ def test_corrected_name_is_kept_and_spreads(labelled: Path, tmp_path: Path) -> N
     assert records[0].segments[0].names == (Name("lamp", 1.0),)
     assert [record.segments[0].name for record in records] == ["lamp"] * COPIES
     assert {segment.name for record in records for segment in record.segments[1:]} <= {"thing", "stuff"}
-    assert done == Refined(COPIES * len(records[0].segments), done.changed, 1)
+    assert done == RefineReport(COPIES * len(records[0].segments), done.changed, 1)
     assert files_of(labelled) == before
     with (tmp_path / "refined" / "names.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

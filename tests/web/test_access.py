@@ -147,6 +147,7 @@ def test_everything_works_by_keyboard(desk: Desk) -> None:
     page.get_by_role("dialog", name="Export").wait_for()
     with page.expect_download():
         page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for(state="hidden")  # it takes the keys as long as it is open
     page.keyboard.press("]")
     desk.wait_encoded("picnic.png")
 

@@ -21,7 +21,7 @@ from benchmarks.quality.names.objects import Objects, drawings_of, photographs_o
 from benchmarks.quality.names.queries import recalls
 from segzs.evaluate.report import markdown
 from segzs.evaluate.statistics import Estimate, estimate, estimate_mean
-from training.packs import add_packs_argument
+from training.packs import Packs, add_packs_argument
 
 SCENES = 150
 CORRECTIONS, SEEDS = 10, 5
@@ -104,9 +104,9 @@ def hierarchy(segmenter: segzs.Segmenter, kinds: dict[str, Objects], inputs: Pat
     print(markdown(rows), end="\n\n")
 
 
-def search(segmenter: segzs.Segmenter, packs: object) -> None:
+def search(segmenter: segzs.Segmenter, packs: Packs) -> None:
     rows = [("search", "recall@1", "95 % interval")]
-    for way, hits in recalls(segmenter, packs).items():  # type: ignore[arg-type]
+    for way, hits in recalls(segmenter, packs).items():
         one = estimate_mean(hits, np.arange(len(hits)))
         rows.append((way, f"{one.value:.3f}", one.interval()))
     print(markdown(rows))

@@ -92,7 +92,7 @@ def levels(clip: ClipModel, objects: Objects, inputs: Path) -> dict[str, Mapping
     parents = {label: _parent(wordnet, owners, offset) for label, offset in synsets.items()}
     entries = tuple(Label(label, parent=parents.get(label, "")) for label in flat.vocabulary.labels)
     tree = replace(flat, vocabulary=Vocabulary(entries, flat.vocabulary.templates))
-    known = np.array([name in wordnet.senses for name in objects.names])
+    is_listed = np.array([name in wordnet.senses for name in objects.names])
     below = dict.fromkeys(flat.vocabulary.labels, 0)
     for label in below:
         for ancestor in tree.vocabulary.lineage(label):
@@ -102,7 +102,7 @@ def levels(clip: ClipModel, objects: Objects, inputs: Path) -> dict[str, Mapping
         names = first_labels(classifier.names(objects.features))
         right = [_related(wordnet, synsets.get(a), b) for a, b in zip(names, objects.names, strict=True)]
         bits = [log2(len(below) / below[name]) for name in names]
-        result[kind] = {"right": np.where(known, right, np.nan), "bits": np.where(known, bits, np.nan)}
+        result[kind] = {"right": np.where(is_listed, right, np.nan), "bits": np.where(is_listed, bits, np.nan)}
     return result
 
 
@@ -111,8 +111,8 @@ def _parent(wordnet: WordNet, owners: Mapping[int, str], offset: int) -> str:
     level, seen = [offset], {offset}
     while level := [parent for here in level for parent in wordnet.synsets[here].parents if parent not in seen]:
         seen.update(level)
-        if found := [owners[parent] for parent in level if parent in owners]:
-            return found[0]
+        if above := [owners[parent] for parent in level if parent in owners]:
+            return above[0]
     return ""
 
 

@@ -15,12 +15,8 @@ from torch import Tensor
 import segzs
 from segzs.clip.crops import Cropping, crops, encode_masks
 from segzs.clip.image_features import encode_images
-from segzs.image import read_image
-from segzs.masks import RLE
-from training.evaluate import HEIGHT, SMALLEST_VISIBLE, WIDTH
-from training.names import Picture, photographs
+from training.names import Picture, composed, photographs
 from training.packs import UNSEEN_STYLE, Packs
-from training.prompts import visible_labels
 from training.scenes import MEASURED, Compositor
 
 VIEWS = 8
@@ -74,13 +70,7 @@ def recurring_codes(packs: Packs) -> frozenset[str]:
 def scenes(packs: Packs, count: int, codes: frozenset[str]) -> Iterator[Picture]:
     """Scenes in the unseen style with the exact masks of their objects."""
     recipe = replace(MEASURED, styles=(UNSEEN_STYLE,), codes=codes)
-    compositor = Compositor(packs, recipe, np.random.default_rng([22, len(codes)]))
-    names = {concept.code: concept.name for concept in packs.concepts()}
-    for _ in range(count):
-        scene = compositor.scene(HEIGHT, WIDTH)
-        visible = visible_labels(scene.instances, SMALLEST_VISIBLE)
-        masks = [RLE.encode(scene.instances == label) for label in visible]
-        yield Picture(read_image(scene.pixels), masks, [names[scene.codes[label - 1] or ""] for label in visible])
+    return composed(Compositor(packs, recipe, np.random.default_rng([22, len(codes)])), packs, count)
 
 
 def _cached(
