@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segzs.sam.networks.lite import build_lite0, fold_norms
+from segzs.checkpoints.folding import fold_norms
+from segzs.sam.networks.lite import build_lite0
 from segzs.sam.networks.tiny import PIXEL_MEAN, PIXEL_STD, build_tiny_sam
 from training.batches import Sources, sources
 from training.packs import add_packs_argument

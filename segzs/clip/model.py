@@ -16,6 +16,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
+from segzs.checkpoints.folding import fold_norms
 from segzs.checkpoints.locate import ClipFiles, file_sha256, remedy
 from segzs.checkpoints.read import WithoutRandomWeights, load_strictly, read_weights
 from segzs.checkpoints.registry import ClipCheckpoint
@@ -83,7 +84,9 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch
         module = build_module(files)
     known_tokens = _load_weights(module, files)
     module.to(device).eval().requires_grad_(False)
-    module.visual.to(dtype)
+    if isinstance(module, TinyClip):
+        fold_norms(module.visual)
+    module.visual.to(dtype, memory_format=torch.channels_last)
     preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
     preprocessing["size"] = to_2tuple(module.visual.image_size)
     return ClipModel(

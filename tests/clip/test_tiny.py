@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import timm
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from segzs.checkpoints.read import read_weights
 from segzs.clip.both import encode_both
 from segzs.clip.crops import Cropping
 from segzs.clip.dense import dense_features
@@ -15,6 +18,7 @@ from segzs.clip.networks.compact import compacted, expanded
 from segzs.clip.networks.tiny import TwoTrunks
 from segzs.image import read_image
 from segzs.masks import RLE
+from segzs.settings import embedded_folder
 from tests.conftest import Scene
 
 
@@ -41,17 +45,25 @@ def test_the_gate_chooses_the_trunk(visual: TwoTrunks) -> None:
     torch.testing.assert_close(visual(images), half)
 
 
-def test_the_photograph_trunk_is_timms(clip: ClipModel) -> None:
-    """The same weights in timm's own network see the same."""
+def test_the_trunks_are_timms(clip: ClipModel) -> None:
+    """The stored weights in timm's own networks, with their batch norms, give the same features."""
     visual = clip.module.visual
-    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    weights = visual.photographs.state_dict()
-    head = visual.photograph_head.classes.state_dict()
-    reference.load_state_dict({**weights, **{f"classifier.{name}": value for name, value in head.items()}})
+    weights = expanded(read_weights(embedded_folder() / "tiny_clip.safetensors"))
     images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        means = visual.photograph_map(images).mean((2, 3))
-        torch.testing.assert_close(visual.photograph_head.classes(means), reference(images), rtol=1e-4, atol=1e-4)
+        photographs = _timm("tf_efficientnet_lite0", weights, "visual.photographs.")
+        features = visual.photograph_map(images).mean((2, 3))
+        torch.testing.assert_close(features, photographs(images), rtol=1e-4, atol=1e-4)
+        drawings = _timm("regnetx_004", weights, "visual.drawings.")
+        features = F.normalize(visual.drawing_head(drawings(images)), dim=-1)
+        torch.testing.assert_close(visual.encode_drawings(images), features, rtol=1e-4, atol=1e-4)
+
+
+def _timm(name: str, weights: dict[str, Tensor], prefix: str) -> nn.Module:
+    network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    network.load_state_dict(own)
+    return network
 
 
 def test_small_weights_are_close(visual: TwoTrunks) -> None:

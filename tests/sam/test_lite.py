@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from segzs.sam.networks.lite import Lite0, build_lite0, fold_norms
+from segzs.checkpoints.folding import fold_norms
+from segzs.sam.networks.lite import Lite0, build_lite0
 
 
 def test_folding_norms_changes_no_features() -> None:

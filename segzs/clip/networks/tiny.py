@@ -68,7 +68,7 @@ class TwoTrunks(nn.Module):
 
     def photograph_map(self, images: Tensor) -> Tensor:
         """The photograph trunk's last map (N, channels, rows, columns) of images of any size."""
-        return self.photographs(images)
+        return self.photographs(images.contiguous(memory_format=torch.channels_last))
 
     def drawing_probability(self, means: Tensor) -> Tensor:
         """The probability that an image is a drawing, (N, 1), from means of the photograph trunk's last map."""
@@ -86,7 +86,8 @@ class TwoTrunks(nn.Module):
         """Image features of drawings."""
         size = (self.drawing_side, self.drawing_side)
         smaller = F.interpolate(images.float(), size, mode="bilinear", antialias=True).to(images.dtype)
-        return F.normalize(self.drawing_head(self.drawings(smaller)), dim=-1)
+        features = self.drawings(smaller.contiguous(memory_format=torch.channels_last))
+        return F.normalize(self.drawing_head(features), dim=-1)
 
 
 class TinyClip(CustomTextCLIP):
