@@ -136,7 +136,7 @@ class Batch:
 
     def label(self, out: Path, ready: Ready = int) -> None:
         ready()
-        labeller = BrightPixels({"background": Cropping().background, "margin": Cropping().margin})
+        labeller = BrightPixels({"regions": "crops", "background": Cropping().background, "margin": Cropping().margin})
         for _ in label_directory(labeller, self.photos, out, overlays=True, threads=2):
             pass
 

@@ -25,12 +25,10 @@ import numpy as np
 
 from segzs.checkpoints.locate import locate_clip
 from segzs.checks import check_number
-from segzs.clip.crops import Cropping, encode_object
-from segzs.clip.image_features import encode_images
+from segzs.clip.crops import encode_object
 from segzs.clip.model import ClipModel, load_clip
 from segzs.clip.regions import RegionEncoder
 from segzs.clip.retrieval import compose, encode_query
-from segzs.dataset.listing import RUN_FILE
 from segzs.dataset.pipeline import Failure
 from segzs.dataset.run import lock_folder
 from segzs.errors import AnnotationError, ImageError, ModelError, ModelMismatchError, OutputError, SegzsError
@@ -39,7 +37,19 @@ from segzs.formats.native import read_lines
 from segzs.image import ImageSource, read_image
 from segzs.loading import resolve_device, resolve_dtype
 from segzs.masks import Box
-from segzs.search.table import TABLE, connect, metadata, nearest, open_table, optimize, probes, schema, write_errors
+from segzs.search.features import encode_record, feature_width, image_key, read_run, region_encoder
+from segzs.search.table import (
+    TABLE,
+    connect,
+    is_installed,
+    metadata,
+    nearest,
+    open_table,
+    optimize,
+    probes,
+    schema,
+    write_errors,
+)
 
 ROWS_PER_COMMIT = 512
 """A run that is killed loses at most this many features, and those of one more image."""
@@ -157,9 +167,7 @@ def index(
     """Bring the index in the folder ``out`` up to date with its records.
 
     Features of new segments are added, those of removed ones are deleted, and all others are kept, so a run that was
-    stopped resumes. Features come from crops with the background and margin of the run, even if its names come from
-    "pooled" features, because `SegmentIndex.like` encodes its image as a crop. Images that were removed or changed
-    are skipped.
+    stopped resumes. Images that were removed or changed are skipped.
 
     Args:
         out: the output folder of ``segzs label DIR --out out``.
@@ -168,7 +176,7 @@ def index(
 
     Raises:
         OutputError: ``out`` is not such a folder, another run is writing to it, its index was made with other
-            settings, it cannot be written, or lancedb is not installed.
+            settings or by another version of segzs, it cannot be written, or lancedb is not installed.
         ModelMismatchError: another CLIP made the features in the index.
 
     >>> index("out", segzs.load().clip)  # doctest: +SKIP
@@ -189,8 +197,11 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
         table = _create(folder, run, clip)
     about = metadata(table)
     _check_clip(about, clip, folder)
-    if about["run"] != _settings_digest(run):
-        raise OutputError(f"the index in {folder} is of other settings; delete {folder / TABLE}.lance and repeat")
+    if about["run"] != _run_digest(run, clip):
+        raise OutputError(
+            f"the index in {folder} is of other settings or another version of segzs; delete {folder / TABLE}.lance "
+            "and repeat"
+        )
     records = folder / "segments.jsonl"
     indexed = set(table.search().select(["image"]).to_arrow()["image"].to_pylist())
     current = {image_key(record) for record in read_lines(records, verify=False) if record.segments}
@@ -200,11 +211,12 @@ def _index(folder: Path, run: dict[str, Any], clip: ClipModel, progress: Callabl
             table.delete(f"image IN ({', '.join(map(repr, removed[start : start + ROWS_PER_COMMIT]))})")
 
     new, rows, skipped, done = current - indexed, [], [], 0
+    encoder = region_encoder(run, clip)
     for record in read_lines(records, verify=False):
         if image_key(record) not in new:
             continue
         try:
-            rows += _rows(record, Path(run["folder"]), clip, run["settings"])
+            rows += _rows(record, Path(run["folder"]), encoder)
         except (ImageError, AnnotationError) as error:
             skipped.append(Failure(record.file, str(error)))
         done += 1
@@ -224,7 +236,7 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
     ``clip`` and ``device`` are as for `segzs.load`. Raises `OutputError` or `ModelError` if that is not possible.
     """
     folder = Path(out)
-    run, table = read_run(folder), open_table(folder)
+    run, table = read_run(folder), open_table(folder) if is_installed() else None
     name = metadata(table)["clip"] if table is not None else run["settings"]["clip"]["name"]
     torch_device = resolve_device(device)
     try:
@@ -236,52 +248,27 @@ def load_clip_for(out: str | os.PathLike[str], clip: str | None = None, device: 
     return load_clip(files, torch_device, resolve_dtype("auto", torch_device, files.spec.name))
 
 
-def _rows(record: ImageAnnotations, root: Path, clip: ClipModel, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an image; raises `ImageError` or `AnnotationError` if it was removed or changed."""
-    segments = record.on(root / record.file)
-    regions = RegionEncoder(clip, Cropping(settings["background"], settings["margin"]))
-    features = regions.encode(segments.image, [segment.rle for segment in segments]).cpu().numpy()
+def _rows(record: ImageAnnotations, root: Path, encoder: RegionEncoder) -> list[dict[str, Any]]:
+    features = encode_record(record, root, encoder).numpy()
     file, digests = record.file.encode(errors="surrogateescape"), record.digests
     image = {"image": image_key(record), "file": file, "sha256": digests.file, "pixels": digests.pixels}
     rows = []
-    for number, (segment, feature) in enumerate(zip(segments, features, strict=True)):
+    for number, (segment, feature) in enumerate(zip(record.segments, features, strict=True)):
         name = segment.name.encode(errors="backslashreplace").decode()
         row = {"segment": number, "name": name, "probability": segment.probability, "box": segment.box}
         rows.append({**image, **row, "feature": feature})
     return rows
 
 
-def image_key(record: ImageAnnotations) -> str:
-    """The identity of an image in the table: the SHA-256 of the path and digest of its file."""
-    return hashlib.sha256(f"{record.file}\n{record.digests.file}".encode(errors="surrogateescape")).hexdigest()
-
-
-def _settings_digest(run: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(run["settings"], sort_keys=True).encode()).hexdigest()
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """The run file of a labelled directory; raises `OutputError` for other folders."""
-    try:
-        run = json.loads((folder / RUN_FILE).read_bytes())
-        if run["format"] != "segzs-run/1" or not (folder / "segments.jsonl").is_file():
-            raise ValueError(run["format"])
-        return run
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if any((folder / "segments").glob("*.parquet")):
-            raise OutputError(
-                f"{folder} holds the results of a cluster, which cannot be searched; label the directory without --ray"
-            ) from error
-        raise OutputError(
-            f"{folder} is not the output folder of a run; label a directory first: segzs label DIR --out {folder}"
-        ) from error
+def _run_digest(run: dict[str, Any], clip: ClipModel) -> str:
+    text = json.dumps(run["settings"], sort_keys=True) + region_encoder(run, clip).digest
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _create(folder: Path, run: dict[str, Any], clip: ClipModel) -> Any:
-    width = encode_images(clip, [np.zeros((8, 8, 3), np.uint8)]).shape[1]
-    about = {"clip": clip.spec.name, "weights": clip.digest, "config": clip.config, "run": _settings_digest(run)}
+    about = {"clip": clip.spec.name, "weights": clip.digest, "config": clip.config, "run": _run_digest(run, clip)}
     with write_errors(folder):
-        return connect(folder).create_table(TABLE, schema=schema(width, about))
+        return connect(folder).create_table(TABLE, schema=schema(feature_width(clip), about))
 
 
 def _check_clip(about: dict[str, str], clip: ClipModel, folder: Path) -> None:

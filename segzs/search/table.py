@@ -25,12 +25,21 @@ RETRAIN_FACTOR = 2
 """The inverted file is replaced when the square root of the rows reaches this multiple of its lists."""
 
 
+def is_installed() -> bool:
+    """Whether lancedb is."""
+    try:
+        import lancedb  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def connect(folder: Path) -> Any:
     """Open the database in a folder; raises `OutputError` if lancedb is not installed."""
-    try:
-        import lancedb
-    except ImportError as error:
-        raise OutputError("the search needs lancedb; run: pip install 'segzs[search]'") from error
+    if not is_installed():
+        raise OutputError("the search needs lancedb; run: pip install 'segzs[search]'")
+    import lancedb
+
     return lancedb.connect(folder)
 
 

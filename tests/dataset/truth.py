@@ -14,7 +14,7 @@ from tests.conftest import read_scene
 class TruthLabeller:
     """Label images whose names begin with that of an example scene, as if the embedded CLIP had named the masks."""
 
-    settings: ClassVar = {"clip": {"name": "tiny"}, "margin": 0.1, "background": "grey"}
+    settings: ClassVar = {"clip": {"name": "tiny"}, "regions": "crops", "margin": 0.1, "background": "grey"}
 
     def prepare(self, data: bytes) -> Image:
         return read_image(data)

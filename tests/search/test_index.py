@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from torch import Tensor
 
 import segzs
@@ -25,6 +26,7 @@ from tests.dataset.truth import TruthLabeller
 pytest.importorskip("lancedb", reason="the search needs lancedb: pip install 'segzs[search]'")
 from segzs.search import index as search
 from segzs.search import table as tables
+from segzs.search.features import feature_width
 from segzs.search.index import Match, SegmentIndex, index
 
 SCENES = ("desk", "picnic", "toolbox")
@@ -177,8 +179,28 @@ def test_the_index_of_another_run_is_refused(out: Path, segmenter: segzs.Segment
     (out / "segzs-run.json").write_text(
         json.dumps(run | {"settings": run["settings"] | {"labels": ["other"]}}), "utf-8"
     )
-    with pytest.raises(segzs.OutputError, match=r"of other settings; delete .*search\.lance"):
+    with pytest.raises(segzs.OutputError, match=r"of other settings or .*; delete .*search\.lance"):
         index(out, segmenter.clip)
+
+
+def test_features_are_those_that_the_names_came_from(
+    out: Path, segmenter: segzs.Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def encode(encoder: RegionEncoder, image: Image, masks: list[RLE]) -> Tensor:
+        used.append(encoder.regions)
+        return torch.nn.functional.normalize(torch.ones(len(masks), feature_width(encoder.clip)), dim=1)
+
+    monkeypatch.setattr(RegionEncoder, "encode", encode)
+    path = out / "segzs-run.json"
+    run = json.loads(path.read_text("utf-8"))
+    for regions, expected in {"crops": "crops", "both": "both", "pooled": "crops"}.items():
+        path.write_text(json.dumps(run | {"settings": run["settings"] | {"regions": regions}}), "utf-8")
+        index(out, segmenter.clip)
+        assert set(used) == {expected}
+        used.clear()
+        shutil.rmtree(out / "search.lance")
 
 
 @pytest.mark.slow

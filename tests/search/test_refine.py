@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,31 @@ def test_interrupted_and_repeated_gives_the_same_bytes(
     shutil.rmtree(labelled / "search.lance")
     refine(labelled, tmp_path / "again", clip, corrected=edited)
     assert files_of(tmp_path / "again") == files_of(tmp_path / "whole")
+
+
+def test_without_lancedb_features_are_encoded_in_memory(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = corrected(labelled)
+    (labelled.parent / "photos" / "desk-1.png").unlink()
+    refine(labelled, tmp_path / "indexed", segzs.load().clip, corrected=edited)
+    shutil.rmtree(labelled / "search.lance")
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    out = tmp_path / "encoded"
+    assert main(["refine", str(labelled), "--out", str(out), "--corrected", str(edited), "--quiet"]) == 0
+    assert files_of(out) == files_of(tmp_path / "indexed")
+    assert not (labelled / "search.lance").exists()
+
+
+def test_given_names_stay_in_later_refinements(labelled: Path, tmp_path: Path) -> None:
+    clip = segzs.load().clip
+    refine(labelled, tmp_path / "first", clip, corrected=corrected(labelled))
+    done = refine(tmp_path / "first", tmp_path / "second", clip)
+    assert done.given == 1
+    assert next(read(tmp_path / "second")).segments[0].names == (Name("lamp", 1.0),)
+    done = refine(tmp_path / "second", tmp_path / "third", clip, corrected=corrected(tmp_path / "second", "torch"))
+    assert done.given == 1
+    assert next(read(tmp_path / "third")).segments[0].names == (Name("torch", 1.0),)
 
 
 def test_refuses_other_results_and_corrections_of_other_images(labelled: Path, tmp_path: Path) -> None:
