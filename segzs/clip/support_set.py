@@ -23,7 +23,7 @@ from segzs.errors import AnnotationError, ModelMismatchError, OutputError, Segzs
 from segzs.files import atomic_write
 
 FORMAT = "segzs-examples/1"
-STRENGTH = 20.0
+STRENGTH = 10.0
 """Mean over labels of the log-odds that many examples give an image at their mean."""
 SHRINKAGE = 0.5
 """The logits of n examples are multiplied by n / (n + this)."""
@@ -107,14 +107,15 @@ class SupportSet:
         adaptation" (Wang et al. 2024, https://arxiv.org/abs/2402.04087): the log-odds of a label's Gaussian against a
         Gaussian at the mean of all, so that labels without examples, and "unknown", keep their logits. The covariance
         is the ridge estimate, which is a sphere where each label has one example; it is scaled to the distances of the
-        means, which differ between CLIPs. Labels with more examples get larger logits.
+        means, which differ between CLIPs. Labels with more examples get larger logits. No logit is negative: objects of
+        one label look so different that what resembles no example is no evidence against the label.
         """
         logits = image_features.new_zeros(len(image_features), len(labels))
         weight, bias = (part.to(image_features.device) for part in self._classifier)
         rows = {label: row for row, label in enumerate(self.counts)}
         columns = [column for column, label in enumerate(labels) if label in rows]
         chosen = [rows[labels[column]] for column in columns]
-        logits[:, columns] = image_features @ weight[chosen].T + bias[chosen]
+        logits[:, columns] = (image_features @ weight[chosen].T + bias[chosen]).clamp(min=0)
         return logits
 
     @cached_property

@@ -61,7 +61,7 @@ def test_labels_without_examples_keep_their_logits() -> None:
     logits = support_set.logits(clusters(1, seed=2)[0], ["a word", *LABELS[:2], "another"])
     assert logits.shape == (6, 4)
     assert logits[:, [0, 3]].abs().max() == 0
-    assert logits[:, 1:3].abs().min() > 0
+    assert logits[:, 1:3].max() > 0
 
 
 def test_logits_do_not_depend_on_the_cone_of_the_features() -> None:
@@ -73,10 +73,10 @@ def test_logits_do_not_depend_on_the_cone_of_the_features() -> None:
     assert tight.amax(1).mean() == pytest.approx(float(wide.amax(1).mean()), rel=0.5)
 
 
-def test_one_example_raises_what_is_similar() -> None:
+def test_one_example_raises_what_is_similar_and_lowers_nothing() -> None:
     one, near, far = F.normalize(torch.tensor([[1.0, 0, 0], [1, 0.2, 0], [0, 1, 0]]), dim=-1)
     logits = SupportSet(one[None], ("cat",), "").logits(torch.stack([one, near, far]), ["cat", "dog"])
-    assert logits[0, 0] > logits[1, 0] > 0 > logits[2, 0]
+    assert logits[0, 0] > logits[1, 0] > 0 == logits[2, 0]
     assert logits.isfinite().all()
 
 
