@@ -8,7 +8,7 @@ pixel into four, or none.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -79,17 +79,35 @@ def _edge_rings(mask: np.ndarray) -> tuple[list[Ring], list[Ring]]:
 
 def _joined(mask: np.ndarray, outer: Sequence[Ring], holes: Sequence[Ring]) -> list[np.ndarray]:
     """The outer rings with the holes joined in, from left to right, each to the ring on its left."""
-    polygons = [list(ring) for ring in outer]
-    home = {point: polygon for polygon in polygons for point in polygon}
-    for hole in sorted(holes, key=min):
+    rings = [list(ring) for ring in outer]
+    at = {point: (number, index) for number, ring in enumerate(rings) for index, point in enumerate(ring)}
+    holes_at: dict[tuple[int, int], list[int]] = defaultdict(list)
+    columns = np.arange(1, mask.shape[1] + 1, dtype=np.int32)
+    starts = np.maximum.accumulate(np.where(mask, np.int32(0), columns), axis=1)  # of the run that a pixel lies in
+    for number, hole in enumerate(sorted(holes, key=min), start=len(rings)):
         x, y = min(hole)
-        others = np.flatnonzero(~mask[y, :x])
-        end = (int(others[-1]) + 1 if len(others) else 0, y)
-        polygon, start = home[end], hole.index((x, y))
-        at = polygon.index(end)
-        polygon[at:at] = [end, *hole[start:], *hole[:start], (x, y)]
-        home |= dict.fromkeys(hole, polygon)
-    return [_straightened(np.array(polygon)) for polygon in polygons]
+        first = hole.index((x, y))
+        rings.append([*hole[first:], *hole[:first], (x, y)])
+        holes_at[at[int(starts[y, x - 1]) if x else 0, y]].append(number)
+        at |= {point: (number, index) for index, point in enumerate(rings[number][:-1])}
+    return [_straightened(np.array(list(_walk(rings, holes_at, number)))) for number in range(len(outer))]
+
+
+def _walk(
+    rings: Sequence[Ring], holes_at: Mapping[tuple[int, int], list[int]], number: int
+) -> Iterator[tuple[int, int]]:
+    """The points of a ring; at each point that holes are joined to, also those of the holes, and the point again."""
+    stack = [(number, 0)]  # no recursion, as holes may be joined to thousands of holes
+    while stack:
+        number, index = stack.pop()
+        if index == len(rings[number]):
+            continue
+        yield rings[number][index]
+        if joined := holes_at.get((number, index)):
+            stack.append((number, index))
+            stack.append((joined.pop(), 0))
+        else:
+            stack.append((number, index + 1))
 
 
 def _straightened(polygon: np.ndarray) -> np.ndarray:
