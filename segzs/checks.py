@@ -8,6 +8,8 @@ from typing import Any
 
 from segzs.errors import SegzsError
 
+MAX_TEXT = 100
+
 
 def check_number(
     name: str,
@@ -27,7 +29,17 @@ def check_number(
     """
     numeric = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not (numeric and low <= value <= high):
-        raise error(f"{name} is {value!r}; {expected} is expected")
+        raise error(f"{name} is {short(value)}; {expected} is expected")
+
+
+def short(value: object) -> str:
+    """A value as Python writes it, on one line of at most 100 characters.
+
+    >>> short("a" * 200)[-5:], short([1, 2])
+    ('aa...', '[1, 2]')
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -48,9 +60,9 @@ def clean_texts(values: Any, what: str, *, error: type[SegzsError] = SegzsError)
     if isinstance(values, str):
         values = (values,)
     if isinstance(values, bytes | Mapping) or not isinstance(values, Iterable):
-        raise error(f"the {what} are {values!r}; a list of words or sentences is expected")
+        raise error(f"the {what} are {short(values)}; a list of words or sentences is expected")
     values = tuple(values)
     for value in values:
         if not isinstance(value, str) or not value.strip():
-            raise error(f"{value!r} is among the {what}; words or a sentence are expected")
+            raise error(f"{short(value)} is among the {what}; words or a sentence are expected")
     return tuple(" ".join(value.split()) for value in values)

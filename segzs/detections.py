@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from segzs.checks import short
 from segzs.errors import PromptError
-from segzs.formats.coco import mask_of
+from segzs.formats.coco import key_of, mask_of, name_of
 from segzs.formats.files import LeftOut, load_json, reading
 from segzs.image import Image
 from segzs.masks import RLE
@@ -72,19 +73,20 @@ def _read_file(path: Path, image: Image) -> tuple[Prompt | RLE, ...]:
     """The results of a file; invalid ones are left out with a warning, as `segzs.formats.read` does."""
     with reading(path, "a JSON list of COCO results of one image"):
         results = load_json(path)
-        if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
-            raise TypeError("the file does not hold a list of objects")
-    _check_one_image(results)
+        if not isinstance(results, list):
+            raise TypeError("the file does not hold a list")
+    _check_one_image([result for result in results if isinstance(result, dict)])
     left_out, items = LeftOut(path), []
     for number, result in enumerate(results):
-        with left_out.unless_valid(f"result {result.get('id', number)}"):
+        with left_out.unless_valid(f"result {name_of(result, number)}"):
             items.append(_from_result(number, result, image))
     left_out.warn()
     return tuple(items)
 
 
 def _check_one_image(results: Sequence[Mapping[str, Any]]) -> None:
-    if len(images := {str(result.get("image_id", "")) for result in results}) > 1:
+    given = [image for result in results if (image := result.get("image_id")) is not None]
+    if len(images := {key_of(image) for image in given if isinstance(image, int | float | str)}) > 1:
         raise PromptError(f"the results are of {len(images)} images; give those of one image")
 
 
@@ -104,6 +106,8 @@ def _from_box(number: int, box: Any, image: Image) -> Prompt:
 
 
 def _from_result(number: int, result: Mapping[str, Any], image: Image) -> Prompt | RLE:
+    if not isinstance(result, Mapping):
+        raise PromptError(f"detection {number} is not an object of JSON but {short(result)}")
     segmentation = result.get("segmentation")
     if isinstance(segmentation, np.ndarray) or segmentation:
         try:
@@ -117,7 +121,7 @@ def _from_result(number: int, result: Mapping[str, Any], image: Image) -> Prompt
     try:
         x, y, width, height = map(float, box)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"detection {number}: bbox is {box!r}; x, y, width, height are expected") from error
+        raise PromptError(f"detection {number}: bbox is {short(box)}; x, y, width, height are expected") from error
     if x + width > image.width + 1 or y + height > image.height + 1:
         raise PromptError(
             f"detection {number}: the bbox {box} leaves the image of {image.width}x{image.height} pixels; "

@@ -114,7 +114,8 @@ def write(
 def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[ImageAnnotations]:
     """Read annotated images one after the other: segzs/1, COCO instances, labelme or Parquet.
 
-    A row of a file that cannot be used is left out with a warning, and so is a bad file of a folder.
+    A row of a COCO or labelme file that cannot be used is left out with a warning, and so is a bad file of a folder. A
+    damaged file that segzs wrote is an error.
 
     Args:
         path: a file; or a folder of labelme files, or one that ``segzs label --out`` wrote, on a cluster or not.

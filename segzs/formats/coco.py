@@ -91,11 +91,11 @@ class CocoFile:
                 if not isinstance(content[key], list):
                     raise TypeError(f"{key!r} is {type(content[key]).__name__}; a list is expected")
             labels, left_out = {}, LeftOut(path)
-            for row in content["categories"]:
-                with left_out.unless_valid(f"category {_name_of(row)}"):
+            for number, row in enumerate(content["categories"]):
+                with left_out.unless_valid(f"category {name_of(row, number)}"):
                     if not isinstance(name := row["name"], str) or not name.strip():
                         raise TypeError(f"its name is {name!r}; text is expected")
-                    labels[_key(row["id"])] = name
+                    labels[key_of(row["id"])] = name
             left_out.warn()
             return cls(path, labels, content)
 
@@ -108,22 +108,22 @@ class CocoFile:
         """
         left_out = LeftOut(self.path)
         images: list[tuple[str, ImageAnnotations]] = []
-        for row in self.content["images"]:
-            with left_out.unless_valid(f"image {_name_of(row)}"):
-                images.append((_key(row["id"]), self._image(row)))
+        for number, row in enumerate(self.content["images"]):
+            with left_out.unless_valid(f"image {name_of(row, number)}"):
+                images.append((key_of(row["id"]), self._image(row)))
         if self.content["images"] and not images:
             raise AnnotationError(f"{left_out}; {EXPECTED} is expected")
-        rows_of: dict[str, list[Mapping[str, Any]]] = {image_id: [] for image_id, _ in images}
-        for row in self.content["annotations"]:
-            with left_out.unless_valid(f"annotation {_name_of(row)}"):
-                if (image_id := _key(row["image_id"])) not in rows_of:
+        rows_of: dict[str, list[tuple[str, Mapping[str, Any]]]] = {image_id: [] for image_id, _ in images}
+        for number, row in enumerate(self.content["annotations"]):
+            with left_out.unless_valid(name := f"annotation {name_of(row, number)}"):
+                if (image_id := key_of(row["image_id"])) not in rows_of:
                     raise ValueError(f"its image {image_id} is not in the file")
-                if not things_only or not (row.get("iscrowd") or row.get("isthing") == 0):
-                    rows_of[image_id].append(row)
+                if not things_only or (row.get("iscrowd") in (None, 0, "0") and row.get("isthing") != 0):
+                    rows_of[image_id].append((name, row))
         for image_id, image in images:
             segments = []
-            for row in rows_of[image_id]:
-                with left_out.unless_valid(f"annotation {_name_of(row)}"):
+            for name, row in rows_of[image_id]:
+                with left_out.unless_valid(name):
                     segments.append(self._segment(row, image))
             yield replace(image, segments=tuple(segments))
         left_out.warn()
@@ -133,7 +133,7 @@ class CocoFile:
         return rows.image_of_row(row, row["file_name"], row["width"], row["height"], source)
 
     def _segment(self, row: Mapping[str, Any], image: ImageAnnotations) -> Segment:
-        category = _key(row["category_id"])
+        category = key_of(row["category_id"])
         if category not in self.labels:
             raise ValueError(f"the category {category} is missing")
         if not row.get("segmentation"):
@@ -163,16 +163,17 @@ def mask_of(code: Any, image: ImageAnnotations | Image) -> RLE:
     return RLE(image.height, image.width, rle["counts"].decode())
 
 
-def _key(id_: Any) -> str:
+def key_of(id_: Any) -> str:
     """An id as text: 7, 7.0 and "7" are the same id."""
     if not isinstance(id_, int | float | str):
         raise TypeError(f"an id is {id_!r}; a number or text is expected")
     return str(int(id_)) if isinstance(id_, float) and id_.is_integer() else str(id_)
 
 
-def _name_of(row: Any) -> str:
-    """What a warning calls a row: by its id."""
-    return str(row.get("id", "without an id") if isinstance(row, Mapping) else row)[:MAX_NAME]
+def name_of(row: Any, number: int) -> str:
+    """What a warning calls a row: by its id, or else by its place in the file, from 0."""
+    id_ = row.get("id") if isinstance(row, Mapping) else None
+    return f"at index {number}" if id_ is None else str(id_)[:MAX_NAME]
 
 
 def _image_row(number: int, one: ImageAnnotations) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 import segzs.formats.annotations as rows
+from segzs.checks import short
 from segzs.files import atomic_write
 from segzs.formats.annotations import ImageAnnotations
 from segzs.formats.files import LeftOut, Stems, load_json, read_files, reading
@@ -111,7 +112,7 @@ def _mask_of(shape: dict[str, Any], image: ImageAnnotations) -> np.ndarray:
         png = base64.b64decode(shape["mask"])
         part = read_image(png, background=(0, 0, 0), max_pixels=image.width * image.height).pixels.any(2)
         canvas.paste(PIL.Image.fromarray(part.astype(np.uint8)), (int(points[0][0]), int(points[0][1])))
-    elif kind in ("polygon", "oriented_rectangle", "rotation"):
+    elif kind in ("polygon", "oriented_rectangle", "rotation", "quadrilateral"):
         if len(points) < 3:
             raise ValueError(f"a polygon has {len(points)} points; at least three are expected")
         draw.polygon(points, fill=1, outline=1)
@@ -123,7 +124,7 @@ def _mask_of(shape: dict[str, Any], image: ImageAnnotations) -> np.ndarray:
         radius = math.dist((x, y), edge)
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
     else:
-        raise ValueError(f"labelme's {kind}s enclose no area")
+        raise ValueError(f"a shape of the type {short(kind)} encloses no area")
     mask = np.asarray(canvas).astype(bool)
     if not mask.any():
         raise ValueError("the mask has no pixels")

@@ -303,7 +303,9 @@ def test_labelme_shapes_of_all_kinds(tmp_path: Path) -> None:
     content = {"imagePath": "..\\photos\\a.jpg", "imageHeight": 9, "imageWidth": 12, "shapes": shapes}
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.json").write_text(json.dumps(content))
-    with pytest.warns(FormatWarning, match=r"a\.json: left out shape 4 \(labelme's lines enclose no area\)"):
+    with pytest.warns(
+        FormatWarning, match=r"a\.json: left out shape 4 \(a shape of the type 'line' encloses no area\)"
+    ):
         (one,) = read(tmp_path)
     assert (one.file, one.width, one.height) == ("sub/../photos/a.jpg", 12, 9)
     cat, dog, cup = one.segments

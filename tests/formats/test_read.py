@@ -20,6 +20,7 @@ from segzs.detections import read_detections
 from segzs.errors import FormatWarning
 from segzs.evaluate.truth import read_coco
 from segzs.formats import read
+from segzs.formats.coco import CocoFile
 from segzs.image import read_image
 from tests.formats.conftest import difficult_masks, segments_of
 
@@ -160,6 +161,28 @@ def test_detections_leave_out_the_same_rows(tmp_path: Path, row: dict) -> None:
     assert mask.area == 4
 
 
+@pytest.mark.parametrize("row", [None, [], "cat", 3])
+def test_rows_of_a_wrong_kind_are_called_by_their_index(tmp_path: Path, row: object) -> None:
+    with pytest.warns(FormatWarning, match=r"people\.json: left out annotation at index 1 \("):
+        (one,) = read(write(tmp_path, COCO | {"annotations": [ROW, row]}))
+    assert len(one.segments) == 1
+    with pytest.warns(FormatWarning, match=r"people\.json: left out result at index 1 \("):
+        assert len(read_detections(write(tmp_path, [ROW, row]), read_image(np.zeros((4, 5, 3), np.uint8)))) == 1
+
+
+@pytest.mark.parametrize("image_id", [None, "1", 1.0, [1]])
+def test_detections_are_of_one_image_however_its_id_is_written(tmp_path: Path, image_id: object) -> None:
+    path = write(tmp_path, [ROW, ROW | {"image_id": image_id}])
+    assert len(read_detections(path, read_image(np.zeros((4, 5, 3), np.uint8)))) == 2
+
+
+@pytest.mark.parametrize(("iscrowd", "count"), [(0, 1), ("0", 1), (False, 1), (None, 1), (1, 0), ("1", 0), (True, 0)])
+def test_crowds_are_not_measured(tmp_path: Path, iscrowd: object, count: int) -> None:
+    file = CocoFile.load(write(tmp_path, COCO | {"annotations": [ROW | {"iscrowd": iscrowd}]}))
+    (one,) = file.images(things_only=True)
+    assert len(one.segments) == count
+
+
 def test_many_bad_rows_are_one_warning(tmp_path: Path) -> None:
     rows = [ROW | {"id": number, "segmentation": None} for number in range(10_000)]
     with pytest.warns(FormatWarning) as caught:
@@ -213,6 +236,7 @@ CORNERS = [[1, 1], [3, 1], [3, 2], [1, 2]]
         {"shape_type": "rectangle", "points": CORNERS[::2]},
         {"shape_type": "rotation", "points": CORNERS, "direction": 0.3},
         {"shape_type": "oriented_rectangle", "points": CORNERS},
+        {"shape_type": "quadrilateral", "points": CORNERS},
     ],
 )
 def test_labelme_files_of_x_anylabeling(tmp_path: Path, shape: dict) -> None:
