@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from segzs.checks import counted
+from segzs.checks import counted, short
 from segzs.errors import PromptError, PromptWarning, warn
 from segzs.values import Value, read_only
 
@@ -118,12 +118,12 @@ class Prompt(Value):
 def check_prompts(prompts: object) -> list[Prompt]:
     """A list of prompts from one prompt or several; raises `PromptError` for other values and for a mask alone."""
     if not isinstance(prompts, Prompt | Iterable):
-        raise PromptError(f"{prompts!r} is not a Prompt or a list of prompts")
+        raise PromptError(f"{short(prompts)} is not a Prompt or a list of prompts")
     checked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
     for prompt in checked:
         if not isinstance(prompt, Prompt):
             raise PromptError(
-                f"{prompt!r} is not a Prompt; use Prompt.point(x, y), Prompt.box(x1, y1, x2, y2) or Prompt(...)"
+                f"{short(prompt)} is not a Prompt; use Prompt.point(x, y), Prompt.box(x1, y1, x2, y2) or Prompt(...)"
             )
         if not prompt.points and prompt.box is None:
             raise PromptError(
@@ -156,7 +156,7 @@ def warn_about_empty(prompts: Sequence[Prompt], areas: Sequence[int]) -> None:
     """Warn if there are prompts whose masks have no pixels; ``areas`` are the pixels of the largest mask of each."""
     if empty := [prompt for prompt, area in zip(prompts, areas, strict=True) if not area]:
         warn(
-            f"the mask of {counted(len(empty), 'prompt')} is empty, the first is {empty[0]!r}; add a point on the "
+            f"the mask of {counted(len(empty), 'prompt')} is empty, the first is {short(empty[0])}; add a point on the "
             "object or a box around it",
             PromptWarning,
         )
@@ -166,27 +166,29 @@ def _tuple(values: Any, what: str) -> tuple[Any, ...]:
     try:
         return tuple(values)
     except TypeError as error:
-        raise PromptError(f"{values!r} is not a list of {what}") from error
+        raise PromptError(f"{short(values)} is not a list of {what}") from error
 
 
 def _sign(sign: Any) -> bool:
     if sign not in (0, 1):  # True and False are equal to 1 and 0
-        raise PromptError(f"the sign of a point is {sign!r}; True (on the object) or False is expected")
+        raise PromptError(f"the sign of a point is {short(sign)}; True (on the object) or False is expected")
     return bool(sign)
 
 
 def _numbers(values: Sequence[float], count: int, what: str) -> tuple[Any, ...]:
+    _check_unmasked(values, what)
     try:
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise PromptError(f"{values!r} is not {what}") from error
+        raise PromptError(f"{short(values)} is not {what}") from error
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise PromptError(f"{values!r} is not {what}: {count} finite numbers are expected")
+        raise PromptError(f"{short(values)} is not {what}: {count} finite numbers are expected")
     return numbers
 
 
 def _logits(mask: np.ndarray) -> np.ndarray:
     expected = "give low-res logits, float (h, w)"
+    _check_unmasked(mask, "low-res logits")
     try:
         logits = np.asarray(mask, np.float32)
     except (TypeError, ValueError) as error:
@@ -194,3 +196,8 @@ def _logits(mask: np.ndarray) -> np.ndarray:
     if logits.ndim != 2 or not np.isfinite(logits).all():
         raise PromptError(f"the prompt's mask has shape {logits.shape} or is not finite; {expected}")
     return read_only(logits)
+
+
+def _check_unmasked(values: Any, what: str) -> None:
+    if np.ma.is_masked(values):
+        raise PromptError(f"some numbers of {what} are masked; give numbers")

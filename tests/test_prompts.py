@@ -68,6 +68,21 @@ def test_empty_and_malformed_prompts_are_refused(arguments: dict, says: str) -> 
         Prompt(**arguments)
 
 
+def test_numbers_behind_a_mask_are_refused() -> None:
+    for arguments in ({"mask": np.ones((4, 4))}, {"points": [(1, 1)]}, {"box": (1, 1, 9, 9)}):
+        ((name, values),) = arguments.items()
+        with pytest.raises(PromptError, match="are masked; give numbers"):
+            Prompt(**{name: np.ma.masked_array(values, np.ones(np.shape(values)))})
+
+
+def test_messages_about_large_values_are_short_and_of_one_line() -> None:
+    for call in (lambda: Prompt(box=np.ones((99, 9))), lambda: Prompt(points=np.ones((2, 99, 9)))):
+        with pytest.raises(PromptError) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 200
+
+
 def test_prompts_are_equal_if_all_their_parts_are() -> None:
     logits = np.linspace(-4, 4, 16).reshape(4, 4)
     assert Prompt(mask=logits) == Prompt(mask=logits.astype(np.float32))
