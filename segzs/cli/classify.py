@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzs.cli.parser import add_command, add_models, add_names, load_options
+from segzs.cli.parser import add_command, add_models, add_names, add_white, load_options
 from segzs.cli.terminal import message, print_line, print_table
 from segzs.errors import ImageError
 
@@ -23,6 +23,7 @@ NAMES = 5
 def add_parser(commands: Any) -> None:
     classify = add_command(commands, "classify", run, "name whole images with CLIP alone")
     classify.add_argument("images", nargs="+", metavar="FILE|DIR", help="image files, or folders of them")
+    add_white(classify)
     add_names(classify, regions=False)
     add_models(classify, sam=False)
     glob = "of a directory: only such files, as '*.jpg'"
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         images: dict[str, Image] = {}
         for file in batch:
             try:
-                images[file] = read_image(file)
+                images[file] = read_image(file, white=args.white)
             except ImageError as error:
                 failed += 1
                 message(f"error: {error}" if file in str(error) else f"error: {file}: {error}")

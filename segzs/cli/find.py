@@ -21,6 +21,7 @@ def add_parser(commands: Any) -> None:
     add("words", nargs="?", metavar="WORDS", help="what to look for")
     add("--like", metavar="FILE", help="an image of one object: look for similar objects")
     add("--score-threshold", type=float, default=0.5, metavar="X", help=threshold)
+    parser.add_white(find)
     parser.add_models(find)
     parser.add_everything(find, merge=False)
     add("--out", metavar="DIR", help="write NAME.overlay.png, NAME.segzs.json and NAME.coco.json there")
@@ -35,8 +36,10 @@ def run(args: argparse.Namespace) -> int:
     everything = parser.everything_options(args)
     (files,) = results.output_files(args.out, [args.image], results.ENDINGS, [args.like]) if args.out else [[]]
     segmenter = segzs.load(**parser.load_options(args))
-    image = segmenter.encode(args.image)
+    image = segmenter.encode(segzs.read_image(args.image, white=args.white))
     segments = segmenter.find(image, args.words, like=args.like, score_threshold=args.score_threshold, **everything)
-    results.print_result(segments, args.image, as_json=args.json, keep_going=bool(args.out))
-    results.write_result(segments, args.image, files)
+    try:
+        results.write_result(segments, args.image, files)
+    finally:  # stdout may be full as well
+        results.print_result(segments, args.image, as_json=args.json, keep_going=bool(args.out))
     return 0

@@ -37,6 +37,7 @@ WORKS_WITH = {
     "objects": FILES,
     "detections": FILES,
     "map": FILES,
+    "white": FILES,
     "json": f"{FILES} or {DIRECTORY}",
     "overlays": DIRECTORY,
     "glob": f"{DIRECTORY} or {CLUSTER}",
@@ -68,6 +69,7 @@ def add_parser(commands: Any) -> None:
     add("--object", action=AddToObject, nargs=0, help="the next points and box belong to another object")
     add("--everything", action="store_true", help="every object (the default without prompts)")
     add("--detections", metavar="FILE", help="boxes or masks of a detector: COCO results of one image")
+    parser.add_white(label)
     parser.add_names(label)
     parser.add_models(label)
     parser.add_everything(label)
@@ -133,8 +135,10 @@ def _label_files(args: argparse.Namespace, prompts: list[Prompt]) -> int:
         message(f"{image}: segmenting", quiet=args.quiet)
         try:
             result = _segment(segmenter, image, prompts, args)
-            results.print_result(result, image, as_json=args.json, title=several, keep_going=bool(args.out))
-            results.write_result(result, image, outputs, quiet=args.quiet)
+            try:
+                results.write_result(result, image, outputs, quiet=args.quiet)
+            finally:  # stdout may be full as well
+                results.print_result(result, image, as_json=args.json, title=several, keep_going=bool(args.out))
         except BrokenPipeError:
             raise
         except (SegzsError, OSError) as error:
@@ -148,7 +152,9 @@ def _label_files(args: argparse.Namespace, prompts: list[Prompt]) -> int:
 def _segment(
     segmenter: Segmenter, file: str, prompts: list[Prompt], args: argparse.Namespace
 ) -> Segments | SemanticMap:
-    image = segmenter.encode(file)
+    from segzs.image import read_image
+
+    image = segmenter.encode(read_image(file, white=args.white))
     if args.detections:
         segments = segmenter.regions(image, args.detections)
     elif prompts:

@@ -166,6 +166,12 @@ def _examples(path: str) -> str | dict[str, list[str]]:
     return examples
 
 
+def add_white(command: Any) -> None:
+    """Add the option that says which value of 16-bit files is white."""
+    help = "the value that is white in image files of 16 bits, as 4095 for 12-bit data (default: 65535)"
+    command.add_argument("--white", type=float, metavar="N", help=help)
+
+
 def positive(text: str) -> int:
     """The type of an option that takes a whole number from 1 on."""
     if not text.strip().isdecimal() or int(text) < 1:

@@ -468,6 +468,19 @@ def test_a_warning_is_one_line_on_stderr(
     assert "UnfamiliarWarning" not in err
 
 
+def test_white_of_16_bit_files(
+    run: Run, segmenter: segzs.Segmenter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pixels = np.full((60, 90), 4095, np.uint16)
+    PIL.Image.fromarray(pixels).save(tmp_path / "dark.png")
+    monkeypatch.setattr(segzs, "load", lambda *_, **__: segmenter)
+    options = ("label", tmp_path / "dark.png", "--point", "40,30", "--json")
+    code, out, err = run(*options, "--white", "4095")
+    assert (code, "--white" in err) == (0, False)
+    assert json.loads(out)["image"]["sha256"] == segzs.read_image(np.full((60, 90, 3), 255, np.uint8)).digest
+    assert "--white 4095" in run(*options)[2]
+
+
 @pytest.mark.slow
 def test_cache_shows_and_clears_entries(run: Run, scene: Callable) -> None:
     assert run("label", scene("desk").path, "--point", "380,150", "--quiet")[0] == 0
