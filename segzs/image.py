@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +155,7 @@ def _from_file(source: Any, max_pixels: int, white: float | None) -> np.ndarray:
     try:
         if isinstance(stream, Path) and stream.is_dir():
             raise ImageError(f"{what} is a folder, not an image")
+        _ignore_limit_of_pillow()
         with PIL.Image.open(stream) as image:
             return _from_pil(image, max_pixels, white, what)
     except ImageError:
@@ -164,6 +166,13 @@ def _from_file(source: Any, max_pixels: int, white: float | None) -> np.ndarray:
         raise ImageError(f"{what} is not an image of a format that Pillow reads") from error
     except Exception as error:  # decoders of damaged files raise errors of many types
         raise ImageError(f"{what} cannot be read: {error or type(error).__name__}") from error
+
+
+def _ignore_limit_of_pillow() -> None:
+    """Let Pillow not warn of half as many pixels as it refuses, unless a filter of the user's asks for the warning."""
+    ignored = ("ignore", None, PIL.Image.DecompressionBombWarning, None, 0)
+    if ignored not in warnings.filters:
+        warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning, append=True)
 
 
 def _from_pil(image: PIL.Image.Image, max_pixels: int, white: float | None, what: str) -> np.ndarray:
@@ -237,7 +246,8 @@ def _to_8_bits(array: np.ndarray, white: float | None) -> np.ndarray:
         if 0 < (largest := array.max()) <= DARK:
             warn(
                 f"the largest of the 16-bit pixels is {largest}, so that the image is nearly black; if that is white, "
-                f"as in data of {int(largest).bit_length()} bits, give read_image(..., white={largest})",
+                f"as in data of {int(largest).bit_length()} bits, give read_image(..., white={largest}) or "
+                f"--white {largest}",
                 ImageWarning,
             )
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -428,3 +429,19 @@ def test_the_size_is_checked_before_decoding() -> None:
         read_image(png_header(13_400, 13_300))
     with pytest.raises(ImageError, match="pixels"):
         read_image(png_header(200_000, 200_000))
+
+
+def test_the_half_limit_of_pillow_is_ignored_unless_a_filter_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (5, 3)).save(buffer, "PNG")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        for _ in range(2):
+            assert read_image(buffer.getvalue()).width == 5
+        assert len(warnings.filters) == 1
+    assert not caught
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        with pytest.raises(segzs.ImageError, match="exceeds limit"):
+            read_image(buffer.getvalue())
