@@ -19,8 +19,10 @@ from segzs.segments import Name
 NEIGHBOURS = 5
 POWER = 3
 """Of the cosine similarity of two objects, in the weight of their edge."""
+BETWEEN = 4.0
+"""The weight of all edges between objects, as a multiple of that of all edges to labels."""
 ALPHA = 0.95
-"""The share of a score that comes through edges; chosen with `benchmarks.quality.names`."""
+"""The share of a score that comes through edges; all are chosen with `benchmarks.quality.names`."""
 TOP = 5
 LABELS = 64
 """Labels that are solved at once."""
@@ -117,13 +119,10 @@ def _to_labels(names: Sequence[Sequence[Name]], labels: Sequence[str], fixed: Co
 
 
 def _graph(objects: Tensor, to_labels: Tensor, count: int, labels: int) -> Tensor:
-    """The normalised weights of all edges: sparse (objects + labels, objects + labels).
-
-    Edges between objects weigh as much as those to labels.
-    """
+    """The normalised weights of all edges: sparse (objects + labels, objects + labels)."""
     row, column, probability = to_labels.T
     row, column, probability = row.long(), column.long() + count, probability.float()
-    weight = objects.values() * (probability.sum() / objects.values().sum().clamp(min=1e-12))
+    weight = objects.values() * (BETWEEN * probability.sum() / objects.values().sum().clamp(min=1e-12))
     ends = torch.cat([objects.indices(), torch.stack([row, column]), torch.stack([column, row])], 1)
     weights = torch.cat([weight, probability, probability])
     degree = torch.zeros(count + labels).index_add(0, ends[0], weights).clamp(min=1e-12)

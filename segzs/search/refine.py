@@ -24,7 +24,7 @@ from segzs.dataset.listing import RUN_FILE
 from segzs.dataset.run import lock_folder
 from segzs.dataset.storage import output_errors
 from segzs.errors import AnnotationError, ImageError, UsageError
-from segzs.files import atomic_write
+from segzs.files import atomic_write, leftovers
 from segzs.formats import coco, native, read
 from segzs.formats.annotations import ImageAnnotations
 from segzs.masks import iou
@@ -98,6 +98,8 @@ def refine(
     with ExitStack() as stack:
         stack.enter_context(lock_folder(target))
         stack.enter_context(output_errors(target))
+        for part in leftovers(target):
+            part.unlink(missing_ok=True)
         with atomic_write(target / RUN_FILE) as file:
             file.write(f"{json.dumps(run, indent=1, ensure_ascii=False)}\n")
         changed = _write_names(source, target / NAMES, refined, given)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segzs.clip import propagation
-from segzs.clip.propagation import ALPHA, NEIGHBOURS, POWER, neighbours, propagate
+from segzs.clip.propagation import ALPHA, BETWEEN, NEIGHBOURS, POWER, neighbours, propagate
 from segzs.segments import Name
 
 LABELS = [f"label {number:03}" for number in range(70)]
@@ -37,7 +37,7 @@ def dense(features: Tensor, names: list[tuple[Name, ...]]) -> Tensor:
         for name in ranked:
             to_labels[row, labels.index(name.label)] = name.probability
     edges = torch.zeros(count + len(labels), count + len(labels), dtype=torch.float64)
-    edges[:count, :count] = weight * to_labels.sum() / weight.sum()
+    edges[:count, :count] = weight * BETWEEN * to_labels.sum() / weight.sum()
     edges[:count, count:], edges[count:, :count] = to_labels, to_labels.T
     degree = edges.sum(1).sqrt()
     system = torch.eye(len(edges)) - ALPHA * edges / degree[:, None] / degree

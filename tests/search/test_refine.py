@@ -112,9 +112,12 @@ def test_interrupted_and_repeated_gives_the_same_bytes(
         patched.setattr(module.native, "write", stop)
         with pytest.raises(KeyboardInterrupt):
             refine(labelled, tmp_path / "again", clip, corrected=edited)
+    part = tmp_path / "again" / ".segments.jsonl.0123abcd.part"
+    part.write_bytes(b"of a killed process")
     shutil.rmtree(labelled / "search.lance")
     refine(labelled, tmp_path / "again", clip, corrected=edited)
     assert files_of(tmp_path / "again") == files_of(tmp_path / "whole")
+    assert not part.exists()
 
 
 def test_without_lancedb_features_are_encoded_in_memory(

@@ -15,6 +15,7 @@ from segzs.clip.classifier import ZeroShotClassifier, build_classifier
 from segzs.clip.labels import Label
 from segzs.clip.model import ClipModel
 from segzs.clip.propagation import propagate
+from segzs.clip.support_set import SupportSet
 from segzs.clip.text_features import encode_templates
 from segzs.clip.vocabulary import Vocabulary
 from segzs.segments import UNKNOWN, Name
@@ -34,9 +35,9 @@ def plain(clip: ClipModel, objects: Objects) -> list[str]:
 
 
 def neighbours(clip: ClipModel, objects: Objects) -> list[str]:
-    """Label propagation over the features that `segzs index` stores."""
+    """Label propagation."""
     names = build_classifier(clip, objects.labels).names(objects.features)
-    return first_labels(propagate(objects.indexed, names))
+    return first_labels(propagate(objects.features, names))
 
 
 def views(clip: ClipModel, objects: Objects) -> list[str]:
@@ -56,7 +57,7 @@ def views(clip: ClipModel, objects: Objects) -> list[str]:
     return [objects.labels[column] for column in best.tolist()]
 
 
-IDEAS: dict[str, Idea] = {"plain": plain, "neighbours (`segzs refine`)": neighbours, "views and descriptions": views}
+IDEAS: dict[str, Idea] = {"neighbours (`segzs refine`)": neighbours, "views and descriptions": views}
 
 
 def corrected(clip: ClipModel, objects: Objects, count: int, seed: int) -> tuple[list[str], list[str], np.ndarray]:
@@ -68,14 +69,12 @@ def corrected(clip: ClipModel, objects: Objects, count: int, seed: int) -> tuple
     others = np.ones(len(names), bool)
     others[given] = False
     truths = {row: (Name(objects.names[row], 1.0),) for row in given}
-    spread = propagate(objects.indexed, [truths.get(row, ranked) for row, ranked in enumerate(names)], given)
+    spread = propagate(objects.features, [truths.get(row, ranked) for row, ranked in enumerate(names)], given)
     return first_labels(with_examples(classifier, objects, given).names(objects.features)), first_labels(spread), others
 
 
 def with_examples(classifier: ZeroShotClassifier, objects: Objects, rows: list[int]) -> ZeroShotClassifier:
     """The classifier of `Segmenter.with_examples`, with some of the objects as examples."""
-    from segzs.clip.support_set import SupportSet
-
     return classifier.with_examples(SupportSet(objects.features[rows], tuple(objects.names[r] for r in rows), ""))
 
 
@@ -98,7 +97,7 @@ def levels(clip: ClipModel, objects: Objects, inputs: Path) -> dict[str, Mapping
         for ancestor in tree.vocabulary.lineage(label):
             below[ancestor] += 1
     result = {}
-    for kind, classifier in (("general labels, flat", flat), ("general labels, with parents", tree)):
+    for kind, classifier in (("flat", flat), ("with parents", tree)):
         names = first_labels(classifier.names(objects.features))
         right = [_related(wordnet, synsets.get(a), b) for a, b in zip(names, objects.names, strict=True)]
         bits = [log2(len(below) / below[name]) for name in names]

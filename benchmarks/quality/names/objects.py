@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 import segzs
-from segzs.clip.crops import Cropping, crops, encode_masks
+from segzs.clip.crops import Cropping, crops
 from segzs.clip.image_features import encode_images
 from training.names import Picture, composed, photographs
 from training.packs import UNSEEN_STYLE, Packs
 from training.scenes import MEASURED, Compositor
 
-VIEWS = 8
+VIEWS, VIEWED = 8, 30
+"""Views of an object, and the images whose objects have them."""
 VIEW_SIZES = (0.5, 0.9)
 """Sides of views, as shares of the side of an object's crop."""
 FEW = 60
@@ -30,12 +31,11 @@ FEW = 60
 class Objects:
     """The objects of images: their features float32 (N, width), their right names, and the numbers of their images.
 
-    ``indexed`` are the features that `segzs index` stores; ``views``, float32 (N, `VIEWS`, width), are those of random
-    parts of the crops. ``seconds`` and ``view_seconds`` are CPU time for all images.
+    ``views``, float32 (M, `VIEWS`, width), are the features of random parts of the crops of the first M objects.
+    ``seconds`` and ``view_seconds`` are CPU time an image.
     """
 
     features: Tensor
-    indexed: Tensor
     views: Tensor
     names: list[str]
     images: np.ndarray
@@ -43,22 +43,27 @@ class Objects:
     seconds: float
     view_seconds: float
 
+    def viewed(self) -> Objects:
+        """The objects that have views."""
+        count = len(self.views)
+        return replace(self, features=self.features[:count], names=self.names[:count], images=self.images[:count])
+
 
 def photographs_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path) -> Objects:
     """The COCO photographs of ``photos/dev``; the labels are all names that occur."""
-    return _cached(segmenter, "photographs", scratch, photographs(packs), None, views=True)
+    return _cached(segmenter, "photographs", scratch, photographs(packs), None, VIEWED)
 
 
 def drawings_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path, count: int) -> Objects:
     """Scenes of all concepts in the unseen style; the labels are all concepts."""
     labels = [concept.name for concept in packs.concepts()]
-    return _cached(segmenter, f"drawings-{count}", scratch, scenes(packs, count, frozenset()), labels, views=False)
+    return _cached(segmenter, f"drawings-{count}", scratch, scenes(packs, count, frozenset()), labels, VIEWED)
 
 
 def recurring_of(segmenter: segzs.Segmenter, packs: Packs, scratch: Path, count: int) -> Objects:
     """Scenes of `FEW` concepts in the unseen style, which are the labels."""
     pictures = scenes(packs, count, recurring_codes(packs))
-    return _cached(segmenter, f"recurring-{count}", scratch, pictures, None, views=False)
+    return _cached(segmenter, f"recurring-{count}", scratch, pictures, None)
 
 
 def recurring_codes(packs: Packs) -> frozenset[str]:
@@ -79,43 +84,41 @@ def _cached(
     scratch: Path,
     pictures: Iterable[Picture],
     labels: list[str] | None,
-    *,
-    views: bool,
+    viewed: int = 0,
 ) -> Objects:
     path = scratch / f"{kind}-{segmenter.region_encoder.digest[:16]}.pt"
     if not path.is_file():
         scratch.mkdir(parents=True, exist_ok=True)
-        torch.save(_encode(segmenter, pictures, views=views), path)
+        torch.save(_encode(segmenter, pictures, viewed), path)
     values = torch.load(path)
     values["images"] = values["images"].numpy()
     return Objects(**values, labels=sorted(set(values["names"])) if labels is None else labels)
 
 
-def _encode(segmenter: segzs.Segmenter, pictures: Iterable[Picture], *, views: bool) -> dict[str, object]:
+def _encode(segmenter: segzs.Segmenter, pictures: Iterable[Picture], viewed: int) -> dict[str, object]:
+    """Encode the masks of pictures, and the views of the first ones."""
     clip, encoder, rng = segmenter.clip, segmenter.region_encoder, np.random.default_rng(0)
-    features, indexed, parts, names, images = [], [], [], [], []
+    features, views, names, images = [], [torch.zeros(0, VIEWS, 0)], [], []
     seconds = view_seconds = 0.0
     for number, picture in enumerate(pictures):
         started = time.process_time()
         features.append(encoder.encode(picture.image, picture.masks))
         seconds += time.process_time() - started
-        indexed.append(encode_masks(clip, picture.image.pixels, picture.masks, encoder.cropping))
-        started = time.process_time()
-        if views:
+        if number < viewed:
+            started = time.process_time()
             whole = crops(picture.image.pixels, picture.masks, Cropping("keep", 0), clip.preprocessing)
             encoded = encode_images(clip, (part for crop in whole for part in _parts(crop, rng)))
-            parts.append(encoded.unflatten(0, (-1, VIEWS)))
-        view_seconds += time.process_time() - started
+            views.append(encoded.unflatten(0, (-1, VIEWS)))
+            view_seconds += time.process_time() - started
         names += picture.names
         images += [number] * len(picture.names)
     return {
         "features": torch.cat(features),
-        "indexed": torch.cat(indexed),
-        "views": torch.cat(parts) if views else torch.zeros(0),
+        "views": torch.cat(views[1:] or views),
         "names": names,
         "images": torch.tensor(images),
-        "seconds": seconds,
-        "view_seconds": view_seconds,
+        "seconds": seconds / (images[-1] + 1),
+        "view_seconds": view_seconds / max(1, viewed),
     }
 
 

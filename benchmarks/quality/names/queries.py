@@ -1,8 +1,12 @@
-"""Search by picture and words: 200 queries, each a drawing and the colour that the wanted one has."""
+"""Search by an image and words together: 200 queries for a thing in another colour, and 200 for one in another place.
+
+In the first set, a query is a drawing and the colour that the wanted one has, among `THINGS` drawings in all colours.
+In the second, it is an object of a photograph and a thing that is in another photograph with an object of its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,48 +14,85 @@ import torch
 from torch import Tensor
 
 import segzs
-from segzs.clip.crops import encode_masks
+from benchmarks.quality.names.objects import Objects
+from segzs.clip.crops import encode_object
 from segzs.clip.retrieval import encode_query
+from segzs.image import Image, read_image
 from segzs.masks import RLE
 from training.packs import UNSEEN_STYLE, Packs
 
 HUES = {"red": 0, "yellow": 28, "green": 60, "blue": 115, "purple": 140}
 """In OpenCV's half degrees."""
 THINGS, QUERIES = 40, 200
-WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COLOURED = 0.45
 """The least share of a thing that has its main colour."""
 SIDE, THING = 256, 180
 
 
-def recalls(segmenter: segzs.Segmenter, packs: Packs) -> dict[str, np.ndarray]:
-    """Whether the first match of each query is right, by the way of searching.
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """The cosine similarity of objects to the image and to the words of each query, float32 (queries, objects).
 
-    `THINGS` things in all colours are searched. The features of picture and words are added with the weight that is
-    best for the other half of the queries.
+    ``right`` says which objects are wanted. Intervals are of a bootstrap over ``groups``.
     """
+
+    image: Tensor
+    words: Tensor
+    right: Tensor
+    groups: np.ndarray
+
+    def hits(self) -> dict[str, np.ndarray]:
+        """Whether the first match of each query is right, by the way of searching.
+
+        The features are added with the weight of words that is best for the other half of the queries.
+        """
+        at = {weight: self._hits(weight) for weight in (0.0, *WEIGHTS, 1.0)}
+        both = np.zeros(len(self.right))
+        for half in (0, 1):
+            best = max(WEIGHTS, key=lambda weight: at[weight][1 - half :: 2].mean())
+            both[half::2] = at[best][half::2]
+        named = {"image": at[0.0], "words": at[1.0], "both, the weight of the other half": both}
+        return named | {f"both, words weighted {weight:g}": at[weight] for weight in WEIGHTS}
+
+    def _hits(self, weight: float) -> np.ndarray:
+        first = ((1 - weight) * self.image + weight * self.words).argmax(1, keepdim=True)
+        return self.right.gather(1, first)[:, 0].double().numpy()
+
+
+def other_colours(segmenter: segzs.Segmenter, packs: Packs) -> Queries:
     rng = np.random.default_rng(22)
-    things = _things(packs, rng)
-    coloured = {(row, hue): _recoloured(thing, hue) for row, thing in enumerate(things) for hue in HUES}
-    backgrounds = packs.backgrounds()
-    keys = list(coloured)
-    gallery = _encode(segmenter, (coloured[key] for key in keys), backgrounds, rng)
+    coloured = {(row, hue): _recoloured(thing, hue) for row, thing in enumerate(_things(packs, rng)) for hue in HUES}
+    keys, backgrounds = list(coloured), packs.backgrounds()
+    drawings = (_on_background(coloured[key], backgrounds, rng) for key in keys)
+    gallery = torch.cat([segmenter.region_encoder.encode(image, [mask]) for image, mask in drawings])
     queries = [(int(rng.integers(THINGS)), *rng.permutation(list(HUES))[:2].tolist()) for _ in range(QUERIES)]
-    pictures = _encode(segmenter, (coloured[row, hue] for row, hue, _ in queries), backgrounds, rng)
+    shown = (_on_background(coloured[row, hue], backgrounds, rng) for row, hue, _ in queries)
+    images = torch.cat([encode_object(segmenter.clip, _cut(image, mask)) for image, mask in shown])
     words = {hue: encode_query(segmenter.clip, hue) for hue in HUES}
-    texts = torch.stack([words[wanted] for _, _, wanted in queries])
-    right = torch.tensor([keys.index((row, wanted)) for row, _, wanted in queries])
-    seen, read = pictures @ gallery.T, texts @ gallery.T
-    hits = {weight: _hits((1 - weight) * seen + weight * read, right) for weight in (0.0, *WEIGHTS, 1.0)}
-    both = np.zeros(QUERIES)
-    for half in (0, 1):
-        both[half::2] = hits[max(WEIGHTS, key=lambda weight: hits[weight][1 - half :: 2].mean())][half::2]
-    by_weight = {f"both, words weighted {weight:g}": hits[weight] for weight in WEIGHTS}
-    return {"picture": hits[0.0], "words": hits[1.0], "both, the weight of the other half": both, **by_weight}
+    texts = torch.stack([words[wanted] for *_, wanted in queries])
+    right = torch.tensor([[key == (row, wanted) for key in keys] for row, _, wanted in queries])
+    return Queries(images @ gallery.T, texts @ gallery.T, right, np.arange(QUERIES))
 
 
-def _hits(similarity: Tensor, right: Tensor) -> np.ndarray:
-    return (similarity.argmax(1) == right).double().numpy()
+def other_places(segmenter: segzs.Segmenter, objects: Objects) -> Queries:
+    names, images = np.array(objects.names), objects.images
+    things = [set(names[images == image]) for image in range(images.max() + 1)]
+    pairs = [
+        (row, thing)
+        for row, name in enumerate(objects.names)
+        for thing in sorted(set().union(*(one for one in things if name in one)) - things[images[row]])
+    ]
+    chosen = [pairs[index] for index in np.random.default_rng(22).permutation(len(pairs))[:QUERIES]]
+    rows = [row for row, _ in chosen]
+    elsewhere = torch.from_numpy(images[rows][:, None] != images)
+    texts = torch.stack([encode_query(segmenter.clip, f"next to a {thing}") for _, thing in chosen])
+    right = torch.tensor(
+        [[n == names[row] and thing in things[i] for n, i in zip(names, images, strict=True)] for row, thing in chosen]
+    )
+    similarity = objects.features[rows] @ objects.features.T
+    outside = torch.where(elsewhere, 0.0, -torch.inf)
+    return Queries(similarity + outside, texts @ objects.features.T, right, images[rows])
 
 
 def _things(packs: Packs, rng: np.random.Generator) -> list[np.ndarray]:
@@ -84,22 +125,21 @@ def _recoloured(image: np.ndarray, hue: str) -> np.ndarray:
     return np.dstack([cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB), image[..., 3]])
 
 
-def _encode(
-    segmenter: segzs.Segmenter,
-    images: Iterable[np.ndarray],
-    backgrounds: tuple[np.ndarray, ...],
-    rng: np.random.Generator,
-) -> Tensor:
-    """The features of drawings, each turned a little and on a background of its own, as `segzs index` encodes them."""
-    features = []
-    for image in images:
-        height, width = image.shape[:2]
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-20, 20), THING / max(height, width))
-        turn[:, 2] += np.array([SIDE - width, SIDE - height]) / 2
-        drawing = cv2.warpAffine(image, turn, (SIDE, SIDE), flags=cv2.INTER_AREA)
-        ground = cv2.resize(backgrounds[rng.integers(len(backgrounds))], (SIDE, SIDE))
-        opacity = drawing[..., 3:] / 255
-        pixels = (ground * (1 - opacity) + drawing[..., :3] * opacity).astype(np.uint8)
-        mask = RLE.encode(_solid(drawing))
-        features.append(encode_masks(segmenter.clip, pixels, [mask], segmenter.region_encoder.cropping))
-    return torch.cat(features)
+def _on_background(
+    drawing: np.ndarray, backgrounds: tuple[np.ndarray, ...], rng: np.random.Generator
+) -> tuple[Image, RLE]:
+    """A drawing, turned a little, on a background of its own."""
+    height, width = drawing.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-20, 20), THING / max(height, width))
+    turn[:, 2] += np.array([SIDE - width, SIDE - height]) / 2
+    turned = cv2.warpAffine(drawing, turn, (SIDE, SIDE), flags=cv2.INTER_AREA)
+    ground = cv2.resize(backgrounds[rng.integers(len(backgrounds))], (SIDE, SIDE))
+    opacity = turned[..., 3:] / 255
+    pixels = (ground * (1 - opacity) + turned[..., :3] * opacity).astype(np.uint8)
+    return read_image(pixels), RLE.encode(_solid(turned))
+
+
+def _cut(image: Image, mask: RLE) -> Image:
+    """The part of an image in the box of a mask."""
+    x1, y1, x2, y2 = mask.box
+    return read_image(np.ascontiguousarray(image.pixels[y1:y2, x1:x2]))
