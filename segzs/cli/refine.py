@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> int:
     with share_progress(quiet=args.quiet) as progress:
         done = refine(args.labelled, args.out, clip, corrected=args.corrected, progress=progress)
     segments, given = counted(done.segments, "segment"), counted(done.given, "name")
-    corrected = f"; {given} by a person" if args.corrected else ""
+    corrected = f"; {given} by a person" if done.given else ""
     message(f"{done.changed} of {segments} renamed: {args.out}/names.csv{corrected}", quiet=args.quiet)
     return 0

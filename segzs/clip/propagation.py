@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segzs.errors import SegzsError
 from segzs.segments import Name
 
 NEIGHBOURS = 5
@@ -46,6 +47,9 @@ def propagate(
         names: of each object, with probabilities, as `ZeroShotClassifier.names` returns them.
         given: the objects whose first name a person gave. They keep their names, and their neighbours get them more.
 
+    Raises:
+        SegzsError: there are more or fewer features than objects with names.
+
     >>> cup, bowl = (Name("cup", 0.9), Name("bowl", 0.1)), (Name("bowl", 0.9), Name("cup", 0.1))
     >>> unsure = (Name("bowl", 0.55), Name("cup", 0.45))
     >>> features = F.normalize(torch.tensor([[1, 0.1], [1, 0.2], [1, 0.3], [-1, 0.1], [-1, 0.2]]), dim=1)
@@ -54,6 +58,8 @@ def propagate(
     """
     labels = sorted({name.label for ranked in names for name in ranked})
     count, fixed = len(names), set(given)
+    if len(image_features) != count:
+        raise SegzsError(f"{len(image_features)} features for the names of {count} objects; give one for each")
     if not labels:
         return [tuple(ranked) for ranked in names]
     edges = _graph(neighbours(image_features), _to_labels(names, labels, fixed), count, len(labels))

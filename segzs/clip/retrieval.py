@@ -33,7 +33,11 @@ def encode_query(clip: ClipModel, text: str) -> Tensor:
 
 
 def compose(image_feature: Tensor, text_feature: Tensor) -> Tensor:
-    """The query for a thing like that in an image, but as a text describes it: normalised, (width,) as both are."""
+    """The query for a thing like that in an image, but as a text describes it: normalised, (width,) as both are.
+
+    >>> compose(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+    tensor([0.3939, 0.9191])
+    """
     return F.normalize((1 - WORDS) * image_feature + WORDS * text_feature, dim=-1)
 
 

@@ -33,7 +33,7 @@ from segzs.search.index import index
 from segzs.search.table import is_installed, open_table
 from segzs.segments import UNKNOWN, Name
 
-RECORDS, NAMES = "segments.jsonl", "names.csv"
+RECORDS, NAMES, COCO = "segments.jsonl", "names.csv", "annotations.json"
 SAME_MASK = 0.5
 """A corrected mask is that of a segment if their IoU is at least this."""
 BATCH = 8192
@@ -76,7 +76,8 @@ def refine(
 
     Raises:
         OutputError: ``labelled`` is not a labelled directory, or ``out`` cannot be written.
-        UsageError: ``out`` is ``labelled`` or holds other results, or ``corrected`` has no segment of it.
+        UsageError: ``out`` is ``labelled`` or the directory of the images, or holds other results; or ``corrected`` has
+            no segment of ``labelled``.
         AnnotationError: ``corrected`` cannot be read.
         ModelMismatchError: another CLIP made the index.
 
@@ -84,8 +85,8 @@ def refine(
     RefineReport(segments=5210, changed=388, given=0)
     """
     source, target = Path(labelled), Path(out)
-    _check_target(source, target)
     run = read_run(source)
+    _check_target(source, target, Path(run["folder"]))
     keys, names = _names(source)
     given = {(one["file"], one["segment"]): one["name"] for one in run.get("refined", ())}
     if corrected is not None:
@@ -104,15 +105,18 @@ def refine(
             file.write(f"{json.dumps(run, indent=1, ensure_ascii=False)}\n")
         changed = _write_names(source, target / NAMES, refined, given)
         native.write(_renamed(source, refined), target / RECORDS)
-        coco.write(native.read_lines(target / RECORDS, verify=False), target / "annotations.json")
+        coco.write(native.read_lines(target / RECORDS, verify=False), target / COCO)
     return RefineReport(len(keys), changed, len(given))
 
 
-def _check_target(source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve():
+def _check_target(source: Path, target: Path, photos: Path) -> None:
+    if target.resolve() == source.resolve():
         raise UsageError(f"{target} is the labelled directory itself, which keeps the first names; give another folder")
-    path = target / RUN_FILE
-    if (target / RECORDS).exists() and not (path.is_file() and b'"refined"' in path.read_bytes()):
+    if target.resolve() == photos.resolve():
+        raise UsageError(f"{target} is the directory of the images; give another folder")
+    run = target / RUN_FILE
+    has_results = any((target / name).exists() for name in (RECORDS, NAMES, COCO))
+    if has_results and not (run.is_file() and b'"refined"' in run.read_bytes()):
         raise UsageError(f"{target} holds other results than those of segzs refine; give another folder")
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from segzs.clip import propagation
 from segzs.clip.propagation import ALPHA, BETWEEN, NEIGHBOURS, POWER, neighbours, propagate
+from segzs.errors import SegzsError
 from segzs.segments import Name
 
 LABELS = [f"label {number:03}" for number in range(70)]
@@ -88,6 +89,12 @@ def test_objects_without_features_or_names_keep_theirs() -> None:
     refined = propagate(features, names)
     assert refined[3][0].label == names[3][0].label
     assert refined[4] == ()
+
+
+def test_features_and_names_must_be_of_the_same_objects() -> None:
+    features, names = objects()
+    with pytest.raises(SegzsError, match="60 features for the names of 59 objects"):
+        propagate(features, names[1:])
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -149,6 +149,8 @@ def test_refuses_other_results_and_corrections_of_other_images(labelled: Path, t
     clip = segzs.load().clip
     with pytest.raises(UsageError, match="keeps the first names"):
         refine(labelled, labelled, clip)
+    with pytest.raises(UsageError, match="is the directory of the images"):
+        refine(labelled, labelled.parent / "photos", clip)
     other = tmp_path / "other"
     shutil.copytree(labelled, other)
     with pytest.raises(UsageError, match="holds other results"):
