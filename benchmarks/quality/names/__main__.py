@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def table(segmenter: segzs.Segmenter, kinds: dict[str, Objects]) -> None:
-    rows = [("idea", "objects of", "top-1", "gain", "mean over names", "gain", "seconds an image", "two points")]
+    rows = [("idea", "objects of", "top-1", "gain", "mean over names", "gain", "seconds an image", "two points gained")]
     for idea, name in IDEAS.items():
         for kind, objects in kinds.items():
             seconds = objects.seconds
@@ -100,7 +100,7 @@ def corrections(segmenter: segzs.Segmenter, kinds: dict[str, Objects]) -> None:
 
 
 def hierarchy(segmenter: segzs.Segmenter, kinds: dict[str, Objects], inputs: Path) -> None:
-    rows = [("names without a list", "objects of", "right at its level", "gain", "bits of a name", "two points")]
+    rows = [("names without a list", "objects of", "right at its level", "gain", "bits of a name", "two points gained")]
     for kind in ("photographs", "drawings"):
         images, measured = kinds[kind].images, levels(segmenter.clip, kinds[kind], inputs)
         for idea, values in measured.items():
