@@ -67,7 +67,7 @@ def selected_by_clip(generator: MaskGenerator, candidates: list[Candidate], segm
         similarity.cpu().numpy(),
         predicted_iou_threshold=generator.thresholds.predicted_iou,
         stability_score_threshold=generator.thresholds.stability_score,
-        ood_threshold=clip.spec.ood_threshold or 0,
+        object_threshold=clip.spec.object_threshold or 0,
     )
     return [rles[index] for index in indices]
 

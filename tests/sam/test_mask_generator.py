@@ -165,11 +165,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
 def test_an_adaptive_grid_decodes_fewer_prompts_for_the_same_masks(
     headless: SamModel, encoded: EncodedImage, decoded: list[Prompt]
 ) -> None:
-    full = codes(headless, encoded, GeneratorOptions(points_per_side=24, adaptive=False))
-    assert len(decoded) == len({prompt.points for prompt in decoded}) == 576
+    full = codes(headless, encoded, GeneratorOptions(points_per_side=16, adaptive=False))
+    assert len(decoded) == len({prompt.points for prompt in decoded}) == 256
     decoded.clear()
-    adaptive = codes(headless, encoded, GeneratorOptions(points_per_side=24, adaptive=True))
-    assert len(decoded) == len({prompt.points for prompt in decoded}) < 520
+    adaptive = codes(headless, encoded, GeneratorOptions(points_per_side=16, adaptive=True))
+    assert len(decoded) == len({prompt.points for prompt in decoded}) < 235
     assert (iou(full, adaptive).max(1) >= 0.9).mean() >= 0.9
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import training.maps
+import training.sam
 from segzs.checkpoints.locate import SamFile, file_sha256
 from segzs.checkpoints.registry import SAMS
 from segzs.sam.model import load_sam
@@ -31,8 +33,8 @@ def run(module: str, packs: Packs, *options: str) -> str:
 def test_sam_trains_resumes_and_exports(drawn_packs: Packs, tmp_path: Path) -> None:
     folder, weights = tmp_path / "run", tmp_path / "tiny.safetensors"
     options = ("--out", str(folder), "--batch", "1", "--workers", "0", "--check-pictures", "1")
-    first = run("training.sam", drawn_packs, *options, "--minutes", "0.1")
-    second = run("training.sam", drawn_packs, *options, "--minutes", "0.5")
+    first = run("training.sam", drawn_packs, *options, "--minutes", "0.02")
+    second = run("training.sam", drawn_packs, *options, "--minutes", "0.2")
     steps = [int(text.split("step ")[1].split()[0]) for text in (first, second)]
     assert 0 < steps[0] < steps[1]
     run("training.sam", drawn_packs, "--out", str(folder), "--export", str(weights))
@@ -101,23 +103,27 @@ def test_untrained_cheap_masks_teach_only_their_head(drawn_packs: Packs, monkeyp
     assert learner.sam.point_head.fine.weight.grad.any()
 
 
+@pytest.mark.parametrize("option", ["--out", "--export"])
 @pytest.mark.parametrize("weights", [{"weight": torch.zeros(3)}, {}], ids=["others", "none"])
 def test_a_warm_start_from_something_else_is_refused(
-    weights: dict[str, torch.Tensor], drawn_packs: Packs, tmp_path: Path
+    weights: dict[str, torch.Tensor],
+    option: str,
+    drawn_packs: Packs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start = tmp_path / "other.safetensors"
     save_file(weights, start)
-    command = [sys.executable, "-m", "training.sam", "--packs", str(drawn_packs.root), "--warm-start", str(start)]
-    for what in ("--out", "--export"):
-        done = subprocess.run(
-            [*command, what, str(tmp_path / "there")], cwd=ROOT, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 1
-        assert "not the tiny SAM's weights" in done.stderr
+    options = ["--packs", str(drawn_packs.root), "--warm-start", str(start), option, str(tmp_path / "there")]
+    monkeypatch.setattr("sys.argv", ["training.sam", *options])
+    with pytest.raises(SystemExit, match="not the tiny SAM's weights"):
+        training.sam.main()
 
 
-def test_maps_are_measured(drawn_packs: Packs) -> None:
-    printed = run("training.maps", drawn_packs, "--scenes", "1")
+def test_maps_are_measured(drawn_packs: Packs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("sys.argv", ["training.maps", "--packs", str(drawn_packs.root), "--scenes", "1"])
+    training.maps.main()
+    printed = capsys.readouterr().out
     for row in (
         "mean IoU: masks, then dense features",
         "mean IoU: dense features alone",
