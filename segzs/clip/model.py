@@ -85,8 +85,8 @@ def load_clip(files: ClipFiles, device: torch.device | str = "cpu", dtype: torch
     known_tokens = _load_weights(module, files)
     module.to(device).eval().requires_grad_(False)
     if isinstance(module, TinyClip):
-        fold_norms(module.visual)
-    module.visual.to(dtype, memory_format=torch.channels_last)
+        fold_norms(module.visual).to(memory_format=torch.channels_last)
+    module.visual.to(dtype)
     preprocessing = merge_preprocess_dict(asdict(PreprocessCfg()), files.config.get("preprocess_cfg", {}))
     preprocessing["size"] = to_2tuple(module.visual.image_size)
     return ClipModel(

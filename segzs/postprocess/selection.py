@@ -10,6 +10,8 @@ from segzs.masks import Mask, ios
 
 NESTED_THRESHOLD = 0.85
 """The IoS from which the smaller of two masks counts as a part of the larger one."""
+WHOLE_MARGIN = 0.05
+"""How much better CLIP must recognise a part than the larger mask around it."""
 STABILITY_WEIGHT = 0.5
 """Weight of the stability score beside the predicted IoU and the similarity."""
 
@@ -26,7 +28,8 @@ def select_masks(
 
     A mask is an object if the sum of its margins over the three thresholds is not negative: a mask that CLIP recognises
     well may have a lower predicted IoU. Of two nested masks, drop the one with the lower score unless CLIP recognises
-    it better: it is mostly a part of an object, or several objects in one mask.
+    it better: it is mostly a part of an object, or several objects in one mask. A part must be recognised clearly
+    better than the whole.
 
     Args:
         masks: masks of a lenient search, without duplicates.
@@ -41,10 +44,13 @@ def select_masks(
     stability = np.array([mask.stability_score for mask in masks]) - stability_score_threshold
     scores = predicted_iou + STABILITY_WEIGHT * stability + similarity - object_threshold
     nested = ios([mask.rle for mask in masks]) > NESTED_THRESHOLD
+    areas = np.array([mask.rle.area for mask in masks])
+    advantage = WHOLE_MARGIN * np.sign(areas[:, None] - areas)
+    is_better = similarity[:, None] + advantage >= similarity
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < 0:
             break
-        if not any(nested[index, other] and similarity[other] > similarity[index] for other in kept):
+        if not any(nested[index, other] and not is_better[index, other] for other in kept):
             kept.append(index)
     return kept
