@@ -16,9 +16,11 @@ import PIL.Image
 import pytest
 from fastapi.testclient import TestClient
 
+import segzs
 from segzs import Prompt, Segmenter, UsageError
 from segzs.integrations import cvat
 from segzs.integrations.cvat_functions import DetectionFunction, InteractionFunction, create
+from segzs.masks import RLE
 from segzs.server.session import Session
 from tests.conftest import EXAMPLES
 
@@ -148,6 +150,34 @@ def test_the_detection_function_of_cvat_sdk(segmenter: Segmenter) -> None:
         assert (decoded == segment.mask).all()
     assert {str(shape.type) for shape in polygons} == {"polygon"}
     assert len(likely) == sum(segment.probability >= 0.5 for segment in segments)
+
+
+def test_the_detection_function_of_cvat_leaves_out_what_is_improbable() -> None:
+    image = segzs.read_image(np.zeros((20, 30, 3), np.uint8))
+    masks = np.zeros((3, 20, 30), bool)
+    masks[0, 2:9, 2:9] = masks[1, 12:15, 2:9] = masks[1, 12:15, 20:29] = True
+    names = [("cup", 0.9), ("key", 0.6), ("cup", 0.9)]
+    segments = segzs.Segments(
+        image,
+        tuple(
+            segzs.Segment(RLE.encode(mask), 1.0, 1.0, (segzs.Name(*name),))
+            for mask, name in zip(masks, names, strict=True)
+        ),
+    )
+    segmenter = SimpleNamespace(
+        vocabulary=SimpleNamespace(labels=("cup", "key")), encode=lambda image: image, everything=lambda image: segments
+    )
+    function = DetectionFunction(segmenter)  # type: ignore[arg-type]
+    assert [label.name for label in function.spec.labels] == ["cup", "key", "unknown"]
+
+    def detect(threshold: float | None, polygons: bool) -> list[tuple[str, int]]:
+        context = DetectionContext(conf_threshold=threshold, conv_mask_to_poly=polygons)
+        shapes = function.detect(context, PIL.Image.new("RGB", (30, 20)))
+        return [(shape.type.value, shape.label_id) for shape in shapes]
+
+    assert detect(None, False) == [("mask", 0), ("mask", 1)]
+    assert detect(0.8, False) == [("mask", 0)]
+    assert detect(None, True) == [("polygon", 0), ("polygon", 1), ("polygon", 1)]
 
 
 def test_the_interaction_function_of_cvat_sdk(segmenter: Segmenter) -> None:
