@@ -24,6 +24,7 @@ import requests
 import segzs
 from benchmarks.speed.directory import draw
 from segzs import Prompt
+from segzs.masks import RLE, iou
 
 
 def start(photos: Path) -> tuple[subprocess.Popen[str], str]:
@@ -74,8 +75,10 @@ class Client:
                     continue
                 answer = reply.json()
                 self.seconds.append(took)
-                right = answer["segments"][0]["rle"]["counts"] == self.expected[digest][point]
-                self.outcomes["right" if answer["digest"] == digest and right else "WRONG"] += 1
+                size, counts = (answer["segments"][0]["rle"][key] for key in ("size", "counts"))
+                overlap = iou([RLE(*size, counts)], [RLE(*size, self.expected[digest][point])])[0, 0]
+                right = answer["digest"] == digest and overlap > 0.99  # batches differ in the last bits of logits
+                self.outcomes["right" if right else "WRONG"] += 1
 
 
 def main() -> None:
@@ -117,6 +120,8 @@ def main() -> None:
     print(f"answers: {dict(client.outcomes)}; {len(client.seconds) / arguments.seconds:.1f} a second")
     print(f"encodings per image: {encodings / len(expected):g}")
     print(f"milliseconds: p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f}")
+    refused = client.outcomes["status 429"] / max(1, sum(client.outcomes.values()))
+    print(f"refused with 429: {refused:.1%}; without Retry-After: {client.outcomes['429 without Retry-After']}")
     failed = sum(number for outcome, number in client.outcomes.items() if outcome.startswith(("status 5", "no answer")))
     print(f"answers of status 5xx, or none: {failed}")
     growth = sizes[-1] / sizes[0] - 1

@@ -44,6 +44,18 @@ def test_local_images_are_listed_and_opened_under_their_digest(client: TestClien
     assert client.post("/api/images/open", json={"name": "desk.png"}).json()["encoded"]
 
 
+def test_beyond_its_capacity_the_server_says_when_to_try_again(client: TestClient, session: Session) -> None:
+    pool = session.pools["files"]
+    for _ in range(pool.capacity):
+        pool.reserve()
+    reply = client.post("/api/images/open", json={"name": "desk.png"})
+    assert reply.status_code == 429
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert "the server is busy" in reply.json()["error"]
+    pool.release()
+    assert client.post("/api/images/open", json={"name": "desk.png"}).status_code == 200
+
+
 def test_a_put_image_is_upright(client: TestClient) -> None:
     buffer, exif = io.BytesIO(), PIL.Image.Exif()
     exif[0x0112] = 6  # a quarter turn
