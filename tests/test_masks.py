@@ -118,3 +118,9 @@ def test_masks_need_no_warning_to_be_ignored() -> None:
 def test_run_lengths_of_another_size_are_refused(lengths: Any) -> None:
     with pytest.raises(ValueError, match="run length"):
         RLE.from_lengths(3, 4, lengths)
+
+
+def test_the_first_character_beyond_the_alphabet_of_run_lengths_is_refused() -> None:
+    assert RLE(2, 3, "06").area == 6
+    with pytest.raises(ValueError, match="not COCO's compressed run lengths"):
+        RLE(2, 3, "p6").decode()

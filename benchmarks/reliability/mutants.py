@@ -133,11 +133,13 @@ def main() -> int:
     assert passes(name, path, tree, arguments.tests), "the tests fail without a fault"
     made = list(faults(tree))
     chosen = Random(0).sample(made, min(arguments.limit, len(made)))
-    survivors = [text for mutant, text in chosen if passes(name, path, mutant, arguments.tests)]
+    survivors = []
+    for number, (mutant, text) in enumerate(chosen, start=1):
+        if passes(name, path, mutant, arguments.tests):
+            survivors.append(text)
+            print(f"  {number}: not noticed, {text}", flush=True)
     killed = len(chosen) - len(survivors)
     print(f"{path}: {killed} of {len(chosen)} faults noticed ({killed / len(chosen):.0%}), of {len(made)} possible")
-    for text in survivors:
-        print(f"  {text}")
     return 0
 
 
