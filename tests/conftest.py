@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -17,6 +18,9 @@ import segzs.loading  # now, so that no module binds a function that a test has 
 from segzs.masks import RLE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+
+hypothesis.settings.register_profile("segzs", deadline=None)  # the first call imports, and other work runs beside it
+hypothesis.settings.load_profile("segzs")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has one core
     torch.set_num_threads(1)

@@ -23,7 +23,7 @@ from segzs.errors import AnnotationError, ModelMismatchError, OutputError, Segzs
 from segzs.files import atomic_write
 
 FORMAT = "segzs-examples/1"
-STRENGTH = 10.0
+STRENGTH = 30.0
 """Mean over labels of the log-odds that many examples give an image at their mean."""
 SHRINKAGE = 0.5
 """The logits of n examples are multiplied by n / (n + this)."""

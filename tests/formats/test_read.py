@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segzs import AnnotationError, SegzsError
@@ -334,7 +334,6 @@ JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_siz
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(
     st.sampled_from([COCO, LABELME, SEGZS]).flatmap(lambda k: st.tuples(st.just(k), st.sampled_from(paths_in(k)))), JSON
 )

@@ -17,7 +17,7 @@ def stacks() -> st.SearchStrategy[np.ndarray]:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(masks=stacks(), limit=st.sampled_from([0.0, 0.2, 0.45, 0.7, 0.95, 1.0]), seed=st.integers(0, 1000))
 def test_nms_of_bitmaps_equals_brute_force(masks: np.ndarray, limit: float, seed: int) -> None:
     scores = np.random.default_rng(seed).permutation(len(masks)) / len(masks)

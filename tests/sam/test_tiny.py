@@ -21,7 +21,7 @@ from segzs.sam.networks.tiny import CHANNELS, Context, extent, likeliest_first, 
 LOGITS = arrays(np.float32, (2, 4, 9, 12), elements=st.floats(-9, 9, width=16))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(logits=LOGITS)
 def test_likeness_is_the_iou_of_a_prompts_masks(logits: np.ndarray) -> None:
     """Of every second row and column."""
