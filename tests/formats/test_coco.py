@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 import segzs
 from segzs import Name, OutputError, Segment, Segments, read_image
+from segzs.formats.coco import CocoFile
 from segzs.masks import RLE
 
 
@@ -140,3 +141,15 @@ def test_saving_again_replaces_the_file(desk: Segments, tmp_path: Path) -> None:
     path = segzs.save(desk, tmp_path / "desk.json")
     segzs.save(desk[:2], path)
     assert len(json.loads(path.read_text("utf-8"))["segments"]) == 2
+
+
+def test_triangles_are_read_and_stuff_is_not_measured(tmp_path: Path) -> None:
+    row = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 8, 0, 0, 8]]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
+        "categories": [{"id": 1, "name": "sky"}],
+        "annotations": [row, row | {"isthing": 0}, row | {"isthing": 1}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    file = CocoFile.load(tmp_path / "a.json")
+    assert [[len(one.segments) for one in file.images(things_only=only)] for only in (False, True)] == [[3], [2]]
