@@ -208,7 +208,7 @@ CLIPS = {
             general="tiny_labels",
             unknown_threshold=0.22,
             ood_threshold=0.28,
-            object_threshold=0.55,
+            object_threshold=0.3,
             sha256="9b6b6f7a0ca2170cf20b077936f8320ea22d78b920ef43d36eb6d4bdc894046d",
         ),
         ClipCheckpoint(

@@ -69,7 +69,7 @@ def picnic(segmenter: segzs.Segmenter) -> segzs.EncodedImage:
 
 @pytest.mark.slow
 def test_everything_keeps_masks_that_clip_recognises(segmenter: segzs.Segmenter, picnic: segzs.EncodedImage) -> None:
-    own = replace(segmenter.sam.spec, predicted_iou=0.75, stability_score=0.7)
+    own = replace(segmenter.sam.spec, predicted_iou=0.8, stability_score=0.7)
     segmenter = replace(segmenter, sam=replace(segmenter.sam, spec=own))
     segments = segmenter.everything(picnic, merge=False)
     assert any(
