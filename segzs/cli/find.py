@@ -40,6 +40,6 @@ def run(args: argparse.Namespace) -> int:
     segments = segmenter.find(image, args.words, like=args.like, score_threshold=args.score_threshold, **everything)
     try:
         results.write_result(segments, args.image, files)
-    finally:  # stdout may be full as well
+    finally:  # print although a file could not be written
         results.print_result(segments, args.image, as_json=args.json, keep_going=bool(args.out))
     return 0

@@ -137,7 +137,7 @@ def _label_files(args: argparse.Namespace, prompts: list[Prompt]) -> int:
             result = _segment(segmenter, image, prompts, args)
             try:
                 results.write_result(result, image, outputs, quiet=args.quiet)
-            finally:  # stdout may be full as well
+            finally:  # print although a file could not be written
                 results.print_result(result, image, as_json=args.json, title=several, keep_going=bool(args.out))
         except BrokenPipeError:
             raise

@@ -39,4 +39,6 @@ def run(args: argparse.Namespace) -> int:
     segments, given = counted(done.segments, "segment"), counted(done.given, "name")
     corrected = f"; {given} by a person" if done.given else ""
     message(f"{done.changed} of {segments} renamed: {args.out}/names.csv{corrected}", quiet=args.quiet)
-    return 0
+    if done.skipped:
+        message(f"error: {counted(done.skipped, 'image')} removed or changed; their segments have no neighbours")
+    return 1 if done.skipped else 0

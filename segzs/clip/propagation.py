@@ -23,7 +23,7 @@ POWER = 3
 BETWEEN = 4.0
 """The weight of all edges between objects, as a multiple of that of all edges to labels."""
 ALPHA = 0.95
-"""The share of a score that comes through edges; all are chosen with `benchmarks.quality.names`."""
+"""The share of a score that comes through edges. The four were chosen on objects of `benchmarks.quality.names`."""
 TOP = 5
 LABELS = 64
 """Labels that are solved at once."""

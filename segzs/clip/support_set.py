@@ -108,7 +108,7 @@ class SupportSet:
         Gaussian at the mean of all, so that labels without examples, and "unknown", keep their logits. The covariance
         is the ridge estimate, which is a sphere where each label has one example; it is scaled to the distances of the
         means, which differ between CLIPs. Labels with more examples get larger logits. No logit is negative: objects of
-        one label look so different that what resembles no example is no evidence against the label.
+        one label differ so much that an image unlike all examples may still show one.
         """
         logits = image_features.new_zeros(len(image_features), len(labels))
         weight, bias = (part.to(image_features.device) for part in self._classifier)

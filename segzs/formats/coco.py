@@ -118,7 +118,7 @@ class CocoFile:
             with left_out.unless_valid(name := f"annotation {name_of(row, number)}"):
                 if (image_id := key_of(row["image_id"])) not in rows_of:
                     raise ValueError(f"its image {image_id} is not in the file")
-                if not things_only or (row.get("iscrowd") in (None, 0, "0") and row.get("isthing") != 0):
+                if not things_only or not (is_true(row.get("iscrowd")) or row.get("isthing") in (0, "0")):
                     rows_of[image_id].append((name, row))
         for image_id, image in images:
             segments = []
@@ -161,6 +161,11 @@ def mask_of(code: Any, image: ImageAnnotations | Image) -> RLE:
         rows.check_near(polygon, image)
     rle = coco_mask.merge(coco_mask.frPyObjects(polygons, image.height, image.width))
     return RLE(image.height, image.width, rle["counts"].decode())
+
+
+def is_true(flag: Any) -> bool:
+    """Whether a flag is set; some programs write "0" for 0."""
+    return bool(flag) and flag != "0"
 
 
 def key_of(id_: Any) -> str:

@@ -10,8 +10,8 @@ from segzs.masks import Mask, ios
 
 NESTED_THRESHOLD = 0.85
 """The IoS from which the smaller of two masks counts as a part of the larger one."""
-WHOLE_MARGIN = 0.05
-"""How much better CLIP must recognise a part than the larger mask around it."""
+PART_MARGIN = 0.05
+"""How much more similar to its label a part must be than the larger mask around it, to be recognised better."""
 STABILITY_WEIGHT = 0.5
 """Weight of the stability score beside the predicted IoU and the similarity."""
 
@@ -28,8 +28,8 @@ def select_masks(
 
     A mask is an object if the sum of its margins over the three thresholds is not negative: a mask that CLIP recognises
     well may have a lower predicted IoU. Of two nested masks, drop the one with the lower score unless CLIP recognises
-    it better: it is mostly a part of an object, or several objects in one mask. A part must be recognised clearly
-    better than the whole.
+    it better: it is mostly a part of an object, or several objects in one mask. A part is recognised better only if
+    its similarity exceeds that of the whole by `PART_MARGIN`, and the whole if it lacks less than that.
 
     Args:
         masks: masks of a lenient search, without duplicates.
@@ -45,12 +45,12 @@ def select_masks(
     scores = predicted_iou + STABILITY_WEIGHT * stability + similarity - object_threshold
     nested = ios([mask.rle for mask in masks]) > NESTED_THRESHOLD
     areas = np.array([mask.rle.area for mask in masks])
-    advantage = WHOLE_MARGIN * np.sign(areas[:, None] - areas)
-    is_better = similarity[:, None] + advantage >= similarity
+    handicap = PART_MARGIN * np.sign(areas - areas[:, None])
+    is_recognised_better = similarity[:, None] - similarity >= handicap
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < 0:
             break
-        if not any(nested[index, other] and not is_better[index, other] for other in kept):
+        if not any(nested[index, other] and not is_recognised_better[index, other] for other in kept):
             kept.append(index)
     return kept

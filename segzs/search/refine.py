@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from segzs.search.index import index
 from segzs.search.table import is_installed, open_table
 from segzs.segments import UNKNOWN, Name
 
-RECORDS, NAMES, COCO = "segments.jsonl", "names.csv", "annotations.json"
+RECORDS, FAILURES, NAMES, COCO = "segments.jsonl", "failures.jsonl", "names.csv", "annotations.json"
 SAME_MASK = 0.5
 """A corrected mask is that of a segment if their IoU is at least this."""
 BATCH = 8192
@@ -45,11 +46,15 @@ Progress = Callable[[float], object]
 
 @dataclass(frozen=True)
 class RefineReport:
-    """The result of `refine`: the segments, those whose first name changed, and those that a person named."""
+    """The result of `refine`: the segments, those whose first name changed, and those that a person named.
+
+    ``skipped`` is the number of images that were removed or changed, so that their segments have no neighbours.
+    """
 
     segments: int
     changed: int
     given: int
+    skipped: int
 
 
 def refine(
@@ -82,7 +87,7 @@ def refine(
         ModelMismatchError: another CLIP made the index.
 
     >>> refine("labelled", "refined", segzs.load().clip)  # doctest: +SKIP
-    RefineReport(segments=5210, changed=388, given=0)
+    RefineReport(segments=5210, changed=388, given=0, skipped=0)
     """
     source, target = Path(labelled), Path(out)
     run = read_run(source)
@@ -105,8 +110,12 @@ def refine(
             file.write(f"{json.dumps(run, indent=1, ensure_ascii=False)}\n")
         changed = _write_names(source, target / NAMES, refined, given)
         native.write(_renamed(source, refined), target / RECORDS)
+        if (failures := source / FAILURES).is_file():
+            with atomic_write(target / FAILURES, "wb") as file:
+                file.write(failures.read_bytes())
         coco.write(native.read_lines(target / RECORDS, verify=False), target / COCO)
-    return RefineReport(len(keys), changed, len(given))
+    encoded = {file for (file, _), feature in zip(keys, features, strict=True) if feature.any()}
+    return RefineReport(len(keys), changed, len(given), len({file for file, _ in keys} - encoded))
 
 
 def _check_target(source: Path, target: Path, photos: Path) -> None:
@@ -114,10 +123,16 @@ def _check_target(source: Path, target: Path, photos: Path) -> None:
         raise UsageError(f"{target} is the labelled directory itself, which keeps the first names; give another folder")
     if target.resolve() == photos.resolve():
         raise UsageError(f"{target} is the directory of the images; give another folder")
-    run = target / RUN_FILE
     has_results = any((target / name).exists() for name in (RECORDS, NAMES, COCO))
-    if has_results and not (run.is_file() and b'"refined"' in run.read_bytes()):
+    if has_results and "refined" not in _run_file(target):
         raise UsageError(f"{target} holds other results than those of segzs refine; give another folder")
+
+
+def _run_file(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / RUN_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _names(source: Path) -> tuple[list[Key], list[tuple[Name, ...]]]:

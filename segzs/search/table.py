@@ -26,7 +26,7 @@ RETRAIN_FACTOR = 2
 
 
 def is_installed() -> bool:
-    """Whether lancedb is."""
+    """Whether lancedb can be imported."""
     try:
         import lancedb  # noqa: F401
     except ImportError:

@@ -48,6 +48,8 @@ def test_a_mask_that_clip_recognises_may_have_lower_scores() -> None:
         ((0.4, 0.6), (0.5, 0.9), [1]),  # a part of an object
         ((0.5, 0.6), (0.4, 0.9), [1, 0]),  # an object that lies on another
         ((0.5, 0.9), (0.4, 0.6), [0]),  # two objects in one mask
+        ((0.53, 0.6), (0.5, 0.9), [1]),  # a part that is hardly better than its object
+        ((0.53, 0.9), (0.5, 0.6), [0, 1]),  # an object that is hardly worse than its part
         (
             (0.4, 0.9),
             (0.6, 0.6),

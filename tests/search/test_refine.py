@@ -88,7 +88,7 @@ def test_corrected_name_is_kept_and_spreads(labelled: Path, tmp_path: Path) -> N
     assert records[0].segments[0].names == (Name("lamp", 1.0),)
     assert [record.segments[0].name for record in records] == ["lamp"] * COPIES
     assert {segment.name for record in records for segment in record.segments[1:]} <= {"thing", "stuff"}
-    assert done == RefineReport(COPIES * len(records[0].segments), done.changed, 1)
+    assert done == RefineReport(COPIES * len(records[0].segments), done.changed, 1, 0)
     assert files_of(labelled) == before
     with (tmp_path / "refined" / "names.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -121,16 +121,19 @@ def test_interrupted_and_repeated_gives_the_same_bytes(
 
 
 def test_without_lancedb_features_are_encoded_in_memory(
-    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edited = corrected(labelled)
     (labelled.parent / "photos" / "desk-1.png").unlink()
-    refine(labelled, tmp_path / "indexed", segzs.load().clip, corrected=edited)
+    (labelled / "failures.jsonl").write_text('{"file": "bad.png", "reason": "it is empty"}\n')
+    assert refine(labelled, tmp_path / "indexed", segzs.load().clip, corrected=edited).skipped == 1
     shutil.rmtree(labelled / "search.lance")
     monkeypatch.setitem(sys.modules, "lancedb", None)
     out = tmp_path / "encoded"
-    assert main(["refine", str(labelled), "--out", str(out), "--corrected", str(edited), "--quiet"]) == 0
+    assert main(["refine", str(labelled), "--out", str(out), "--corrected", str(edited), "--quiet"]) == 1
+    assert "1 image removed or changed" in capsys.readouterr().err
     assert files_of(out) == files_of(tmp_path / "indexed")
+    assert (out / "failures.jsonl").read_bytes() == (labelled / "failures.jsonl").read_bytes()
     assert not (labelled / "search.lance").exists()
 
 
