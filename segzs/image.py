@@ -246,8 +246,8 @@ def _to_8_bits(array: np.ndarray, white: float | None) -> np.ndarray:
         if 0 < (largest := array.max()) <= DARK:
             warn(
                 f"the largest of the 16-bit pixels is {largest}, so that the image is nearly black; if that is white, "
-                f"as in data of {int(largest).bit_length()} bits, give read_image(..., white={largest}) or "
-                f"--white {largest}",
+                f"as in data of {int(largest).bit_length()} bits, give read_image(..., white={largest}) or, on the "
+                f"command line with single files, --white {largest}",
                 ImageWarning,
             )
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)

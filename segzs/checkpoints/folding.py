@@ -1,4 +1,4 @@
-"""Fold batch norms into convolutions: the same network with half as many layers."""
+"""Fold batch norms into convolutions: the same network with fewer layers."""
 
 from __future__ import annotations
 

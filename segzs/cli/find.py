@@ -38,8 +38,5 @@ def run(args: argparse.Namespace) -> int:
     segmenter = segzs.load(**parser.load_options(args))
     image = segmenter.encode(segzs.read_image(args.image, white=args.white))
     segments = segmenter.find(image, args.words, like=args.like, score_threshold=args.score_threshold, **everything)
-    try:
-        results.write_result(segments, args.image, files)
-    finally:  # print although a file could not be written
-        results.print_result(segments, args.image, as_json=args.json, keep_going=bool(args.out))
+    results.report(segments, args.image, files, as_json=args.json)
     return 0

@@ -135,10 +135,7 @@ def _label_files(args: argparse.Namespace, prompts: list[Prompt]) -> int:
         message(f"{image}: segmenting", quiet=args.quiet)
         try:
             result = _segment(segmenter, image, prompts, args)
-            try:
-                results.write_result(result, image, outputs, quiet=args.quiet)
-            finally:  # print although a file could not be written
-                results.print_result(result, image, as_json=args.json, title=several, keep_going=bool(args.out))
+            results.report(result, image, outputs, as_json=args.json, title=several, quiet=args.quiet)
         except BrokenPipeError:
             raise
         except (SegzsError, OSError) as error:

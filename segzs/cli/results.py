@@ -43,22 +43,31 @@ def output_files(
     return files
 
 
-def print_result(
-    result: Segments | SemanticMap, image: str, *, as_json: bool, title: bool = False, keep_going: bool = False
+def report(
+    result: Segments | SemanticMap,
+    image: str,
+    files: Sequence[Path],
+    *,
+    as_json: bool,
+    title: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Print a result as a line of JSON or as a table; see `print_line` for ``keep_going``."""
-    if as_json:
-        text = json.dumps({"file": image, **result.to_dict()})
-    else:
-        table = result.table()
-        text = (f"{image}\n" if title else "") + (table if "\n" in table else "no objects found")
-    print_line(text, keep_going=keep_going)
+    """Write a result to each of these files, and print it as a line of JSON or as a table.
 
-
-def write_result(result: Segments | SemanticMap, image: str, files: Iterable[Path], *, quiet: bool = False) -> None:
-    """Write a result to each of these files."""
+    It is printed although a file could not be written. Where there are files, a closed stdout is no error.
+    """
     from segzs.formats import save
 
-    for file in files:
-        save(result, file, image_name=Path(image).name)
-        message(f"{image}: wrote {file}", quiet=quiet)
+    try:
+        for file in files:
+            save(result, file, image_name=Path(image).name)
+            message(f"{image}: wrote {file}", quiet=quiet)
+    finally:
+        print_line(_text(result, image, as_json, title), keep_going=bool(files))
+
+
+def _text(result: Segments | SemanticMap, image: str, as_json: bool, title: bool) -> str:
+    if as_json:
+        return json.dumps({"file": image, **result.to_dict()})
+    table = result.table()
+    return (f"{image}\n" if title else "") + (table if "\n" in table else "no objects found")

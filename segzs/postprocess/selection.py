@@ -11,7 +11,7 @@ from segzs.masks import Mask, ios
 NESTED_THRESHOLD = 0.85
 """The IoS from which the smaller of two masks counts as a part of the larger one."""
 PART_MARGIN = 0.05
-"""How much more similar to its label a part must be than the larger mask around it, to be recognised better."""
+"""How much larger the similarity of a part must be than that of the larger mask around it."""
 STABILITY_WEIGHT = 0.5
 """Weight of the stability score beside the predicted IoU and the similarity."""
 
@@ -28,8 +28,8 @@ def select_masks(
 
     A mask is an object if the sum of its margins over the three thresholds is not negative: a mask that CLIP recognises
     well may have a lower predicted IoU. Of two nested masks, drop the one with the lower score unless CLIP recognises
-    it better: it is mostly a part of an object, or several objects in one mask. A part is recognised better only if
-    its similarity exceeds that of the whole by `PART_MARGIN`, and the whole if it lacks less than that.
+    it better: it is mostly a part of an object, or several objects in one mask. The larger of the two is compared with
+    an advantage of `PART_MARGIN` in similarity.
 
     Args:
         masks: masks of a lenient search, without duplicates.
@@ -45,8 +45,8 @@ def select_masks(
     scores = predicted_iou + STABILITY_WEIGHT * stability + similarity - object_threshold
     nested = ios([mask.rle for mask in masks]) > NESTED_THRESHOLD
     areas = np.array([mask.rle.area for mask in masks])
-    handicap = PART_MARGIN * np.sign(areas - areas[:, None])
-    is_recognised_better = similarity[:, None] - similarity >= handicap
+    advantage = PART_MARGIN * np.sign(areas[:, None] - areas)
+    is_recognised_better = similarity[:, None] + advantage >= similarity
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < 0:
